@@ -1,0 +1,62 @@
+# `make train` and `make test` work from a plain clone: they make .venv on first use.
+#
+#   PYTHON=python3.10   which Python to make .venv with; it is kept until `make clean`
+#   EXTRA=cpu           which Paddle to install, cpu or gpu; without it, gpu where nvidia-smi lists one
+#   ARGS="…"            passed on, as in `make train ARGS="-o train.epochs=2"`
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= python3 python3.11 python3.12 python3.10 python3.9 python
+EXTRA ?= $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo gpu || echo cpu)
+IN_RANGE := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))
+
+.PHONY: help train test lint link-cuda clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+train: $(VENV)/installed ## Train: make train ARGS="configs/some.yaml -o key=value"
+	$(PY) tools/train.py $(ARGS)
+
+test: $(VENV)/installed ## Run the fast tests
+	$(PY) -m pytest -m "not slow and not parity" $(ARGS)
+
+lint: $(VENV)/installed-dev ## Check style and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+# The stamps are touched last, so an install that was broken off is taken up again.
+$(VENV)/installed: setup.py
+	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+		for python in $(PYTHON) none; do $$python -c '$(IN_RANGE)' 2>/dev/null && break; done; \
+		if [ $$python = none ]; then \
+			echo "error: no Python 3.9 to 3.12 among: $(PYTHON). Install one, or name it: make PYTHON=/path/to/python" >&2; \
+			exit 1; \
+		fi; \
+		$$python -m venv --clear $(VENV) || { \
+			echo "error: $$python cannot make $(VENV): add its venv module (Debian: apt install python3-venv)" >&2; \
+			exit 1; \
+		}; \
+	}
+	@echo "Installing Paddle ($(EXTRA)) into $(VENV): once, a download of about $(if $(filter gpu,$(EXTRA)),3 GB,300 MB)"
+	@$(PY) -m pip install --quiet -e ".[$(EXTRA)]"
+	@if [ $(EXTRA) = gpu ]; then $(MAKE) --no-print-directory link-cuda; fi
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@$(PY) -m pip install --quiet -e ".[dev]"
+	@touch $@
+
+# Paddle 2.6.2 opens libcudnn.so and looks in paddle/libs; NVIDIA's wheels hold nvidia/cudnn/lib/libcudnn.so.8.
+# The numbered names are linked too, because cuDNN looks for its parts beside the name it was opened by.
+link-cuda: ## Let Paddle find the NVIDIA libraries that pip installed (VENV=… for another environment)
+	@cd $$($(PY) -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/paddle/libs && \
+	for library in ../../nvidia/*/lib/lib*.so.*; do \
+		name=$${library##*/}; ln -sf $$library $$name; ln -sf $$library $${name%%.so.*}.so; \
+	done
+
+clean: ## Remove the virtual environments and caches; runs/ and data/ stay
+	rm -rf .venv .venv-paddle3 build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find paddle_alexnet tests tools -name __pycache__ -prune -exec rm -rf {} +

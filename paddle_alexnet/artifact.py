@@ -1,0 +1,130 @@
+"""A folder that holds a finished model: written in one step, read only if it is whole.
+
+Checkpoints and exported inference models are such folders. Each carries `metadata.json`: what the
+network is, what its input goes through, what its outputs mean, and a checksum of every other file
+(Paddle loads a file with a flipped byte without a word).
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Callable, Literal, Optional
+
+from pydantic import TypeAdapter, ValidationError
+
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.transforms import Preprocess
+from paddle_alexnet.errors import UserError
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a model is. `output` is always logits: apply softmax for probabilities."""
+
+    preset: str
+    lrn: str
+    quirks: tuple[str, ...]
+    classes: ClassList
+    preprocess: Preprocess
+    data: str  # the data set in words
+    data_root: str
+    data_csv: str
+    epoch: int
+    val_loss: float
+    val_top1: float
+    paddle: str
+    kind: Literal["checkpoint", "inference"] = "checkpoint"
+    output: str = "logits"
+    sha256: dict[str, str] = field(default_factory=dict)  # by file name
+
+
+_JSON = TypeAdapter(Metadata)
+
+
+def write_folder(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a temporary folder beside `place`, then swap it in.
+
+    A reader, and a run that is killed at any moment, find the old folder or the new one, whole.
+    Raises UserError where the disk refuses; what was there stays.
+    """
+    partial = place.with_name(f".{place.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        fill(partial)
+        sums = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
+        text = _JSON.dump_json(replace(metadata, sha256=sums), indent=2)
+        (partial / "metadata.json").write_bytes(text)
+        for path in partial.iterdir():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        _swap(partial, place)
+    except OSError as error:
+        raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_folder(path: Path) -> tuple[Path, Metadata]:
+    """Find the model folder that `path` means, check every byte of it, and read its metadata.
+
+    `path` is a run (meaning its best checkpoint), a checkpoint, an exported folder or a file in
+    one of these. Raises UserError if there is none or if it is damaged.
+    """
+    place = path.parent if path.is_file() else path
+    if (place / "checkpoints").is_dir():
+        place = place / "checkpoints" / "best"
+    _finish_swap(place)
+    try:
+        metadata = _JSON.validate_json((place / "metadata.json").read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no model there: name a run, a checkpoint or an exported folder") from None
+    except (OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{place / 'metadata.json'}: damaged or from another program ({reason})") from None
+    for name, expected in metadata.sha256.items():
+        file = place / name
+        if not file.is_file():
+            raise UserError(f"{file}: missing from the model; copy the whole folder")
+        if _sha256(file) != expected:
+            raise UserError(f"{file}: damaged, its checksum is not the one in metadata.json; copy or export it again")
+    return place, metadata
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _swap(new: Path, place: Path) -> None:
+    if not place.exists():
+        new.rename(place)
+    elif not _exchange(new, place):
+        old = place.with_name(f".{place.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        place.rename(old)
+        new.rename(place)
+        shutil.rmtree(old)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Exchange two folders in one step where the system can (Linux: renameat2), else return False."""
+    rename: Optional[Callable[..., int]] = None
+    if sys.platform == "linux":
+        rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    at_cwd, exchange = -100, 2
+    return rename is not None and rename(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0
+
+
+def _finish_swap(place: Path) -> None:
+    """Put the old folder back if a process died between the two renames of `_swap`."""
+    old = place.with_name(f".{place.name}.old")
+    if old.is_dir() and not place.exists():
+        old.rename(place)

@@ -1,0 +1,1 @@
+"""Data sets: prepare and draw them before training, read them during it."""

@@ -1,0 +1,85 @@
+"""The class list: which classes there are, and in which order the network answers."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Optional
+
+from paddle_alexnet.errors import UserError
+
+_WNID = re.compile(r"n\d{8}")
+
+
+def is_wnid(text: str) -> bool:
+    """Whether the text is a WordNet id as ImageNet writes it, such as n01440764."""
+    return _WNID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """Classes in the order of the network's outputs.
+
+    `wnids` runs beside `names`, with None for a class that is not one of ImageNet's.
+    """
+
+    names: tuple[str, ...]
+    wnids: tuple[Optional[str], ...]
+
+    @classmethod
+    def from_lines(cls, lines: Sequence[str], source: str) -> "ClassList":
+        """Classes from lines like `n01440764 tench, Tinca tinca`, or a bare name or wnid a line.
+
+        A class is called by its first word group; by all of them where two classes share it
+        (ImageNet has two cranes and two maillots).
+        """
+        wnids: list[Optional[str]] = []
+        words: list[str] = []
+        for line in lines:
+            head, _, rest = line.strip().partition(" ")
+            wnid = head if is_wnid(head) else None
+            wnids.append(wnid)
+            words.append((rest.strip() or imagenet_words().get(head, head)) if wnid else line.strip())
+        first = [w.split(",")[0].strip() if wnid else w for w, wnid in zip(words, wnids)]
+        shared = Counter(first)
+        names = [w if shared[f] > 1 else f for f, w in zip(first, words)]
+        for kind, values in (("class", names), ("wnid", [w for w in wnids if w])):
+            repeated = [value for value, count in Counter(values).items() if count > 1]
+            if repeated:
+                raise UserError(f"{source}: {kind} {repeated[0]!r} is listed twice: keep one line of it")
+        return cls(tuple(names), tuple(wnids))
+
+    @classmethod
+    def read(cls, path: Path) -> "ClassList":
+        """Classes from a text file, one a line, in the form of `synset_words.txt`."""
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot read the class list ({error})") from error
+        lines = [line for line in lines if line.strip()]
+        if not lines:
+            raise UserError(f"{path}: the class list is empty: write one class a line")
+        return cls.from_lines(lines, str(path))
+
+    def lines(self) -> list[str]:
+        """The lines that `from_lines` reads back."""
+        return [f"{wnid} {name}" if wnid else name for name, wnid in zip(self.names, self.wnids)]
+
+    def index(self) -> dict[str, int]:
+        """Label to class index; a label is a class's name or its wnid."""
+        by_wnid = {wnid: i for i, wnid in enumerate(self.wnids) if wnid}
+        return {**by_wnid, **{name: i for i, name in enumerate(self.names)}}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def imagenet_words() -> dict[str, str]:
+    """The words of the 1000 classes of ILSVRC-2012 by wnid, in the order of the wnids.
+
+    From WordNet's lemmas, as ImageNet's `synset_words.txt` gives them.
+    """
+    text = resources.files("paddle_alexnet.data").joinpath("synset_words.txt").read_text(encoding="utf-8")
+    return dict(line.split(" ", 1) for line in text.splitlines())

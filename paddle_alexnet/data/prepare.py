@@ -1,0 +1,500 @@
+"""From labelled pictures, however they are stored, to images/, labels.csv and classes.txt.
+
+Every source is read as a mapping of class labels to records. The records are listed only for the
+classes that are wanted, so that the rest of an archive is never read.
+"""
+
+import difflib
+import itertools
+import math
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import pandas as pd
+
+from paddle_alexnet import cli
+from paddle_alexnet.data.classes import ClassList, imagenet_words, is_wnid
+from paddle_alexnet.errors import UserError
+
+SPLITS = ("train", "val", "test")
+DEFAULT_SPLIT = (70.0, 10.0, 20.0)
+
+# The ten classes of the 2020 fluid script, in the order of its label indices.
+FLUID_CLASSES = (
+    "n02091244 Ibizan hound",
+    "n02114548 white wolf",
+    "n02138441 meerkat",
+    "n03584254 iPod",
+    "n03075370 combination lock",
+    "n09256479 coral reef",
+    "n03980874 poncho",
+    "n02174001 rhinoceros beetle",
+    "n03770439 miniskirt",
+    "n03773504 missile",
+)
+
+_TRAIN_TAR = "ILSVRC2012_img_train.tar"
+_VAL_TAR = "ILSVRC2012_img_val.tar"
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # Imagenette's: 0 % of its labels are wrong
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a source: its own name, and where its bytes are.
+
+    `split` is the one that the source asks for, None where it leaves the choice open; `span` is the
+    offset and size inside an uncompressed archive, None for a file of its own.
+    """
+
+    name: str
+    file: Path
+    split: Optional[str] = None
+    span: Optional[tuple[int, int]] = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written where; `counts` has a row a class and a column a split, with totals."""
+
+    root: Path
+    csv: Path
+    classes: Path
+    counts: pd.DataFrame
+
+
+def prepare(
+    source: Path,
+    output: Path,
+    *,
+    classes: Optional[ClassList] = None,
+    synset_words: Optional[Path] = None,
+    split: Sequence[float] = DEFAULT_SPLIT,
+    seed: int = 0,
+    link: bool = False,
+) -> Prepared:
+    """Sort a source's images into splits and write them to a new folder.
+
+    Without `classes` every class is taken, sorted by label; of an ILSVRC-2012 archive, the ten of
+    FLUID_CLASSES. `split` is the percentages of SPLITS, within each class. The same source and seed
+    give the same bytes. Raises UserError for whatever cannot be used; the source is never changed.
+    """
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder; --source takes a folder, an archive or a .csv")
+    if source.is_dir() and source.resolve() in output.resolve().parents:
+        raise UserError(f"{output}: lies inside the source {source}; choose a folder outside it")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: give 0 or more")
+    _check_split(split)
+    archive = _find_archive(source)
+    if archive and link:
+        raise UserError(f"{archive}: images inside an archive cannot be linked to; leave out --link")
+    if archive and classes is None:
+        classes = ClassList.from_lines(FLUID_CLASSES, "the default classes")
+    words = _read_words(synset_words) if synset_words else {}
+
+    with new_folder(output) as folder:
+        found = _from_archive(archive) if archive else _find_classes(source)
+        chosen, origins = _choose(found, classes=classes, words=words, source=source)
+        images = {label: list(found[origin]) for label, origin in zip(labels_of(chosen), origins)}
+        placed = _place(images, proportions=split, seed=seed, source=source)
+        for record, (filename, _, _) in cli.progress(placed, what="prepare", total=len(placed)):
+            _write_image(record, folder / filename, link=link)
+        rows = [row for _, row in placed]
+        write_tables(folder, rows=rows, classes=chosen)
+    return Prepared(output, output / "labels.csv", output / "classes.txt", _count(rows, chosen))
+
+
+def parse_split(text: str) -> tuple[float, ...]:
+    """Percentages from text such as `70,10,20`."""
+    try:
+        split = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--split {text}: not numbers; give three percentages such as 70,10,20") from None
+    _check_split(split)
+    return split
+
+
+def parse_classes(text: str) -> ClassList:
+    """Classes from the name of a file with one a line, or from names and wnids between commas."""
+    if os.path.isfile(text):
+        return ClassList.read(Path(text))
+    if "," not in text:
+        raise UserError(f"--classes {text}: no such file; give a class list, or two or more classes as a,b")
+    return ClassList.from_lines([part.strip() for part in text.split(",") if part.strip()], "--classes")
+
+
+def labels_of(classes: ClassList) -> list[str]:
+    """What stands in the label column: the wnid where there is one, else the name."""
+    return [wnid or name for wnid, name in zip(classes.wnids, classes.names)]
+
+
+def draw_splits(
+    count: int,
+    *,
+    among: Sequence[str] = SPLITS,
+    proportions: Sequence[float] = DEFAULT_SPLIT,
+    rng: np.random.Generator,
+) -> list[str]:
+    """A split for each of `count` images, drawn from `among` in the proportions of SPLITS.
+
+    Sizes are rounded so that they add up. A split that was given a share gets an image at least;
+    where there are too few images for that, the first splits get them.
+    """
+    shares = {name: share for name, share in zip(SPLITS, proportions) if name in among and share > 0}
+    shares = shares or {among[0]: 1.0}
+    exact = count * np.array(list(shares.values())) / sum(shares.values())
+    sizes = np.floor(exact + 1e-9).astype(int)
+    sizes[np.argsort(sizes - exact, kind="stable")[: count - sizes.sum()]] += 1
+    for i in range(min(count, len(sizes))):
+        if sizes[i] == 0:
+            largest = len(sizes) - 1 - np.argmax(sizes[::-1])
+            sizes[[i, largest]] += 1, -1
+    return rng.permutation(np.repeat(list(shares), sizes)).tolist()
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A folder to fill, which appears at `output` when it is complete or not at all.
+
+    Raises UserError where something is there already, and for a file that cannot be read or written
+    meanwhile. What a killed run for the same place left behind is removed.
+    """
+    target = output.resolve()
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    left_behind = re.compile(re.escape(target.name) + r"\.partial-\d+")
+    try:
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise UserError(f"{output}: exists and is not empty; choose another folder or move it away")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for path in target.parent.iterdir():
+            if left_behind.fullmatch(path.name):
+                shutil.rmtree(path)
+        partial.mkdir()
+        yield partial
+        if target.exists():
+            target.rmdir()
+        os.replace(partial, target)
+    except (OSError, UnicodeEncodeError) as error:
+        raise UserError(f"{output}: not written: {error}; mend that and run again") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_tables(folder: Path, *, rows: Sequence[tuple[str, str, str]], classes: ClassList) -> None:
+    """Write labels.csv from rows of (filename, label, split), and classes.txt in output order."""
+    table = pd.DataFrame(rows, columns=["filename", "label", "split"])
+    table.to_csv(folder / "labels.csv", encoding="utf-8", lineterminator="\n")
+    (folder / "classes.txt").write_bytes("".join(f"{line}\n" for line in classes.lines()).encode())
+
+
+def _check_split(split: Sequence[float]) -> None:
+    if len(split) != 3 or not all(share >= 0 for share in split) or not math.isclose(sum(split), 100):
+        shown = ",".join(f"{share:g}" for share in split)
+        raise UserError(f"--split {shown}: give train,val,test as three percentages of 0 or more, 100 in all")
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+
+
+def _read_words(path: Path) -> dict[str, str]:
+    words = {}
+    for number, line in enumerate(_read_lines(path), start=1):
+        wnid, _, text = line.strip().partition(" ")
+        if line.strip() and not (is_wnid(wnid) and text):
+            raise UserError(f"{path}: line {number} is {line!r}; write 'n01440764 tench, Tinca tinca'")
+        words[wnid] = text.strip()
+    return words
+
+
+def _choose(
+    found: Mapping[str, Iterable[Record]],
+    *,
+    classes: Optional[ClassList],
+    words: Mapping[str, str],
+    source: Path,
+) -> tuple[ClassList, list[str]]:
+    """The classes in output order, and the label that the source has for each."""
+    wanted = ClassList(tuple(sorted(found)), (None,) * len(found)) if classes is None else classes
+    given = {wnid: name for name, wnid in zip(wanted.names, wanted.wnids) if wnid}
+    words = {**imagenet_words(), **given, **words}
+    called: dict[str, list[str]] = {}
+    for label in found:
+        text = words.get(label, label)
+        for name in {label, text, text.split(",")[0].strip()}:
+            called.setdefault(name, []).append(label)
+    lines, origins = [], []
+    for name, wnid in zip(wanted.names, wanted.wnids):
+        exact = [key for key in (wnid, name) if key in found]
+        labels = exact[:1] or called.get(name, [])
+        if not labels:
+            near = difflib.get_close_matches(name, called, n=1, cutoff=0.0)[0]
+            shown = f"{wnid} ({name})" if wnid else name
+            raise UserError(f"{source}: has no class {shown}; the nearest of its {len(found)} is {near}")
+        if len(labels) > 1:
+            raise UserError(f"{source}: {' and '.join(labels)} are both called {name}; give the wnid")
+        key = labels[0] if is_wnid(labels[0]) else wnid
+        lines.append(f"{key} {words.get(key, name)}" if key else name)
+        origins += labels
+    if len(lines) < 2:
+        raise UserError(f"{source}: {len(lines)} class (from {', '.join(found)}); give two or more")
+    return ClassList.from_lines(lines, str(source)), origins
+
+
+def _place(
+    images: Mapping[str, Sequence[Record]], *, proportions: Sequence[float], seed: int, source: Path
+) -> list[tuple[Record, tuple[str, str, str]]]:
+    """Each record beside its row of labels.csv: filename, label, split."""
+    asked = {record.split for records in images.values() for record in records}
+    placed = []
+    for index, (label, records) in enumerate(images.items()):
+        if not records:
+            raise UserError(f"{source}: class {label} has no images; leave it out with --classes")
+        if len(asked) > 1 and all(record.split != "train" for record in records):
+            raise UserError(f"{source}: class {label} has no training images; leave it out with --classes")
+        rng = np.random.default_rng([seed, index])
+        taken: set[str] = set()
+        for split in sorted(asked, key=str):
+            pool = sorted((r for r in records if r.split == split), key=lambda r: (r.name, r.file))
+            drawn = draw_splits(len(pool), among=_open_to(split, asked), proportions=proportions, rng=rng)
+            for record, final in zip(pool, drawn):
+                filename = f"images/{label}/{_free_name(record.name, taken)}"
+                placed.append((record, (filename, label, final)))
+    return placed
+
+
+def _open_to(split: Optional[str], asked: Iterable[Optional[str]]) -> tuple[str, ...]:
+    """The splits that images may go to when the source asks for `split`, and somewhere for `asked`."""
+    if split is None or set(asked) == {split}:
+        return SPLITS
+    if split == "train" and "val" not in asked:
+        return ("train", "val")
+    if split == "val" and "test" not in asked:
+        return ("val", "test")
+    return (split,)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """The name, numbered where train/ and val/ both have an image of that name."""
+    stem, suffix = os.path.splitext(name)
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{stem}_{number}{suffix}"
+    taken.add(name)
+    return name
+
+
+def _write_image(record: Record, target: Path, *, link: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        target.symlink_to(record.file.absolute())
+    elif record.span is None:
+        shutil.copyfile(record.file, target)
+    else:
+        offset, size = record.span
+        with record.file.open("rb") as stream:
+            stream.seek(offset)
+            target.write_bytes(stream.read(size))
+
+
+def _count(rows: Sequence[tuple[str, str, str]], classes: ClassList) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["filename", "label", "split"])
+    counts = pd.crosstab(table["label"], table["split"])
+    counts = counts.reindex(index=labels_of(classes), columns=list(SPLITS), fill_value=0)
+    counts = counts.set_axis(classes.lines()).rename_axis(columns=None)
+    counts["total"] = counts.sum(axis=1)
+    return pd.concat([counts, counts.sum().to_frame("total").T])
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+
+
+def _images_in(folder: Path, split: Optional[str] = None) -> Iterator[Record]:
+    for path in sorted(folder.iterdir()):
+        if _is_image(path.name) and path.is_file():
+            yield Record(path.name, path, split)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _find_classes(source: Path) -> dict[str, Iterable[Record]]:
+    """The classes of a table, of split folders, of class folders or of file names, whichever it is."""
+    if source.is_file():
+        if source.suffix.lower() != ".csv":
+            raise UserError(f"{source}: not a source; give a folder of images, an ILSVRC-2012 .tar or a .csv")
+        return _from_table(source)
+    for path in sorted(source.glob("*.csv")):
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            if {"path", "is_valid"} <= set(re.findall(r"\w+", stream.readline())):
+                return _from_table(path)
+    folders = _folders_in(source)
+    splits = {folder: _SPLIT_FOLDERS.get(folder.name.lower(), "") for folder in folders}
+    train = [folder for folder, split in splits.items() if split == "train"]
+    # A class of vehicles may be called train too: then the images lie in that folder itself.
+    if train and not any(_images_in(train[0])):
+        return _from_split_folders({folder: split for folder, split in splits.items() if split})
+    if any(record for folder in folders for record in _images_in(folder)):
+        return {folder.name: _images_in(folder) for folder in folders}
+    return _from_file_names(source)
+
+
+def _from_split_folders(splits: Mapping[Path, str]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for folder, split in splits.items():
+        if not _folders_in(folder):
+            raise UserError(f"{folder}: has no class folders; sort its images into one folder a class")
+        for class_folder in _folders_in(folder):
+            found.setdefault(class_folder.name, []).extend(_images_in(class_folder, split))
+    return found
+
+
+def _from_file_names(source: Path) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in _images_in(source):
+        wnid = record.name[:9]
+        if not is_wnid(wnid):
+            raise UserError(
+                f"{record.file}: its name does not begin with a wnid (n02091244_1.JPEG); "
+                "rename it, or sort the images into one folder a class"
+            )
+        found.setdefault(wnid, []).append(record)
+    if not found:
+        raise UserError(f"{source}: no images in it ({', '.join(_SUFFIXES)}), nor in its folders")
+    return found
+
+
+def _from_table(csv: Path) -> dict[str, list[Record]]:
+    try:
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False, index_col=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{csv}: cannot be read as a table ({str(error).strip()})") from error
+    labels = [column for column in _LABEL_COLUMNS if column in table]
+    if "path" not in table or not labels:
+        raise UserError(f"{csv}: needs a column path and a column {' or '.join(_LABEL_COLUMNS)}")
+    repeated = table["path"][table["path"].duplicated()]
+    if len(repeated):
+        raise UserError(f"{csv}: path {repeated.iloc[0]} is listed twice; keep one line of it")
+    splits = {"true": "val", "1": "val", "false": "train", "0": "train"}
+    asked = table["is_valid"] if "is_valid" in table else itertools.repeat("")
+    found: dict[str, list[Record]] = {}
+    for number, (path, label, valid) in enumerate(zip(table["path"], table[labels[0]], asked), start=2):
+        if not (csv.parent / path).is_file():
+            raise UserError(f"{csv}: line {number}: no such file {path!r}; paths start at the table's folder")
+        if re.search(r"[/\\]", label) or label.strip(". ") == "":
+            raise UserError(f"{csv}: line {number}: {labels[0]} is {label!r}; write a name without slashes")
+        if valid and valid.lower() not in splits:
+            raise UserError(f"{csv}: line {number}: is_valid is {valid!r}; write True or False")
+        record = Record(Path(path).name, csv.parent / path, splits.get(valid.lower()))
+        found.setdefault(label, []).append(record)
+    if not found:
+        raise UserError(f"{csv}: the table has no rows; write one an image")
+    return found
+
+
+def _find_archive(source: Path) -> Optional[Path]:
+    archive = source / _TRAIN_TAR if source.is_dir() else source
+    return archive if archive.suffix.lower() == ".tar" and archive.is_file() else None
+
+
+def _from_archive(archive: Path) -> dict[str, Iterable[Record]]:
+    val = _labelled_val(archive.with_name(_VAL_TAR))
+    found: dict[str, Iterable[Record]] = {}
+    for name, span in _list_tar(archive):
+        wnid, suffix = os.path.splitext(name)
+        if suffix == ".tar" and is_wnid(wnid):
+            train = _images_in_tar(archive, split="train" if val else None, within=span)
+            found[wnid] = itertools.chain(train, val.get(wnid, []))
+    if not found:
+        raise UserError(f"{archive}: holds no class archives such as n01440764.tar; give {_TRAIN_TAR}")
+    return found
+
+
+def _images_in_tar(
+    archive: Path, *, split: Optional[str], within: Optional[tuple[int, int]] = None
+) -> Iterator[Record]:
+    for name, span in _list_tar(archive, within=within):
+        if _is_image(name):
+            yield Record(name, archive, split, span)
+
+
+def _list_tar(
+    archive: Path, *, within: Optional[tuple[int, int]] = None
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Base name and span of each file in an archive, or in the archive within a span of it."""
+    start, size = within or (0, archive.stat().st_size)
+    try:
+        with archive.open("rb") as stream:
+            stream.seek(start)
+            # Read from there, tarfile gives the offsets in the whole file.
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                for member in tar:
+                    if member.offset_data + member.size > start + size:
+                        raise tarfile.ReadError("a file runs past its end")
+                    if member.isreg():
+                        yield Path(member.name).name, (member.offset_data, member.size)
+    except tarfile.TarError as error:
+        raise UserError(f"{archive}: not a complete, plain tar ({error}); download it again") from error
+
+
+def _labelled_val(archive: Path) -> dict[str, list[Record]]:
+    """The validation archive's images by wnid; nothing where it or its label file is missing."""
+    files = sorted(archive.parent.glob("*val*.txt"))
+    if not (files and archive.is_file()):
+        return {}
+    records = sorted(_images_in_tar(archive, split="val"), key=lambda record: record.name)
+    labels = _read_val_labels(files, names=[record.name for record in records])
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(labels[record.name], []).append(record)
+    return found
+
+
+def _read_val_labels(files: Sequence[Path], *, names: Sequence[str]) -> dict[str, str]:
+    """The wnid of each image, from the first file that tells.
+
+    Its lines are `<name> <wnid>`, a wnid alone in the order of the names, or, as in Caffe's val.txt,
+    `<name> <index>` with the index of the sorted wnids.
+    """
+    for path in files:
+        lines = [line.split() for line in _read_lines(path) if line.strip()]
+        if not all(len(line) == 1 and line[0].isdigit() for line in lines):
+            break
+    else:
+        raise UserError(
+            f"{files[0]}: bare numbers follow ILSVRC's own order of classes; put a file *val*.txt of lines "
+            "'ILSVRC2012_val_00000001.JPEG n01440764', or of one wnid a line, in its place"
+        )
+    if all(len(line) == 1 for line in lines):
+        if len(lines) != len(names):
+            raise UserError(f"{path}: {len(lines)} lines for {len(names)} images; give one wnid an image")
+        lines = [[name, *line] for name, line in zip(names, lines)]
+    sorted_wnids = sorted(imagenet_words())
+    labels = {}
+    for number, line in enumerate(lines, start=1):
+        label = line[-1]
+        if label.isdigit() and int(label) < len(sorted_wnids):
+            label = sorted_wnids[int(label)]
+        if len(line) != 2 or not is_wnid(label):
+            raise UserError(f"{path}: line {number} is {' '.join(line)!r}; write a file name and a wnid")
+        labels[Path(line[0]).name] = label
+    missing = sorted(set(names) - set(labels))
+    if missing:
+        raise UserError(f"{path}: has no line for {missing[0]}; add its wnid")
+    return labels

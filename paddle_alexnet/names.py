@@ -1,0 +1,15 @@
+"""Names that a user types, checked against those there are."""
+
+import difflib
+from collections.abc import Iterable
+
+from paddle_alexnet.errors import UserError
+
+
+def one_of(name: str, known: Iterable[str], *, what: str) -> str:
+    """Return the name if it is known, else raise UserError that says the nearest and lists them all."""
+    known = list(known)
+    if name in known:
+        return name
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
+    raise UserError(f"unknown {what} {name!r}; did you mean {nearest!r}? There are: {', '.join(known)}")

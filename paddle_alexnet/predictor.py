@@ -1,0 +1,115 @@
+"""What people do with a trained network: images in, probabilities out."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pandas as pd
+from paddle import inference
+
+from paddle_alexnet.artifact import read_folder
+from paddle_alexnet.checkpoint import restore
+from paddle_alexnet.cli import progress
+from paddle_alexnet.data.transforms import IMAGE_SUFFIXES
+from paddle_alexnet.device import use_device
+from paddle_alexnet.errors import UserError
+
+
+class InferenceModel:
+    """An exported program behind `paddle.inference`: image float32 [N, 3, S, S] to logits [N, C]."""
+
+    def __init__(self, folder: Path) -> None:
+        program = next((p for p in (folder / "model.json", folder / "model.pdmodel") if p.is_file()), None)
+        if program is None:
+            raise UserError(f"{folder}: no model.pdmodel or model.json in it; export the model again")
+        if program.suffix == ".json" and int(paddle.__version__.split(".")[0]) == 2:  # it would crash
+            raise UserError(f"{program}: exported by Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3")
+        config = inference.Config(str(program), str(folder / "model.pdiparams"))
+        config.disable_glog_info()
+        place = paddle.device.get_device()
+        if place.startswith("gpu"):
+            config.enable_use_gpu(256, int(place.partition(":")[2]))
+        else:
+            config.set_cpu_math_library_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        self._predictor = inference.create_predictor(config)
+        self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
+        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        self._input.copy_from_cpu(image)
+        self._predictor.run()
+        return self._output.copy_to_cpu()
+
+
+class Predictor:
+    """A trained network by path: a run, a checkpoint or an exported folder.
+
+    `metadata` says what it is and what it was trained on. Raises UserError if there is no whole
+    model there.
+    """
+
+    def __init__(self, model: Path, *, device: str = "auto") -> None:
+        self.device = use_device(device)
+        folder, self.metadata = read_folder(model)
+        if self.metadata.kind == "inference":
+            self.logits = InferenceModel(folder)
+        else:
+            network = restore(folder, self.metadata)
+
+            def logits(image: np.ndarray) -> np.ndarray:
+                with paddle.no_grad():
+                    return network(paddle.to_tensor(image)).numpy()
+
+            self.logits = logits
+
+    def predict(self, paths: Sequence[Path], *, batch_size: int = 32) -> Iterator[tuple[Path, np.ndarray]]:
+        """Yield each image's path with its class probabilities [C], in the order given."""
+        preprocess = self.metadata.preprocess
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, len(paths), batch_size):
+                batch = paths[start : start + batch_size]
+                images = np.stack(list(pool.map(preprocess, batch)))
+                yield from zip(batch, softmax(self.logits(preprocess.batch(images))))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [N, C] of logits [N, C], in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The images that paths mean: a file is itself, a folder every image below it in order of name.
+
+    Raises UserError for a path that is not there or a folder without images.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            if not inside:
+                raise UserError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UserError(f"{path}: no such image or folder")
+    return found
+
+
+def predict_table(predictor: Predictor, images: Sequence[Path], *, top: int = 5) -> pd.DataFrame:
+    """The `top` most probable classes of each image: columns image, rank, label, wnid, probability.
+
+    `top` beyond the number of classes gives them all. Raises UserError if it is less than 1.
+    """
+    if top < 1:
+        raise UserError(f"--top is {top}: ask for at least 1 class")
+    classes = predictor.metadata.classes
+    rows = []
+    for path, probabilities in progress(predictor.predict(images), what="predicting", total=len(images)):
+        for rank, index in enumerate(np.argsort(-probabilities, kind="stable")[:top], start=1):
+            rows.append((str(path), rank, classes.names[index], classes.wnids[index] or "", probabilities[index]))
+    return pd.DataFrame(rows, columns=["image", "rank", "label", "wnid", "probability"])

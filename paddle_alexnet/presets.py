@@ -1,0 +1,253 @@
+"""The networks as a table: data, no code. Hold it beside the articles.
+
+A preset is a sequence of named blocks, a block a sequence of stages, in the order in which an image
+passes them. To add a network, add an entry to PRESETS.
+
+Shapes are [N, C, H, W]. A Linear's `out_features` of None is the number of classes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Optional, Union
+
+CEIL = (0, 3, 0, 3)  # top, bottom, left, right: 224 gives 55 as the 2012 code's ceil does
+Padding = Union[int, tuple[int, int, int, int], Literal["SAME"]]
+
+
+@dataclass(frozen=True)
+class Conv:
+    out_channels: int
+    kernel_size: int
+    stride: int = 1
+    padding: Padding = 0
+    groups: int = 1
+    std: float = 0.01  # of the weights, where the preset draws them from a normal distribution
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class Linear:
+    in_features: int
+    out_features: Optional[int]
+    std: float = 0.01
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class ReLU:
+    pass
+
+
+@dataclass(frozen=True)
+class LRN:
+    """y = x / (k + a * S) ** beta; a is alpha / size where `average`, else alpha."""
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+    average: bool = True
+    groups: int = 1
+    within_channel: bool = False
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    kernel_size: int = 3
+    stride: int = 2
+    padding: Union[int, Literal["SAME"]] = 0
+
+
+@dataclass(frozen=True)
+class Flatten:
+    pass
+
+
+@dataclass(frozen=True)
+class Dropout:
+    p: float = 0.5
+
+
+Stage = Union[Conv, Linear, ReLU, LRN, MaxPool, Flatten, Dropout]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network. `init` names the rule for weights, see `paddle_alexnet/network.py`."""
+
+    source: str
+    image_size: int
+    blocks: Mapping[str, tuple[Stage, ...]]
+    num_classes: int = 1000
+    init: Literal["paddle", "torch", "normal", "truncated_normal"] = "paddle"
+    quirks: frozenset[str] = field(default_factory=frozenset)
+
+
+
+_CAFFE_LRN = LRN(5, alpha=1e-4, beta=0.75, k=1.0)
+_PAPER_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, average=False)
+_TENSORFLOW_LRN = LRN(11, alpha=0.001 / 9, beta=0.75, k=1.0, average=False)
+_COLUMN_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, groups=2)
+_SPATIAL_NORM = LRN(5, alpha=0.001, beta=0.75, k=2.0, within_channel=True)
+
+PRESETS: dict[str, Preset] = {
+    "paddle2": Preset(
+        source="article on AlexNet in Paddle 2.x, 2021: its code",
+        image_size=227,
+        blocks={
+            "block1": (Conv(96, 11, stride=4), ReLU(), LRN(), MaxPool()),
+            "block2": (Conv(256, 5, padding=2, groups=2), ReLU(), LRN(), MaxPool()),
+            "block3": (Conv(384, 3, padding=1), ReLU()),
+            "block4": (Conv(384, 3, padding=1), ReLU()),
+            "block5": (Conv(256, 3, padding=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(9216, 4096), ReLU(), Dropout()),
+            "block7": (Linear(4096, 4096), ReLU(), Dropout()),
+            "out_fc": (Linear(4096, None),),
+        },
+        quirks=frozenset({"lrn_exclusive"}),
+    ),
+    "fluid": Preset(
+        source="training script in Paddle fluid, 2020",
+        image_size=227,
+        num_classes=10,
+        blocks={
+            "block1": (Conv(96, 11, stride=4), ReLU(), MaxPool()),
+            "block2": (Conv(256, 5, padding=2), ReLU(), MaxPool()),
+            "block3": (Conv(384, 3, padding=1), ReLU()),
+            "block4": (Conv(384, 3, padding=1), ReLU()),
+            "block5": (Conv(256, 3, padding=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(9216, 4096), ReLU()),
+            "block7": (Linear(4096, 4096), ReLU()),
+            "out_fc": (Linear(4096, None),),
+        },
+        quirks=frozenset({"dead_fc2"}),
+    ),
+    "single": Preset(
+        source="article on AlexNet in Paddle 2.x, 2021: its layer table",
+        image_size=224,
+        blocks={
+            "block1": (Conv(96, 11, stride=4, padding=2), ReLU(), LRN(), MaxPool()),
+            "block2": (Conv(256, 5, padding=2), ReLU(), LRN(), MaxPool()),
+            "block3": (Conv(384, 3, padding=1), ReLU()),
+            "block4": (Conv(384, 3, padding=1), ReLU()),
+            "block5": (Conv(256, 3, padding=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(9216, 4096), ReLU(), Dropout()),
+            "block7": (Linear(4096, 4096), ReLU(), Dropout()),
+            "out_fc": (Linear(4096, None),),
+        },
+        quirks=frozenset({"lrn_exclusive"}),
+    ),
+    "half": Preset(
+        source="article on AlexNet in PyTorch, 2022",
+        image_size=224,
+        init="torch",
+        blocks={
+            "features": (
+                *(Conv(48, 11, stride=4, padding=2), ReLU(), MaxPool()),
+                *(Conv(128, 5, padding=2), ReLU(), MaxPool()),
+                *(Conv(192, 3, padding=1), ReLU()),
+                *(Conv(192, 3, padding=1), ReLU()),
+                *(Conv(128, 3, padding=1), ReLU(), MaxPool()),
+            ),
+            "classifier": (
+                *(Flatten(), Dropout(), Linear(4608, 2048), ReLU()),
+                *(Dropout(), Linear(2048, 2048), ReLU()),
+                Linear(2048, None),
+            ),
+        },
+    ),
+    "tensorflow": Preset(
+        source="TensorFlow's AlexNet benchmark, 2018",
+        image_size=224,
+        init="truncated_normal",
+        blocks={
+            "block1": (Conv(64, 11, stride=4, padding="SAME", std=0.1), ReLU(), _TENSORFLOW_LRN, MaxPool()),
+            "block2": (Conv(192, 5, padding="SAME", std=0.1), ReLU(), _TENSORFLOW_LRN, MaxPool()),
+            "block3": (Conv(384, 3, padding="SAME", std=0.1), ReLU()),
+            "block4": (Conv(256, 3, padding="SAME", std=0.1), ReLU()),
+            "block5": (Conv(256, 3, padding="SAME", std=0.1), ReLU(), MaxPool(padding="SAME")),
+            "block6": (Flatten(), Linear(12544, 4096, std=0.1, bias=0.01), ReLU()),
+            "block7": (Linear(4096, 4096, std=0.1, bias=0.01), ReLU()),
+            "out_fc": (Linear(4096, None, std=0.1, bias=0.01), ReLU()),
+        },
+    ),
+    "paper": Preset(
+        source="Krizhevsky, Sutskever, Hinton 2012, sections 3 and 5",
+        image_size=224,
+        init="normal",
+        blocks={
+            "block1": (Conv(96, 11, stride=4, padding=CEIL), ReLU(), _PAPER_LRN, MaxPool()),
+            "block2": (Conv(256, 5, padding=2, groups=2, bias=1), ReLU(), _PAPER_LRN, MaxPool()),
+            "block3": (Conv(384, 3, padding=1), ReLU()),
+            "block4": (Conv(384, 3, padding=1, groups=2, bias=1), ReLU()),
+            "block5": (Conv(256, 3, padding=1, groups=2, bias=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), Dropout()),
+            "block7": (Linear(4096, 4096, bias=1), ReLU(), Dropout()),
+            "out_fc": (Linear(4096, None),),
+        },
+    ),
+    "source145": Preset(
+        source="run 145 of the code of 2012, released by the Computer History Museum",
+        image_size=224,
+        init="normal",
+        blocks={
+            "block1": (Conv(96, 11, stride=4, padding=CEIL), _COLUMN_LRN, MaxPool(), ReLU()),
+            "block2": (Conv(256, 5, padding=2, groups=2, bias=1), ReLU(), _COLUMN_LRN, _SPATIAL_NORM, MaxPool()),
+            "block3": (Conv(384, 3, padding=1, std=0.03), ReLU()),
+            "block4": (Conv(384, 3, padding=1, groups=2, std=0.03, bias=1), ReLU()),
+            "block5": (Conv(256, 3, padding=1, groups=2, std=0.03, bias=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), Dropout()),
+            "block7": (Linear(4096, 4096, bias=1), ReLU(), Dropout()),
+            "out_fc": (Linear(4096, None),),
+        },
+    ),
+    "caffe": Preset(
+        source="BVLC bvlc_alexnet",
+        image_size=227,
+        init="normal",
+        blocks={
+            "block1": (Conv(96, 11, stride=4), ReLU(), _CAFFE_LRN, MaxPool()),
+            "block2": (Conv(256, 5, padding=2, groups=2, bias=0.1), ReLU(), _CAFFE_LRN, MaxPool()),
+            "block3": (Conv(384, 3, padding=1), ReLU()),
+            "block4": (Conv(384, 3, padding=1, groups=2, bias=0.1), ReLU()),
+            "block5": (Conv(256, 3, padding=1, groups=2, bias=0.1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(9216, 4096, std=0.005, bias=0.1), ReLU(), Dropout()),
+            "block7": (Linear(4096, 4096, std=0.005, bias=0.1), ReLU(), Dropout()),
+            "out_fc": (Linear(4096, None),),
+        },
+    ),
+    "caffenet": Preset(
+        source="BVLC bvlc_reference_caffenet",
+        image_size=227,
+        init="normal",
+        blocks={
+            "block1": (Conv(96, 11, stride=4), ReLU(), MaxPool(), _CAFFE_LRN),
+            "block2": (Conv(256, 5, padding=2, groups=2, bias=1), ReLU(), MaxPool(), _CAFFE_LRN),
+            "block3": (Conv(384, 3, padding=1), ReLU()),
+            "block4": (Conv(384, 3, padding=1, groups=2, bias=1), ReLU()),
+            "block5": (Conv(256, 3, padding=1, groups=2, bias=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(9216, 4096, std=0.005, bias=1), ReLU(), Dropout()),
+            "block7": (Linear(4096, 4096, std=0.005, bias=1), ReLU(), Dropout()),
+            "out_fc": (Linear(4096, None),),
+        },
+    ),
+    "owt": Preset(
+        source="Krizhevsky 2014, One weird trick, arXiv:1404.5997, as torchvision has it",
+        image_size=224,
+        init="torch",
+        blocks={
+            "features": (
+                *(Conv(64, 11, stride=4, padding=2), ReLU(), MaxPool()),
+                *(Conv(192, 5, padding=2), ReLU(), MaxPool()),
+                *(Conv(384, 3, padding=1), ReLU()),
+                *(Conv(256, 3, padding=1), ReLU()),
+                *(Conv(256, 3, padding=1), ReLU(), MaxPool()),
+            ),
+            "classifier": (
+                *(Flatten(), Dropout(), Linear(9216, 4096), ReLU()),
+                *(Dropout(), Linear(4096, 4096), ReLU()),
+                Linear(4096, None),
+            ),
+        },
+    ),
+}

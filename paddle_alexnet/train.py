@@ -1,0 +1,177 @@
+"""The main job as one function: data, network, optimiser, model, callbacks, fit."""
+
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import paddle
+from paddle import callbacks, nn
+from paddle.metric import Accuracy
+from paddle.static import InputSpec
+
+from paddle_alexnet.artifact import Metadata
+from paddle_alexnet.callbacks import Epoch, Progress, Recorder, StopOnNaN
+from paddle_alexnet.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from paddle_alexnet.config import Config, DataConfig, ScheduleConfig, TrainConfig, save_config
+from paddle_alexnet.data.dataset import ImageTable, LabelledImages, read_table, verify_images
+from paddle_alexnet.data.demo import DEMO_NAME, draw_demo, is_demo
+from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.data.transforms import Preprocess
+from paddle_alexnet.device import use_device
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.export import export
+from paddle_alexnet.metrics import MeanLoss
+from paddle_alexnet.network import AlexNet
+from paddle_alexnet.optim import build_optimizer
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run came to: its folder, every epoch, and the one with the lowest mean validation loss."""
+
+    output: Path
+    history: tuple[Epoch, ...]
+    best: Optional[Epoch]
+
+
+def train(config: Config) -> Results:
+    """Train a network as a recipe says; export it each time the mean validation loss improves.
+
+    Raises UserError, before the first step where that is possible, for what a user can mend.
+    """
+    with paddle.utils.unique_name.guard():  # so that a second run in this process names its parameters alike
+        return _train(config)
+
+
+def _train(config: Config) -> Results:
+    device = use_device(config.device)
+    seed_everything(config.train.seed)
+    output = Path(config.output)
+
+    table, data_name = open_data(config.data, output)
+    network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
+    preprocess = Preprocess(network.image_size, config.data.mean, config.data.std)
+    train_set, val_set = (LabelledImages(table, split, preprocess) for split in ("train", "val"))
+    if config.model.weights:
+        start_from(network, table, Path(config.model.weights))
+    if config.data.verify:
+        verify_images([*train_set.paths, *val_set.paths], preprocess, workers=config.data.workers)
+    batches = {"batch_size": config.train.batch_size, "workers": config.data.workers}
+    train_loader = Loader(train_set, preprocess, shuffle=True, seed=config.train.seed, **batches)
+    val_loader = Loader(val_set, preprocess, **batches)
+
+    optimizer = build_optimizer(network, config.optimizer, config.schedule)
+    image = InputSpec([None, 3, preprocess.image_size, preprocess.image_size], "float32", "image")
+    model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
+    model.prepare(optimizer, nn.CrossEntropyLoss(), metrics=[MeanLoss(), Accuracy(name="top1")])
+
+    def keep(epoch: Epoch) -> None:
+        metadata = Metadata(
+            preset=network.preset,
+            lrn=network.lrn,
+            quirks=network.quirks,
+            classes=table.classes,
+            preprocess=preprocess,
+            data=data_name,
+            data_root=str(table.root.absolute()),
+            data_csv=str(table.csv.absolute()),
+            epoch=epoch.epoch,
+            val_loss=epoch.val_loss,
+            val_top1=epoch.val_top1,
+            paddle=paddle.__version__,
+        )
+        save_checkpoint(output / "checkpoints" / "best", network, metadata)
+        export(network, metadata, output / "inference")
+
+    begin_output(output, config)
+    print(f"{config.model.preset} with {network.lrn} LRN, {len(table.classes)} classes, on {device}")
+    print(f"data: {data_name}: {len(train_set)} train, {len(val_set)} val images")
+    recorder = Recorder(output, data=data_name, keep=keep)
+    model.fit(
+        train_loader,
+        val_loader,
+        epochs=config.train.epochs,
+        verbose=0,
+        callbacks=[
+            StopOnNaN(),
+            *schedule_callbacks(config.schedule, config.train),
+            Progress(len(train_set)),
+            recorder,
+        ],
+    )
+    return Results(output, tuple(recorder.history), recorder.best)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that weights, dropout and transforms draw from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    paddle.seed(seed)
+
+
+def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
+    """The configured data set, else `data/` if it is there, else the demo set; and its name in words."""
+    csv = Path(config.csv) if config.csv else None
+    if config.root:
+        root = Path(config.root)
+    elif csv:
+        root = csv.parent
+    elif Path("data/labels.csv").is_file():
+        root = Path("data")
+    else:
+        root = output.parent / "demo-data"
+        print(f"no data.root is set and there is no data/labels.csv: training on the {DEMO_NAME}, drawn in {root}")
+        if not root.exists():
+            draw_demo(root)
+    table = read_table(root, csv, Path(config.classes) if config.classes else None)
+    return table, DEMO_NAME if is_demo(table.classes) else str(table.csv)
+
+
+def start_from(network: AlexNet, table: ImageTable, weights: Path) -> None:
+    """Start from a checkpoint's weights. Raises UserError if it is of another network or other classes."""
+    start, metadata = load_checkpoint(weights)
+    if metadata.preset != network.preset:
+        raise UserError(f"{weights}: is a {metadata.preset}, the config says model.preset={network.preset}")
+    if metadata.classes != table.classes:
+        raise UserError(f"{weights}: was trained for other classes than {table.csv} has; their outputs do not match")
+    load_weights(network, {k: v.numpy() for k, v in start.state_dict().items()}, source=str(weights))
+
+
+def schedule_callbacks(schedule: ScheduleConfig, train: TrainConfig) -> list[callbacks.Callback]:
+    """What changes the learning rate and what stops early, all by the epoch.
+
+    Paddle would add a schedule callback of its own that steps per batch.
+    """
+    steps: list[callbacks.Callback] = [callbacks.LRScheduler(by_step=False, by_epoch=True)]
+    if schedule.name == "plateau":
+        steps.append(
+            callbacks.ReduceLROnPlateau("loss", factor=schedule.factor, patience=schedule.patience, mode="min", min_delta=0)
+        )
+    if train.patience:
+        steps.append(
+            callbacks.EarlyStopping("loss", mode="min", patience=train.patience, min_delta=0, save_best_model=False)
+        )
+    return steps
+
+
+def begin_output(output: Path, config: Config) -> None:
+    """Make the run's folder; an earlier run in it is moved aside, not overwritten.
+
+    Raises UserError if the folder cannot be written or holds something that is not a run.
+    """
+    try:
+        if (output / "config.yaml").is_file() or (output / "checkpoints").is_dir():
+            kept = next(p for i in range(1, 10**6) if not (p := output.with_name(f"{output.name}.{i}")).exists())
+            for partial in output.rglob(".*.partial"):
+                shutil.rmtree(partial, ignore_errors=True)
+            output.rename(kept)
+            print(f"{output} held an earlier run: kept as {kept}")
+        elif output.is_dir() and any(output.iterdir()):
+            raise UserError(f"{output}: holds files that are not a run's: name another folder with -o output=DIR")
+        (output / "checkpoints").mkdir(parents=True)
+        save_config(config, output / "config.yaml")
+    except OSError as error:
+        raise UserError(f"{output}: cannot write there ({error}): name another folder with -o output=DIR") from None

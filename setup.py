@@ -1,0 +1,49 @@
+"""Package metadata and dependencies; the settings of the tools are in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="paddle-alexnet",
+    version="0.1.0",
+    description="AlexNet in PaddlePaddle: train, evaluate, export, predict",
+    license="Apache-2.0",
+    python_requires=">=3.9,<3.13",  # the Pythons that Paddle 2.6.2 has wheels for
+    packages=find_packages(include=["paddle_alexnet*"]),
+    package_data={"paddle_alexnet": ["data/synset_words.txt"]},
+    install_requires=[
+        "matplotlib",
+        # Below 2.0.2 pandas 3 does not run; from 2.3 on `import paddle, numpy.random` crashes (Paddle 2.6.2).
+        "numpy>=2.0.2,<2.3",
+        "pandas",
+        "pillow",
+        "protobuf<7",  # Paddle 2.6.2 reads a field that protobuf 7 has dropped
+        "pydantic>=2",
+        "pytest",
+        "ruamel.yaml>=0.18",
+        # `import paddle` needs it and Python 3.12 no longer brings it. Paddle 2.6.2 uses its easy_install,
+        # by now a deprecated stub: 84 is the newest release seen to work.
+        "setuptools<85",
+        "tqdm",
+        "visualdl>=2.5.3",
+    ],
+    extras_require={
+        "cpu": ["paddlepaddle>=2.6.2,<3"],
+        # The wheel is built for CUDA 11.8 and cuDNN 8.6 and brings neither. The releases below are those.
+        # Paddle does not find them by itself: it opens `libcudnn.so`, they hold `libcudnn.so.8`. The
+        # Makefile links the names together; by hand, run its target `link-cuda`.
+        "gpu": [
+            "paddlepaddle-gpu>=2.6.2,<3",
+            "nvidia-cublas-cu11==11.11.3.6; sys_platform == 'linux'",
+            "nvidia-cuda-nvrtc-cu11==11.8.89; sys_platform == 'linux'",
+            "nvidia-cudnn-cu11==8.6.0.163; sys_platform == 'linux'",
+            "nvidia-cufft-cu11==10.9.0.58; sys_platform == 'linux'",
+            "nvidia-curand-cu11==10.3.0.86; sys_platform == 'linux'",
+            "nvidia-cusolver-cu11==11.4.1.48; sys_platform == 'linux'",
+            "nvidia-cusparse-cu11==11.7.5.86; sys_platform == 'linux'",
+        ],
+        # CPU only: Paddle 3's GPU wheels are not on PyPI.
+        "paddle3": ["paddlepaddle>=3.3,<4"],
+        "dev": ["mypy>=1.19,<3", "pandas-stubs", "pre-commit", "ruff>=0.17.6,<0.18", "types-tqdm"],
+        "parity": ["torch", "tensorflow-cpu", "safetensors", "h5py"],
+    },
+)

@@ -1,0 +1,28 @@
+"""Mean loss and top-1 accuracy of a trained network on a split, every image once."""
+
+import argparse
+from pathlib import Path
+
+from paddle_alexnet import Predictor, cli
+from paddle_alexnet.data.dataset import SPLITS
+from paddle_alexnet.evaluate import evaluate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
+    parser.add_argument("--split", default="val", choices=SPLITS)
+    parser.add_argument("--root", type=Path, help="folder of images, default the one it was trained on")
+    parser.add_argument("--csv", type=Path, help="its table, default labels.csv in --root")
+    parser.add_argument("--device", default="auto", help="auto, cpu or gpu:N")
+    arguments = parser.parse_args()
+
+    predictor = Predictor(arguments.model, device=arguments.device)
+    result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv)
+    metadata = predictor.metadata
+    print(f"{metadata.preset}, {metadata.kind} of epoch {metadata.epoch}, trained on {metadata.data}")
+    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,36 @@
+"""Train AlexNet on a labelled image set; export it each time the validation loss improves."""
+
+import argparse
+from pathlib import Path
+
+from paddle_alexnet import cli, load_config, train
+from paddle_alexnet.config import describe_keys
+
+DEFAULT_RECIPE = Path(__file__).resolve().parents[1] / "configs" / "paddle2.yaml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"keys, with their defaults (a recipe may set others):\n{describe_keys()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_RECIPE, help="recipe, default %(default)s")
+    parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE",
+                        help="set a key of the recipe, for example -o train.epochs=3; may be repeated")
+    arguments = parser.parse_args()
+
+    results = train(load_config(arguments.config, arguments.override))
+    if results.best is None:
+        print("no epoch had a finite validation loss: nothing was exported")
+    else:
+        print(f"best val_loss {results.best.val_loss:.4f} (top1 {results.best.val_top1:.4f}) in epoch {results.best.epoch}, "
+              f"trained on {results.best.data}")
+        print(f"inference model:  {results.output / 'inference'}")
+        print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
+    print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")
+    print(f"more to look at:  visualdl --logdir {results.output / 'visualdl'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
