@@ -40,7 +40,7 @@ $(VENV)/installed: setup.py
 			exit 1; \
 		}; \
 	}
-	@echo "Installing Paddle ($(EXTRA)) into $(VENV): once, a download of about $(if $(filter gpu,$(EXTRA)),3 GB,300 MB)"
+	@echo "Installing Paddle ($(EXTRA)) into $(VENV): once, a download of about $(if $(filter gpu,$(EXTRA)),3 GB,200 MB)"
 	@$(PY) -m pip install --quiet -e ".[$(EXTRA)]"
 	@if [ $(EXTRA) = gpu ]; then $(MAKE) --no-print-directory link-cuda; fi
 	@touch $@

@@ -16,7 +16,7 @@ setup(
         "numpy>=2.0.2,<2.3",
         "pandas",
         "pillow",
-        "protobuf<7",  # Paddle 2.6.2 reads a field that protobuf 7 has dropped
+        "protobuf<7",  # Paddle 2.6.2's fleet settings fail on 7
         "pydantic>=2",
         "pytest",
         "ruamel.yaml>=0.18",

@@ -87,7 +87,7 @@ def _train(config: Config) -> Results:
         export(network, metadata, output / "inference")
 
     begin_output(output, config)
-    print(f"{config.model.preset} with {network.lrn} LRN, {len(table.classes)} classes, on {device}")
+    print(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
     print(f"data: {data_name}: {len(train_set)} train, {len(val_set)} val images")
     recorder = Recorder(output, data=data_name, keep=keep)
     model.fit(

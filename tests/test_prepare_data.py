@@ -368,7 +368,7 @@ def test_unusable_sources(tmp_path):
     for name, message in {
         "nowhere": "nowhere: no such file",
         "empty": "empty: no images in it",
-        "one": "one: 1 class",
+        "one": "one: only a of its 1 classes",
         "gap": "gap: class b has no images",
         "flat": "000.JPEG: its name does not begin with a wnid",
         "unlabelled": "val: has no class folders",
@@ -389,6 +389,8 @@ def test_unusable_options(tmp_path):
         prepare(archive, tmp_path / "out", link=True)
     with pytest.raises(UserError, match="lies inside the source"):
         prepare(source, source / "out")
+    with pytest.raises(UserError, match="^/: exists and is not empty"):
+        prepare(source, Path("/"))
     with pytest.raises(UserError, match="--seed -1"):
         prepare(source, tmp_path / "out", seed=-1)
     with pytest.raises(UserError, match="out: not written"):

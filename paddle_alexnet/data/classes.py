@@ -32,8 +32,8 @@ class ClassList:
     def from_lines(cls, lines: Sequence[str], source: str) -> "ClassList":
         """Classes from lines like `n01440764 tench, Tinca tinca`, or a bare name or wnid a line.
 
-        A class is called by its first word group; by all of them where two classes share it
-        (ImageNet has two cranes and two maillots).
+        A class is called by its first word group; by all of them where two classes share it, and
+        by its wnid too where they share those (ImageNet has two maillots and two cranes).
         """
         wnids: list[Optional[str]] = []
         words: list[str] = []
@@ -45,6 +45,8 @@ class ClassList:
         first = [w.split(",")[0].strip() if wnid else w for w, wnid in zip(words, wnids)]
         shared = Counter(first)
         names = [w if shared[f] > 1 else f for f, w in zip(first, words)]
+        shared = Counter(names)
+        names = [f"{n} ({wnid})" if wnid and shared[n] > 1 else n for n, wnid in zip(names, wnids)]
         for kind, values in (("class", names), ("wnid", [w for w in wnids if w])):
             repeated = [value for value, count in Counter(values).items() if count > 1]
             if repeated:

@@ -48,7 +48,7 @@ def _draw(name: str, rng: np.random.Generator) -> np.ndarray:
     line = np.linspace(-1, 1, _SIZE * _FINE, dtype=np.float32)
     centre = rng.uniform(-0.4, 0.4, size=2).astype(np.float32)
     across, down = line - centre[0], line[:, None] - centre[1]
-    cells, angle = rng.uniform(1.8, 3.0), rng.uniform(0, 2 * np.pi)  # cells in half the width
+    cells, angle = rng.uniform(1.8, 2.8), rng.uniform(-0.4, 0.4)  # cells in half the width
     cos, sin = np.float32(cells * np.cos(angle)), np.float32(cells * np.sin(angle))
     drawn = _PATTERNS[name](cos * across - sin * down, sin * across + cos * down, rng)
     smooth = Image.fromarray(drawn.astype(np.uint8) * 255).reduce(_FINE)
@@ -65,7 +65,7 @@ def _two_colours(rng: np.random.Generator) -> np.ndarray:
     """Two RGB colours that differ in brightness, in no order, `[2, 3]`."""
     while True:
         colours = rng.uniform(20, 235, size=(2, 3)).astype(np.float32)
-        if abs(np.subtract(*colours) @ (0.299, 0.587, 0.114)) > 60:
+        if abs(np.subtract(*colours) @ (0.299, 0.587, 0.114)) > 80:
             return colours
 
 

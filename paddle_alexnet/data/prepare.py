@@ -84,9 +84,10 @@ def prepare(
 ) -> Prepared:
     """Sort a source's images into splits and write them to a new folder.
 
-    Without `classes` every class is taken, sorted by label; of an ILSVRC-2012 archive, the ten of
-    FLUID_CLASSES. `split` is the percentages of SPLITS, within each class. The same source and seed
-    give the same bytes. Raises UserError for whatever cannot be used; the source is never changed.
+    That gets `images/<label>/`, labels.csv and classes.txt. Without `classes` every class is taken,
+    sorted by label; of an ILSVRC-2012 archive, the ten of FLUID_CLASSES. `split` is the percentages of
+    SPLITS, within each class. The same source and seed give the same bytes. Raises UserError for
+    whatever cannot be used; the source is never changed.
     """
     if not source.exists():
         raise UserError(f"{source}: no such file or folder; --source takes a folder, an archive or a .csv")
@@ -170,7 +171,7 @@ def new_folder(output: Path) -> Iterator[Path]:
     meanwhile. What a killed run for the same place left behind is removed.
     """
     target = output.resolve()
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    partial = target.parent / f"{target.name}.partial-{os.getpid()}"
     left_behind = re.compile(re.escape(target.name) + r"\.partial-\d+")
     try:
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -214,9 +215,10 @@ def _read_words(path: Path) -> dict[str, str]:
     words = {}
     for number, line in enumerate(_read_lines(path), start=1):
         wnid, _, text = line.strip().partition(" ")
-        if line.strip() and not (is_wnid(wnid) and text):
+        if is_wnid(wnid) and text:
+            words[wnid] = text.strip()
+        elif line.strip():
             raise UserError(f"{path}: line {number} is {line!r}; write 'n01440764 tench, Tinca tinca'")
-        words[wnid] = text.strip()
     return words
 
 
@@ -250,7 +252,8 @@ def _choose(
         lines.append(f"{key} {words.get(key, name)}" if key else name)
         origins += labels
     if len(lines) < 2:
-        raise UserError(f"{source}: {len(lines)} class (from {', '.join(found)}); give two or more")
+        taken = f"only {origins[0]}" if origins else "none"
+        raise UserError(f"{source}: {taken} of its {len(found)} classes is taken; give two or more")
     return ClassList.from_lines(lines, str(source)), origins
 
 
@@ -277,7 +280,10 @@ def _place(
 
 
 def _open_to(split: Optional[str], asked: Iterable[Optional[str]]) -> tuple[str, ...]:
-    """The splits that images may go to when the source asks for `split`, and somewhere for `asked`."""
+    """The splits that the images of one may go to, where the source as a whole has those of `asked`.
+
+    A source with a single split has none; one without val or test gets it from its train or val.
+    """
     if split is None or set(asked) == {split}:
         return SPLITS
     if split == "train" and "val" not in asked:
@@ -334,7 +340,7 @@ def _folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _find_classes(source: Path) -> dict[str, Iterable[Record]]:
+def _find_classes(source: Path) -> Mapping[str, Iterable[Record]]:
     """The classes of a table, of split folders, of class folders or of file names, whichever it is."""
     if source.is_file():
         if source.suffix.lower() != ".csv":
