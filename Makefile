@@ -16,7 +16,7 @@ IN_RANGE := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-train: $(VENV)/installed ## Train: make train ARGS="configs/some.yaml -o key=value"
+train: $(VENV)/installed ## Train: make train ARGS="-c configs/fluid.yaml -o train.epochs=2"
 	$(PY) tools/train.py $(ARGS)
 
 test: $(VENV)/installed ## Run the fast tests

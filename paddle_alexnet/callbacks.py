@@ -8,10 +8,11 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+import pandas as pd
 from paddle.callbacks import Callback
 from tqdm import tqdm
 
@@ -71,8 +72,10 @@ class Progress(Callback):
         if self.bar.disable and (step + 1) % max(1, -(-steps // 4)) == 0:
             speed = self.done / (time.monotonic() - self.started)
             left = (self.images - self.done) / speed
-            print(f"{self.title}  {self.done}/{self.images} images  {shown}  {speed:.1f} images/s  {left:.0f} s left",
-                  flush=True)
+            print(
+                f"{self.title}  {self.done}/{self.images} images  {shown}  {speed:.1f} images/s  {left:.0f} s left",
+                flush=True,
+            )
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.bar.close()
@@ -95,8 +98,6 @@ class Recorder(Callback):
 
         self.writer = LogWriter(logdir=str(self.output / "visualdl"))
         self.writer.add_text("data", self.data, 0)
-        names = ",".join(field.name for field in fields(Epoch))
-        (self.output / "metrics.csv").write_text(f"{names}\n", encoding="utf-8")
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch, self.images, self.started = epoch + 1, 0, time.monotonic()
@@ -113,22 +114,28 @@ class Recorder(Callback):
         loss, top1 = float(logs["loss"]), float(logs["top1"])
         before = self.best.val_loss if self.best else math.inf
         row = Epoch(
-            self.epoch, *self.train, loss, top1, self.learning_rate, self.images / self.seconds, loss < before, self.data
+            self.epoch,
+            *self.train,
+            loss,
+            top1,
+            self.learning_rate,
+            self.images / self.seconds,
+            loss < before,
+            self.data,
         )
+        change = f"did not improve on {before:.4f}"
         if row.improved:
             self.keep(row)
             self.best = row
+            change = f"improved from {before:.4f} to {loss:.4f}, exported"
         self.history.append(row)
-        change = f"val_loss improved from {before:.4f} to {loss:.4f}, exported" if row.improved else (
-            f"val_loss did not improve on {before:.4f}"
-        )
         print(
-            f"epoch {row.epoch}/{self.params['epochs']}  train_loss {row.train_loss:.4f}  train_top1 {row.train_top1:.4f}"
-            f"  val_loss {loss:.4f}  val_top1 {top1:.4f}  {row.images_per_second:.1f} images/s  {change}",
+            f"epoch {row.epoch}/{self.params['epochs']}  "
+            f"train_loss {row.train_loss:.4f}  train_top1 {row.train_top1:.4f}  val_loss {loss:.4f}  val_top1 {top1:.4f}  {row.images_per_second:.1f} images/s  val_loss {change}",
             flush=True,
         )
-        with (self.output / "metrics.csv").open("a", encoding="utf-8") as stream:
-            stream.write(",".join(_cell(value) for value in asdict(row).values()) + "\n")
+        table = pd.DataFrame([asdict(epoch) for epoch in self.history])
+        table.to_csv(self.output / "metrics.csv", index=False, float_format="%.6g")
         for tag in ("train_loss", "val_loss", "train_top1", "val_top1", "learning_rate", "images_per_second"):
             split, _, kind = tag.partition("_")
             tag_path = f"{kind}/{split}" if split in ("train", "val") else tag
@@ -137,8 +144,3 @@ class Recorder(Callback):
 
     def on_train_end(self, logs: Logs = None) -> None:
         self.writer.close()
-
-
-def _cell(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return f'"{text}"' if "," in text else text

@@ -84,17 +84,21 @@ def read_pdparams(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    _ALLOWED = {
-        ("builtins", "tuple"): tuple,
-        ("collections", "OrderedDict"): OrderedDict,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
+_ALLOWED = {
+    ("builtins", "tuple"): tuple,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
 
+
+class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in (
+            "_reconstruct",
+            "scalar",
+        ):
             return getattr(np._core.multiarray, name)
-        if (module, name) not in self._ALLOWED:
+        if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it would run {module}.{name}, which weights do not need")
-        return self._ALLOWED[module, name]
+        return _ALLOWED[module, name]

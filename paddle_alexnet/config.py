@@ -38,7 +38,8 @@ class DataConfig:
         None, description="table with filename, label, split (train, val, test); null: labels.csv in root"
     )
     classes: Optional[str] = Field(
-        None, description="class list in order, one a line; null: classes.txt beside the csv, else its sorted labels"
+        None,
+        description="class list in order, one a line; null: classes.txt beside the csv, else its sorted labels",
     )
     mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1")
     std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="divided by, RGB, after the mean")

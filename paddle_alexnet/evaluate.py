@@ -55,5 +55,7 @@ def evaluate(
         losses.append(np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, truth])
         hits.append(logits.argmax(axis=1) == truth)
     return Evaluation(
-        loss=float(np.concatenate(losses).mean()), top1=float(np.concatenate(hits).mean()), images=len(dataset)
+        loss=float(np.concatenate(losses).mean()),
+        top1=float(np.concatenate(hits).mean()),
+        images=len(dataset),
     )

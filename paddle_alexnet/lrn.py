@@ -121,7 +121,13 @@ class LRN(nn.Layer):
         return normalise(x.reshape([-1, column, height, width])).reshape([-1, channels, height, width])
 
     def _native(self, x: paddle.Tensor) -> paddle.Tensor:
-        attributes = {"n": self.size, "k": self.k, "alpha": self.sum_scale, "beta": self.beta, "data_format": "NCHW"}
+        attributes = {
+            "n": self.size,
+            "k": self.k,
+            "alpha": self.sum_scale,
+            "beta": self.beta,
+            "data_format": "NCHW",
+        }
         if paddle.in_dynamic_mode():
             flat = [part for item in attributes.items() for part in item]
             return paddle._legacy_C_ops.lrn(x, *flat)[0]

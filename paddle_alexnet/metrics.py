@@ -34,4 +34,3 @@ class MeanLoss(Metric):
 
     def name(self) -> str:
         return "loss"
-

@@ -83,7 +83,6 @@ class Preset:
     quirks: frozenset[str] = field(default_factory=frozenset)
 
 
-
 _CAFFE_LRN = LRN(5, alpha=1e-4, beta=0.75, k=1.0)
 _PAPER_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, average=False)
 _TENSORFLOW_LRN = LRN(11, alpha=0.001 / 9, beta=0.75, k=1.0, average=False)
@@ -192,7 +191,13 @@ PRESETS: dict[str, Preset] = {
         init="normal",
         blocks={
             "block1": (Conv(96, 11, stride=4, padding=CEIL), _COLUMN_LRN, MaxPool(), ReLU()),
-            "block2": (Conv(256, 5, padding=2, groups=2, bias=1), ReLU(), _COLUMN_LRN, _SPATIAL_NORM, MaxPool()),
+            "block2": (
+                Conv(256, 5, padding=2, groups=2, bias=1),
+                ReLU(),
+                _COLUMN_LRN,
+                _SPATIAL_NORM,
+                MaxPool(),
+            ),
             "block3": (Conv(384, 3, padding=1, std=0.03), ReLU()),
             "block4": (Conv(384, 3, padding=1, groups=2, std=0.03, bias=1), ReLU()),
             "block5": (Conv(256, 3, padding=1, groups=2, std=0.03, bias=1), ReLU(), MaxPool()),

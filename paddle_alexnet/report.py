@@ -20,8 +20,13 @@ def draw_curves(metrics: Path, place: Path) -> None:
             panel.plot(table["epoch"], table[f"{split}_{kind}"], marker="o", markersize=3, color=colour, label=split)
         if best is not None:
             panel.axvline(best["epoch"], color="grey", linewidth=0.8, linestyle=":")
-            panel.annotate(f"best: {best[f'val_{kind}']:.4f}", (best["epoch"], best[f"val_{kind}"]),
-                           textcoords="offset points", xytext=(4, 8), color="tab:orange")
+            panel.annotate(
+                f"best: {best[f'val_{kind}']:.4f}",
+                (best["epoch"], best[f"val_{kind}"]),
+                textcoords="offset points",
+                xytext=(4, 8),
+                color="tab:orange",
+            )
         panel.set(xlabel="epoch", title=title)
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)

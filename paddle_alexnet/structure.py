@@ -9,8 +9,9 @@ output of an LRN (a square, the sum, a scale, an offset, a power and a division)
 import difflib
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import zip_longest
-from typing import Optional
+from typing import Any, Optional
 
 import paddle
 import pandas as pd
@@ -79,37 +80,20 @@ def describe(network: AlexNet, batch_size: int = 1) -> pd.DataFrame:
 def format_table(table: pd.DataFrame) -> str:
     """The table of `describe` as text, with a subtotal per block and a total."""
     sums = ["parameters", "share", "macs", "flops"]
-    parts = []
-    for block, rows in table.groupby("block", sort=False):
-        parts.append(rows)
-        if len(rows) > 1:
-            parts.append(pd.DataFrame([{"layer": f"{block}", "type": "subtotal", **rows[sums].sum()}]))
-    parts.append(pd.DataFrame([{"layer": "network", "type": "total", **table[sums].sum()}]))
     lines = []
-    for part in parts:
-        for row in part.to_dict("records"):
-            shape, field, jump = (row.get(key) for key in ("output_shape", "receptive_field", "jump"))
-            lines.append(
-                {
-                    "layer": row["layer"],
-                    "type": row["type"],
-                    "output shape": list(shape) if shape else "" if row["type"].endswith("total") else "not run",
-                    "parameters": f"{row['parameters']:,.0f}",
-                    "%": f"{row['share']:.2f}",
-                    "MACs": f"{row['macs']:,.0f}",
-                    "FLOPs": f"{row['flops']:,.0f}",
-                    "field": "" if field is None else str(field),
-                    "jump": "" if jump is None or jump is pd.NA else str(jump),
-                }
-            )
-    return f"{pd.DataFrame(lines).to_string(index=False)}\n{HOW_COUNTED}"
+    for block, rows in table.groupby("block", sort=False):
+        lines += [_line(row) for row in rows.to_dict("records")]
+        if len(rows) > 1:
+            lines.append(_line({"layer": block, "type": "subtotal", "output_shape": (), **rows[sums].sum()}))
+    lines.append(_line({"layer": "network", "type": "total", "output_shape": (), **table[sums].sum()}))
+    return f"{format_columns(pd.DataFrame(lines), left=3)}\n\n{HOW_COUNTED}"
 
 
 def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd.DataFrame:
-    """Two presets side by side: facts of the whole network, then the stages, aligned by their kind.
+    """Two presets side by side: facts of the whole network, then the stages, aligned by their kind
+    within each learned layer.
 
-    Columns: mark (`*` where they differ), what, and one for each preset (`first` and `second`; a name
-    given twice makes one of them `NAME (2)`).
+    Columns: mark (`*` where they differ), what, and one for each preset, headed by its name.
 
     Raises UserError for an unknown preset.
     """
@@ -122,34 +106,46 @@ def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd
         ("init", *(table.init for table in tables)),
         ("LRN", *(_lrn_constants(table) for table in tables)),
         ("quirks", *(", ".join(sorted(table.quirks)) or "none" for table in tables)),
-        ("parameters", *(f"{table['parameters'].sum():,}" for table in described)),
-        ("MACs", *(f"{table['macs'].sum():,}" for table in described)),
+        ("parameters", *(f"{frame['parameters'].sum():,}" for frame in described)),
+        ("MACs", *(f"{frame['macs'].sum():,}" for frame in described)),
     ]
-    stages = [[stage for stages in table.blocks.values() for stage in stages] for table in tables]
-    texts = [
-        [_stage(stage, table.init, row) for stage, row in zip(of_one, frame.to_dict("records"))]
-        for of_one, table, frame in zip(stages, tables, described)
-    ]
-    kinds = [[type(stage).__name__ for stage in of_one] for of_one in stages]
-    for _, a, b, c, d in difflib.SequenceMatcher(None, *kinds, autojunk=False).get_opcodes():
-        for left, right in zip_longest(range(a, b), range(c, d)):
-            kind = kinds[0][left] if left is not None else kinds[1][right]
-            pair = (texts[0][left] if left is not None else "", texts[1][right] if right is not None else "")
-            rows.append((kind, *pair))
-    names = (first, second if second != first else f"{second} (2)")
-    table = pd.DataFrame(rows, columns=["what", *names])
-    table.insert(0, "mark", ["*" if a != b else "" for _, a, b in rows])
-    return table
+    halves = [_by_learned_layer(table, frame) for table, frame in zip(tables, described)]
+    for number, (ours, theirs) in enumerate(zip_longest(*halves, fillvalue=[]), start=1):
+        kinds = [[kind for kind, _ in stages] for stages in (ours, theirs)]
+        for _, a, b, c, d in difflib.SequenceMatcher(None, *kinds).get_opcodes():
+            for left, right in zip_longest(ours[a:b], theirs[c:d], fillvalue=("-", "-")):
+                kind = left[0] if left[0] == right[0] else f"{left[0]} / {right[0]}"
+                rows.append((f"{number} {kind}", left[1], right[1]))
+    marked = [("*" if left != right else "", what, left, right) for what, left, right in rows]
+    return pd.DataFrame(marked, columns=["mark", "what", first, second])
+
+
+def format_comparison(table: pd.DataFrame) -> str:
+    """The table of `compare` as text."""
+    return format_columns(table.rename(columns={"mark": "", "what": ""}), left=4)
+
+
+def format_columns(table: pd.DataFrame, *, left: int) -> str:
+    """A table of texts as text, the first `left` columns aligned to the left, the others to the right."""
+    rows = [list(table.columns), *table.to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _output_shapes(network: AlexNet, batch_size: int) -> dict[str, tuple[int, ...]]:
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
-    def record(name: str):  # a hook of its own for each name
-        return lambda _layer, _inputs, output: shapes.__setitem__(name, tuple(output.shape))
+    def record(name: str, _layer: nn.Layer, _inputs: Any, output: paddle.Tensor) -> None:
+        shapes[name] = tuple(output.shape)
 
     hooks = [
-        layer.register_forward_post_hook(record(f"{block}.{index}")) for block, index, layer in layers(network)
+        layer.register_forward_post_hook(partial(record, f"{block}.{index}")) for block, index, layer in layers(network)
     ]
     training = network.training
     network.eval()
@@ -188,6 +184,17 @@ def _arithmetic(layer: nn.Layer, elements: int) -> tuple[int, int]:
     return 0, elements if isinstance(layer, nn.ReLU) else 0
 
 
+def _by_learned_layer(table: Preset, described: pd.DataFrame) -> list[list[tuple[str, str]]]:
+    """The stages as (kind, text), cut before each convolution and linear layer."""
+    parts: list[list[tuple[str, str]]] = []
+    stages = (stage for stages in table.blocks.values() for stage in stages)
+    for stage, shape in zip(stages, described["output_shape"]):
+        if isinstance(stage, (presets.Conv, presets.Linear)):
+            parts.append([])
+        parts[-1].append((type(stage).__name__, _stage(stage, table.init, shape)))
+    return parts
+
+
 def _lrn_constants(table: Preset) -> str:
     stages = (stage for stages in table.blocks.values() for stage in stages)
     return "; ".join(dict.fromkeys(_lrn(stage) for stage in stages if isinstance(stage, presets.LRN))) or "none"
@@ -198,20 +205,35 @@ def _lrn(stage: presets.LRN) -> str:
     return f"{kind}n {stage.size}, α {stage.alpha:g}{'/n' if stage.average else ''}, β {stage.beta:g}, k {stage.k:g}"
 
 
-def _stage(stage: Stage, init: str, row: dict) -> str:
+def _stage(stage: Stage, init: str, output_shape: tuple[int, ...]) -> str:
     """A stage in words, with its output shape; std and bias only where the rule for weights heeds them."""
-    text = type(stage).__name__
+    text = ""
     if isinstance(stage, presets.Conv):
-        padding = "/".join(map(str, stage.padding)) if isinstance(stage.padding, tuple) else stage.padding
-        text = f"{stage.out_channels}, {stage.kernel_size}/{stage.stride}/{padding} g{stage.groups}"
-    elif isinstance(stage, presets.Linear):
-        text = f"{stage.in_features} → {row['output_shape'][-1]}"
+        padding = ",".join(map(str, stage.padding)) if isinstance(stage.padding, tuple) else stage.padding
+        text = f"{stage.out_channels}, {stage.kernel_size}/{stage.stride}/{padding}"
+        text += f"/g{stage.groups}" if stage.groups > 1 else ""
     elif isinstance(stage, presets.LRN):
         text = _lrn(stage)
     elif isinstance(stage, presets.MaxPool):
-        text = f"{stage.kernel_size}/{stage.stride}/{stage.padding}"
+        text = f"{stage.kernel_size}/{stage.stride}" + (f"/{stage.padding}" if stage.padding else "")
     elif isinstance(stage, presets.Dropout):
-        text = f"p {stage.p:g}"
+        text = f"{stage.p:g}"
     if isinstance(stage, (presets.Conv, presets.Linear)) and init in ("normal", "truncated_normal"):
         text += f", std {stage.std:g}, bias {stage.bias:g}"
-    return f"{text} → {'×'.join(map(str, row['output_shape'][1:]))}"
+    return f"{text} → {'×'.join(map(str, output_shape[1:]))}".removeprefix(", ").strip()
+
+
+def _line(row: dict[str, Any]) -> dict[str, str]:
+    """A row of `describe`, or of its sums, as text."""
+    shape, field, jump = row["output_shape"], row.get("receptive_field"), row.get("jump")
+    return {
+        "layer": row["layer"],
+        "type": row["type"],
+        "output shape": "not run" if shape is None else str(list(shape)) if shape else "",
+        "parameters": f"{row['parameters']:,.0f}",
+        "%": f"{row['share']:.2f}",
+        "MACs": f"{row['macs']:,.0f}",
+        "FLOPs": f"{row['flops']:,.0f}",
+        "field": "" if field is None else str(field),
+        "jump": "" if jump is None or pd.isna(jump) else str(jump),
+    }

@@ -148,7 +148,9 @@ def schedule_callbacks(schedule: ScheduleConfig, train: TrainConfig) -> list[cal
     steps: list[callbacks.Callback] = [callbacks.LRScheduler(by_step=False, by_epoch=True)]
     if schedule.name == "plateau":
         steps.append(
-            callbacks.ReduceLROnPlateau("loss", factor=schedule.factor, patience=schedule.patience, mode="min", min_delta=0)
+            callbacks.ReduceLROnPlateau(
+                "loss", factor=schedule.factor, patience=schedule.patience, mode="min", min_delta=0
+            )
         )
     if train.patience:
         steps.append(

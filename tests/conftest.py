@@ -31,7 +31,13 @@ def finished_run(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Config:
     """A config that trains in seconds."""
-    fixed = [f"data.root={root}", f"output={output}", "model.preset=half", "train.batch_size=8", "data.verify=false"]
+    fixed = [
+        f"data.root={root}",
+        f"output={output}",
+        "model.preset=half",
+        "train.batch_size=8",
+        "data.verify=false",
+    ]
     return paddle_alexnet.load_config(None, [*fixed, *overrides])
 
 

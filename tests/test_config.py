@@ -63,7 +63,11 @@ def test_bad_override_names_itself_and_the_remedy(override, words):
 
 @pytest.mark.parametrize(
     "text, words",
-    [("train:\n  epocs: 3\n", "did you mean train.epochs"), ("- a\n- b\n", "mapping"), ("train: [\n", "YAML")],
+    [
+        ("train:\n  epocs: 3\n", "did you mean train.epochs"),
+        ("- a\n- b\n", "mapping"),
+        ("train: [\n", "YAML"),
+    ],
 )
 def test_bad_recipe_names_the_file(tmp_path, text, words):
     with pytest.raises(UserError, match=words) as error:

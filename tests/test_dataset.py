@@ -56,7 +56,9 @@ def test_every_epoch_has_its_own_order_and_every_image_once(demo_set):
     dataset = LabelledImages(read_table(demo_set), "train", PREPROCESS)
     dataset.labels = np.arange(len(dataset))
     loaders = [Loader(dataset, PREPROCESS, batch_size=7, shuffle=True, seed=3, workers=w) for w in (1, 4)]
-    first, second, again = ([int(i) for _, batch in loader for i in batch] for loader in (loaders[0], loaders[0], loaders[1]))
+    first, second, again = (
+        [int(i) for _, batch in loader for i in batch] for loader in (loaders[0], loaders[0], loaders[1])
+    )
     assert first == again != second
     assert sorted(first) == sorted(second) == list(range(30))
 
@@ -65,7 +67,10 @@ def test_every_epoch_has_its_own_order_and_every_image_once(demo_set):
     "change, words",
     [
         (lambda text: text.replace("cat,val", "dog,val"), r"line 4: unknown label 'dog'"),
-        (lambda text: text.replace("cat,val", "cat,valid"), r"line 4: unknown split 'valid': use train, val, test"),
+        (
+            lambda text: text.replace("cat,val", "cat,valid"),
+            r"line 4: unknown split 'valid': use train, val, test",
+        ),
         (lambda text: text.replace("b.png", "gone.png"), r"line 3: no file .*gone\.png"),
         (lambda text: text.replace("b.png", "../b.png"), r"line 3: .*leaves the data folder"),
         (lambda text: text.replace("b.png", "/etc/hosts"), r"line 3: .*leaves the data folder"),

@@ -83,9 +83,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def run_tool(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, ROOT / "tools" / "prepare_data.py", *arguments]
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env=ENVIRONMENT, timeout=120
-    )
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
 
 
 # Sources
@@ -246,7 +244,7 @@ def test_own_synset_words(tmp_path):
 
 def test_unknown_class_names_the_nearest(tmp_path):
     source = make_tree(tmp_path / "src", {HOUND: 3, WOLF: 3})
-    with pytest.raises(UserError, match="no class white wulf; .* white wolf"):
+    with pytest.raises(UserError, match=r"no class white wulf; .* white wolf"):
         prepare(source, tmp_path / "out", classes=parse_classes("white wulf,Ibizan hound"))
     assert not (tmp_path / "out").exists()
 
@@ -263,18 +261,14 @@ def test_two_cranes_need_their_wnids(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10, 99, 100, 101, 1300])
-@pytest.mark.parametrize(
-    "proportions", [(70, 10, 20), (98, 1, 1), (1, 1, 98), (33.3, 33.3, 33.4), (80, 20, 0)]
-)
+@pytest.mark.parametrize("proportions", [(70, 10, 20), (98, 1, 1), (1, 1, 98), (33.3, 33.3, 33.4), (80, 20, 0)])
 def test_splits_add_up_and_none_is_empty(count, proportions):
     drawn = draw_splits(count, proportions=proportions, rng=np.random.default_rng(0))
     assert len(drawn) == count
     assert "train" in drawn
     for name, share in zip(("train", "val", "test"), proportions):
         assert bool(drawn.count(name)) == bool(share) or count < 3
-        assert (
-            abs(drawn.count(name) - count * share / 100) < 1 or count * min(p for p in proportions if p) < 100
-        )
+        assert abs(drawn.count(name) - count * share / 100) < 1 or count * min(p for p in proportions if p) < 100
 
 
 def test_a_hundred_images_split_exactly():
@@ -292,7 +286,7 @@ def test_same_seed_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("text", ["70,10", "70,10,30", "110,-20,10", "a,b,c", "nan,50,50", ""])
 def test_impossible_split_is_refused(text):
-    with pytest.raises(UserError, match="^--split"):
+    with pytest.raises(UserError, match=r"^--split"):
         parse_split(text)
 
 
@@ -389,7 +383,7 @@ def test_unusable_options(tmp_path):
         prepare(archive, tmp_path / "out", link=True)
     with pytest.raises(UserError, match="lies inside the source"):
         prepare(source, source / "out")
-    with pytest.raises(UserError, match="^/: exists and is not empty"):
+    with pytest.raises(UserError, match=r"^/: exists and is not empty"):
         prepare(source, Path("/"))
     with pytest.raises(UserError, match="--seed -1"):
         prepare(source, tmp_path / "out", seed=-1)
@@ -419,9 +413,7 @@ def test_tool_fails_in_one_line(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.skipif(
-    "ALEXNET_IMAGENETTE" not in os.environ, reason="ALEXNET_IMAGENETTE names no class folders"
-)
+@pytest.mark.skipif("ALEXNET_IMAGENETTE" not in os.environ, reason="ALEXNET_IMAGENETTE names no class folders")
 def test_real_photographs(tmp_path):
     source = Path(os.environ["ALEXNET_IMAGENETTE"])
     prepared = prepare(source, tmp_path / "out", link=True)

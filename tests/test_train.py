@@ -80,14 +80,18 @@ def test_patience_counts_epochs_without_improvement(demo_set, tmp_path):
 
 def test_plateau_lowers_the_rate_on_the_mean_loss(demo_set, tmp_path):
     plateau = ("schedule.name=plateau", "schedule.patience=1", "schedule.factor=0.5")
-    results = train(small_config(demo_set, tmp_path / "run", *plateau, "optimizer.learning_rate=1e-30", "train.epochs=3"))
+    results = train(
+        small_config(demo_set, tmp_path / "run", *plateau, "optimizer.learning_rate=1e-30", "train.epochs=3")
+    )
     rates = [epoch.learning_rate / 1e-30 for epoch in results.history]
     assert rates == pytest.approx([1, 1, 0.5])
 
 
 def test_same_seed_same_run_and_another_seed_another(demo_set, tmp_path):
     runs = [
-        train(small_config(demo_set, tmp_path / str(i), "train.epochs=1", f"train.seed={seed}", f"data.workers={workers}"))
+        train(
+            small_config(demo_set, tmp_path / str(i), "train.epochs=1", f"train.seed={seed}", f"data.workers={workers}")
+        )
         for i, (seed, workers) in enumerate([(1, 1), (1, 3), (2, 1)])
     ]
     losses = [run.history[0].train_loss for run in runs]
@@ -185,7 +189,16 @@ def test_paddle_gets_every_core_unless_the_user_says_otherwise():
 def test_a_killed_run_leaves_a_whole_best_model_and_does_not_trip_the_next(demo_set, tmp_path):
     output = tmp_path / "run"
     command = [sys.executable, str(REPOSITORY / "tools" / "train.py"), "-o", f"data.root={demo_set}"]
-    command += ["-o", f"output={output}", "-o", "model.preset=half", "-o", "train.epochs=50", "-o", "data.verify=false"]
+    command += [
+        "-o",
+        f"output={output}",
+        "-o",
+        "model.preset=half",
+        "-o",
+        "train.epochs=50",
+        "-o",
+        "data.verify=false",
+    ]
     rng = np.random.default_rng()
     for _ in range(6):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

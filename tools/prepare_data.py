@@ -20,9 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=_SOURCES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--source", type=Path, required=True, metavar="SRC", help="the pictures; never changed"
-    )
+    parser.add_argument("--source", type=Path, required=True, metavar="SRC", help="the pictures; never changed")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new folder to write")
     parser.add_argument(
         "--classes",
@@ -30,9 +28,7 @@ def main() -> None:
         help="classes to take, in order: a file with one a line, or a,b,c "
         "(default: all, sorted; of an archive the ten of the fluid script)",
     )
-    parser.add_argument(
-        "--synset-words", type=Path, metavar="FILE", help="names of wnids, if not ILSVRC-2012's"
-    )
+    parser.add_argument("--synset-words", type=Path, metavar="FILE", help="names of wnids, if not ILSVRC-2012's")
     parser.add_argument(
         "--split",
         type=parse_split,

@@ -16,16 +16,24 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-c", "--config", type=Path, default=DEFAULT_RECIPE, help="recipe, default %(default)s")
-    parser.add_argument("-o", "--override", action="append", default=[], metavar="KEY=VALUE",
-                        help="set a key of the recipe, for example -o train.epochs=3; may be repeated")
+    parser.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a key of the recipe, for example -o train.epochs=3; may be repeated",
+    )
     arguments = parser.parse_args()
 
     results = train(load_config(arguments.config, arguments.override))
-    if results.best is None:
+    best = results.best
+    if best is None:
         print("no epoch had a finite validation loss: nothing was exported")
     else:
-        print(f"best val_loss {results.best.val_loss:.4f} (top1 {results.best.val_top1:.4f}) in epoch {results.best.epoch}, "
-              f"trained on {results.best.data}")
+        print(
+            f"best val_loss {best.val_loss:.4f} (top1 {best.val_top1:.4f}) in epoch {best.epoch}, trained on {best.data}"
+        )
         print(f"inference model:  {results.output / 'inference'}")
         print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
     print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")

@@ -30,7 +30,13 @@ class Preprocess:
                 rgb = image.convert("RGB")
         except FileNotFoundError:
             raise UserError(f"{path}: no such image") from None
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (
+            OSError,
+            UnidentifiedImageError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+        ) as error:
             reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
             raise UserError(f"{path}: unreadable image ({reason}): replace it or take it out") from None
         size = (self.image_size, self.image_size)
