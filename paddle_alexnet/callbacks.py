@@ -19,7 +19,7 @@ from tqdm import tqdm
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.report import draw_curves
 
-Logs = Optional[dict[str, Any]]
+Logs = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Epoch:
 class StopOnNaN(Callback):
     """End the run at the first loss that is not a number: every step after it would be wasted."""
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         self.epoch = epoch + 1
 
-    def on_train_batch_end(self, step: int, logs: Logs = None) -> None:
+    def on_train_batch_end(self, step: int, logs: Logs) -> None:
         if not math.isfinite(logs["loss"]):
             raise UserError(
                 f"the loss became {logs['loss']} in epoch {self.epoch}, step {step + 1}: lower "
@@ -58,12 +58,12 @@ class Progress(Callback):
         super().__init__()
         self.images = images
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         self.title = f"epoch {epoch + 1}/{self.params['epochs']}"
         self.done, self.started = 0, time.monotonic()
         self.bar = tqdm(total=self.images, desc=self.title, unit="image", leave=False, disable=not sys.stderr.isatty())
 
-    def on_train_batch_end(self, step: int, logs: Logs = None) -> None:
+    def on_train_batch_end(self, step: int, logs: Logs) -> None:
         self.done += logs["batch_size"]
         shown = f"loss {logs['loss']:.4f}  top1 {logs['top1']:.4f}"
         self.bar.set_postfix_str(shown, refresh=False)
@@ -77,7 +77,7 @@ class Progress(Callback):
                 flush=True,
             )
 
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.bar.close()
 
 
@@ -93,24 +93,24 @@ class Recorder(Callback):
         self.history: list[Epoch] = []
         self.best: Optional[Epoch] = None
 
-    def on_train_begin(self, logs: Logs = None) -> None:
+    def on_train_begin(self, logs: Logs) -> None:
         from visualdl import LogWriter
 
         self.writer = LogWriter(logdir=str(self.output / "visualdl"))
         self.writer.add_text("data", self.data, 0)
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         self.epoch, self.images, self.started = epoch + 1, 0, time.monotonic()
         self.learning_rate = self.model._optimizer.get_lr()
 
-    def on_train_batch_end(self, step: int, logs: Logs = None) -> None:
+    def on_train_batch_end(self, step: int, logs: Logs) -> None:
         self.images += logs["batch_size"]
 
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.seconds = time.monotonic() - self.started
         self.train = (float(logs["loss"]), float(logs["top1"]))  # evaluation reuses the same dictionary
 
-    def on_eval_end(self, logs: Logs = None) -> None:
+    def on_eval_end(self, logs: Logs) -> None:
         loss, top1 = float(logs["loss"]), float(logs["top1"])
         before = self.best.val_loss if self.best else math.inf
         row = Epoch(
@@ -130,8 +130,9 @@ class Recorder(Callback):
             change = f"improved from {before:.4f} to {loss:.4f}, exported"
         self.history.append(row)
         print(
-            f"epoch {row.epoch}/{self.params['epochs']}  "
-            f"train_loss {row.train_loss:.4f}  train_top1 {row.train_top1:.4f}  val_loss {loss:.4f}  val_top1 {top1:.4f}  {row.images_per_second:.1f} images/s  val_loss {change}",
+            f"epoch {row.epoch}/{self.params['epochs']}  train_loss {row.train_loss:.4f}  "
+            f"train_top1 {row.train_top1:.4f}  val_loss {loss:.4f}  val_top1 {top1:.4f}  "
+            f"{row.images_per_second:.1f} images/s  val_loss {change}",
             flush=True,
         )
         table = pd.DataFrame([asdict(epoch) for epoch in self.history])
@@ -142,5 +143,5 @@ class Recorder(Callback):
             self.writer.add_scalar(tag=tag_path, step=row.epoch, value=float(getattr(row, tag)))
         draw_curves(self.output / "metrics.csv", self.output / "curves.png")
 
-    def on_train_end(self, logs: Logs = None) -> None:
+    def on_train_end(self, logs: Logs) -> None:
         self.writer.close()

@@ -1,5 +1,6 @@
 """Weights of a run: saved whole, loaded without running code from the file."""
 
+import importlib
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -98,7 +99,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             "_reconstruct",
             "scalar",
         ):
-            return getattr(np._core.multiarray, name)
+            return getattr(importlib.import_module("numpy._core.multiarray"), name)
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it would run {module}.{name}, which weights do not need")
         return _ALLOWED[module, name]

@@ -7,7 +7,7 @@ in the command-line override `-o key.sub=value`.
 import difflib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Optional, get_type_hints
 
@@ -23,69 +23,79 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
-    preset: str = Field("paddle2", description="network, a name from paddle_alexnet/presets.py")
-    lrn: str = Field("auto", description="local response normalisation: auto, avgpool3d, builtin or none")
-    quirks: tuple[str, ...] = Field((), description="departures of the original article's code to reproduce, by name")
-    weights: Optional[str] = Field(None, description="start from the weights of this run or checkpoint")
+    preset: str = Field(default="paddle2", description="network, a name from paddle_alexnet/presets.py")
+    lrn: str = Field(default="auto", description="local response normalisation: auto, avgpool3d, builtin or none")
+    quirks: tuple[str, ...] = Field(
+        default=(), description="departures of the original article's code to reproduce, by name"
+    )
+    weights: Optional[str] = Field(default=None, description="start from the weights of this run or checkpoint")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class DataConfig:
     root: Optional[str] = Field(
-        None, description="folder of images; null: ./data if it is there, else the embedded demo set"
+        default=None, description="folder of images; null: ./data if it is there, else the embedded demo set"
     )
     csv: Optional[str] = Field(
-        None, description="table with filename, label, split (train, val, test); null: labels.csv in root"
+        default=None, description="table with filename, label, split (train, val, test); null: labels.csv in root"
     )
     classes: Optional[str] = Field(
-        None,
+        default=None,
         description="class list in order, one a line; null: classes.txt beside the csv, else its sorted labels",
     )
-    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1")
-    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="divided by, RGB, after the mean")
-    verify: bool = Field(True, description="decode every image once before the first step")
-    workers: int = Field(2, ge=1, le=256, description="threads that decode images")
+    mean: tuple[float, float, float] = Field(
+        default=(0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1"
+    )
+    std: tuple[float, float, float] = Field(
+        default=(0.229, 0.224, 0.225), description="divided by, RGB, after the mean"
+    )
+    verify: bool = Field(default=True, description="decode every image once before the first step")
+    workers: int = Field(default=2, ge=1, le=256, description="threads that decode images")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class OptimizerConfig:
-    name: Literal["adam", "momentum", "sgd"] = Field("adam", description="update rule: adam, momentum or sgd")
-    learning_rate: float = Field(1e-4, gt=0, description="initial learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1, description="for momentum")
-    weight_decay: float = Field(0.0, ge=0, description="L2 decay added to the gradient")
-    decay_biases: bool = Field(True, description="whether the decay applies to biases too")
-    bias_learning_rate: float = Field(1.0, gt=0, description="the biases' learning rate as a multiple")
+    name: Literal["adam", "momentum", "sgd"] = Field(default="adam", description="update rule: adam, momentum or sgd")
+    learning_rate: float = Field(default=1e-4, gt=0, description="initial learning rate")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 decay added to the gradient")
+    decay_biases: bool = Field(default=True, description="whether the decay applies to biases too")
+    bias_learning_rate: float = Field(default=1.0, gt=0, description="the biases' learning rate as a multiple")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class ScheduleConfig:
     name: Literal["constant", "step", "plateau"] = Field(
-        "constant", description="learning rate over epochs: constant, step or plateau"
+        default="constant", description="learning rate over epochs: constant, step or plateau"
     )
-    milestones: tuple[int, ...] = Field((), description="step: epochs after which the rate is multiplied")
-    factor: float = Field(0.1, gt=0, lt=1, description="step and plateau: multiplier")
-    patience: int = Field(3, ge=1, description="plateau: epochs without a better validation loss")
+    milestones: tuple[int, ...] = Field(default=(), description="step: epochs after which the rate is multiplied")
+    factor: float = Field(default=0.1, gt=0, lt=1, description="step and plateau: multiplier")
+    patience: int = Field(default=3, ge=1, description="plateau: epochs without a better validation loss")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class TrainConfig:
-    epochs: int = Field(10, ge=1, description="passes over the training split")
-    batch_size: int = Field(32, ge=1, description="images in a step")
-    seed: int = Field(0, ge=0, lt=2**31, description="of weights, dropout and the order of images")
-    patience: int = Field(0, ge=0, description="stop after so many epochs without a better validation loss; 0: never")
+    epochs: int = Field(default=10, ge=1, description="passes over the training split")
+    batch_size: int = Field(default=32, ge=1, description="images in a step")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, dropout and the order of images")
+    patience: int = Field(
+        default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Config:
-    output: str = Field("runs/alexnet", min_length=1, description="folder of the run; an earlier run in it is kept")
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|gpu:\d+)$", description="auto (the first GPU, else CPU), cpu or gpu:N"
+    output: str = Field(
+        default="runs/alexnet", min_length=1, description="folder of the run; an earlier run in it is kept"
     )
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    data: DataConfig = Field(default_factory=DataConfig)
-    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
-    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|gpu:\d+)$", description="auto (the first GPU, else CPU), cpu or gpu:N"
+    )
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> Config:
@@ -110,31 +120,28 @@ def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> C
 
 def save_config(config: Config, path: Path) -> None:
     """Write the resolved config as YAML that `load_config` reads back unchanged."""
+    yaml: Any = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # keep the order of the dataclasses
     with path.open("w", encoding="utf-8") as stream:
-        yaml = YAML(typ="safe")
-        yaml.default_flow_style = False
-        yaml.sort_base_mapping_type_on_output = False
         yaml.dump(json.loads(json.dumps(asdict(config))), stream)
 
 
 def describe_keys() -> str:
     """Every key with its default and meaning, a line each, for --help."""
     lines = []
-    for key, field in _keys(Config):
-        default = field.default.default if hasattr(field.default, "default") else field.default
-        default = list(default) if isinstance(default, tuple) else default
-        text = field.default.description or ""
-        lines.append(f"  {key}={json.dumps(default)}\n        {text}")
+    for key, entry in _keys(Config):
+        lines.append(f"  {key}={json.dumps(entry.default.default)}\n        {entry.default.description}")
     return "\n".join(lines)
 
 
 def _keys(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     hints = get_type_hints(cls)
-    for field in fields(cls):
-        if is_dataclass(hints[field.name]):
-            yield from _keys(hints[field.name], f"{prefix}{field.name}.")
+    for entry in fields(cls):
+        if is_dataclass(hints[entry.name]):
+            yield from _keys(hints[entry.name], f"{prefix}{entry.name}.")
         else:
-            yield prefix + field.name, field
+            yield prefix + entry.name, entry
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -180,7 +187,7 @@ def _explain(error: ValidationError, origin: dict[str, str], path: str) -> str:
     where = next((o for k, o in origin.items() if k == key or f"{k}.".startswith(f"{key}.")), path)
     if first["type"] == "unexpected_keyword_argument":
         known = [name for name, _ in _keys(Config)]
-        groups = [field.name for field in fields(Config)]
+        groups = [entry.name for entry in fields(Config)]
         near = difflib.get_close_matches(key, [*known, *groups], n=1, cutoff=0.0)
         return f"{where}: unknown key {key}; did you mean {near[0]}? (--help lists every key)"
     value = json.dumps(first["input"], default=str)

@@ -7,7 +7,6 @@ from typing import Optional
 import numpy as np
 
 from paddle_alexnet.cli import progress
-from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data.dataset import LabelledImages, read_table
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.errors import UserError
@@ -46,7 +45,7 @@ def evaluate(
             f"({', '.join(metadata.classes.names[:3])}, …): use the data set that it was trained for"
         )
     dataset = LabelledImages(table, split, metadata.preprocess)
-    loader = Loader(dataset, metadata.preprocess, batch_size=batch_size, workers=DataConfig().workers)
+    loader = Loader(dataset, metadata.preprocess, batch_size=batch_size)
     losses, hits = [], []
     for image, label in progress(loader, what=f"evaluating {split}", total=len(loader)):
         rows, truth = np.arange(len(label)), label.numpy()

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import paddle
@@ -54,6 +55,7 @@ class Predictor:
     def __init__(self, model: Path, *, device: str = "auto") -> None:
         self.device = use_device(device)
         folder, self.metadata = read_folder(model)
+        self.logits: Callable[[np.ndarray], np.ndarray]  # image [N, 3, S, S] to logits [N, C]
         if self.metadata.kind == "inference":
             self.logits = InferenceModel(folder)
         else:

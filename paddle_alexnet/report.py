@@ -3,30 +3,23 @@
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 
 def draw_curves(metrics: Path, place: Path) -> None:
     """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG, the best epoch marked."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     table = pd.read_csv(metrics)
-    best = table.loc[table["val_loss"].idxmin()] if table["val_loss"].notna().any() else None
-    figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    best = table[table["improved"]].tail(1).to_dict("records")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
     for panel, (kind, title) in zip(panels, (("loss", "cross-entropy"), ("top1", "top-1 accuracy"))):
         for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
             panel.plot(table["epoch"], table[f"{split}_{kind}"], marker="o", markersize=3, color=colour, label=split)
-        if best is not None:
-            panel.axvline(best["epoch"], color="grey", linewidth=0.8, linestyle=":")
-            panel.annotate(
-                f"best: {best[f'val_{kind}']:.4f}",
-                (best["epoch"], best[f"val_{kind}"]),
-                textcoords="offset points",
-                xytext=(4, 8),
-                color="tab:orange",
-            )
+        for row in best:
+            panel.axvline(row["epoch"], color="grey", linewidth=0.8, linestyle=":")
+            point = (row["epoch"], row[f"val_{kind}"])
+            text = f"best: {row[f'val_{kind}']:.4f}"
+            panel.annotate(text, point, textcoords="offset points", xytext=(4, 8), color="tab:orange")
         panel.set(xlabel="epoch", title=title)
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)
@@ -35,5 +28,4 @@ def draw_curves(metrics: Path, place: Path) -> None:
     figure.suptitle(f"trained on {table['data'].iloc[0]}", fontsize=10)
     partial = place.with_name(f".{place.name}.partial")
     figure.savefig(partial, dpi=110, format="png")
-    plt.close(figure)
     partial.replace(place)

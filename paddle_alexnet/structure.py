@@ -189,7 +189,7 @@ def _by_learned_layer(table: Preset, described: pd.DataFrame) -> list[list[tuple
     parts: list[list[tuple[str, str]]] = []
     stages = (stage for stages in table.blocks.values() for stage in stages)
     for stage, shape in zip(stages, described["output_shape"]):
-        if isinstance(stage, (presets.Conv, presets.Linear)):
+        if isinstance(stage, (presets.Conv, presets.Linear)) or not parts:
             parts.append([])
         parts[-1].append((type(stage).__name__, _stage(stage, table.init, shape)))
     return parts

@@ -1,5 +1,6 @@
 """The main job as one function: data, network, optimiser, model, callbacks, fit."""
 
+import functools
 import random
 import shutil
 from dataclasses import dataclass
@@ -59,9 +60,9 @@ def _train(config: Config) -> Results:
         start_from(network, table, Path(config.model.weights))
     if config.data.verify:
         verify_images([*train_set.paths, *val_set.paths], preprocess, workers=config.data.workers)
-    batches = {"batch_size": config.train.batch_size, "workers": config.data.workers}
-    train_loader = Loader(train_set, preprocess, shuffle=True, seed=config.train.seed, **batches)
-    val_loader = Loader(val_set, preprocess, **batches)
+    load = functools.partial(Loader, batch_size=config.train.batch_size, workers=config.data.workers)
+    train_loader = load(train_set, preprocess, shuffle=True, seed=config.train.seed)
+    val_loader = load(val_set, preprocess)
 
     optimizer = build_optimizer(network, config.optimizer, config.schedule)
     image = InputSpec([None, 3, preprocess.image_size, preprocess.image_size], "float32", "image")

@@ -31,9 +31,8 @@ def main() -> None:
     if best is None:
         print("no epoch had a finite validation loss: nothing was exported")
     else:
-        print(
-            f"best val_loss {best.val_loss:.4f} (top1 {best.val_top1:.4f}) in epoch {best.epoch}, trained on {best.data}"
-        )
+        print(f"trained on {best.data}")
+        print(f"best val_loss {best.val_loss:.4f} (top1 {best.val_top1:.4f}) in epoch {best.epoch}")
         print(f"inference model:  {results.output / 'inference'}")
         print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
     print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")

@@ -1,11 +1,11 @@
 """A labelled image set: a folder of images and a CSV with filename, label and split."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import paddle
@@ -62,9 +62,9 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] =
         raise UserError(f"{root}: no such folder of images; tools/prepare_data.py makes one")
     csv = root / "labels.csv" if csv is None else csv
     try:
-        table = pd.read_csv(
-            csv, dtype={"filename": str, "label": "category", "split": "category"}, keep_default_na=False
-        )
+        # Few labels repeat many times: as categories, a million rows take little memory.
+        columns: dict[str, Any] = {"filename": str, "label": "category", "split": "category"}
+        table = pd.read_csv(csv, dtype=columns, keep_default_na=False)
     except FileNotFoundError:
         raise UserError(f"{csv}: no such CSV; tools/prepare_data.py makes one") from None
     except (OSError, ValueError) as error:  # pandas' ParserError and UnicodeDecodeError are ValueErrors
@@ -73,24 +73,15 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] =
         if column not in table:
             found = ", ".join(map(repr, table.columns))
             raise UserError(f"{csv}: no column {column!r}; it has {found}")
-    labels = table["label"].astype(str).str.strip()
+    labels = [label.strip() for label in table["label"].cat.categories]
     if classes is None and (csv.parent / "classes.txt").is_file():
         classes = csv.parent / "classes.txt"
     class_list = ClassList.read(classes) if classes else ClassList.from_lines(sorted(set(labels)), str(csv))
-    index = class_list.index()
-    label = labels.map(index)
-    _check_rows(csv, labels, label.notna(), f"unknown label {{}}: it is not in {classes or csv}")
-    split = table["split"].astype(str).str.strip().map({name: i for i, name in enumerate(SPLITS)})
-    _check_rows(csv, table["split"].astype(str), split.notna(), f"unknown split {{}}: use {', '.join(SPLITS)}")
+    label = _codes(csv, table["label"], class_list.index(), f"it is not in {classes or csv}")
+    split = _codes(csv, table["split"], {name: i for i, name in enumerate(SPLITS)}, f"use {', '.join(SPLITS)}")
     _check_files(csv, root, table["filename"])
-    return ImageTable(
-        root=root,
-        csv=csv,
-        classes=class_list,
-        paths=(str(root) + os.sep + table["filename"]).to_numpy(dtype=object),
-        labels=label.to_numpy(dtype=np.int64),
-        splits=split.to_numpy(dtype=np.int8),
-    )
+    paths = (str(root) + os.sep + table["filename"]).to_numpy(dtype=object)
+    return ImageTable(root, csv, class_list, paths, label.astype(np.int64), split.astype(np.int8))
 
 
 def verify_images(paths: Sequence[str], transform: Callable[[Path], np.ndarray], *, workers: int) -> None:
@@ -110,10 +101,13 @@ def verify_images(paths: Sequence[str], transform: Callable[[Path], np.ndarray],
         raise UserError(faults[0] + more)
 
 
-def _check_rows(csv: Path, values: pd.Series, good: pd.Series, complaint: str) -> None:
-    if not good.all():
-        row = int(np.flatnonzero(~good.to_numpy())[0])
-        raise UserError(f"{csv}, line {row + 2}: {complaint.format(repr(values.iloc[row]))}")
+def _codes(csv: Path, column: pd.Series, index: Mapping[str, int], remedy: str) -> np.ndarray:
+    """The index of each value of a categorical column. Raises UserError for the first unknown one."""
+    code = np.array([index.get(value.strip(), -1) for value in column.cat.categories], int)[column.cat.codes]
+    if (code < 0).any():
+        row = int(np.argmax(code < 0))
+        raise UserError(f"{csv}, line {row + 2}: unknown {column.name} {column.iloc[row]!r}: {remedy}")
+    return code
 
 
 def _check_files(csv: Path, root: Path, filenames: pd.Series) -> None:

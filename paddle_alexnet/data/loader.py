@@ -44,9 +44,9 @@ class Loader:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[paddle.Tensor, paddle.Tensor]]:
-        order = np.arange(len(self.dataset))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        images = len(self.dataset)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(images) if self.shuffle else np.arange(images)
         self.epoch += 1
         ahead: deque[list[Future]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")

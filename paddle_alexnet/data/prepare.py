@@ -134,7 +134,8 @@ def draw_splits(
     for i in range(min(count, len(sizes))):
         if sizes[i] == 0:
             largest = len(sizes) - 1 - np.argmax(sizes[::-1])
-            sizes[[i, largest]] += 1, -1
+            sizes[i] += 1
+            sizes[largest] -= 1
     return rng.permutation(np.repeat(list(shares), sizes)).tolist()
 
 
@@ -206,9 +207,10 @@ def _choose(
         text = words.get(label, label)
         for name in {label, text, text.split(",")[0].strip()}:
             called.setdefault(name, []).append(label)
-    lines, origins = [], []
+    lines: list[str] = []
+    origins: list[str] = []
     for name, wnid in zip(wanted.names, wanted.wnids):
-        exact = [key for key in (wnid, name) if key in found]
+        exact = [key for key in (wnid, name) if key is not None and key in found]
         labels = exact[:1] or called.get(name, [])
         if not labels:
             near = difflib.get_close_matches(name, called, n=1, cutoff=0.0)[0]
