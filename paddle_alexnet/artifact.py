@@ -49,8 +49,10 @@ def write_folder(place: Path, metadata: Metadata, fill: Callable[[Path], None]) 
     """Let `fill` write into a temporary folder beside `place`, then swap it in.
 
     A reader, and a run that is killed at any moment, find the old folder or the new one, whole.
-    Raises UserError where the disk refuses; what was there stays.
+    Raises UserError where something else is there, or the disk refuses; what was there stays.
     """
+    if place.exists() and not (place / "metadata.json").is_file():
+        raise UserError(f"{place}: there already, and not a model: name another folder")
     partial = place.with_name(f".{place.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)

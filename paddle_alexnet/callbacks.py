@@ -82,14 +82,14 @@ class Progress(Callback):
 
 
 class Recorder(Callback):
-    """Judge each epoch when its validation is done, keep the best, print a line, write the run's records.
+    """Judge each epoch when its validation is done, save it, print a line, write the run's records.
 
-    `keep` is called with the epoch whenever the mean validation loss improves on the best so far.
+    `save` is called with the epoch, which says whether the mean validation loss improved on the best so far.
     """
 
-    def __init__(self, output: Path, *, data: str, keep: Callable[[Epoch], None]) -> None:
+    def __init__(self, output: Path, *, data: str, save: Callable[[Epoch], None]) -> None:
         super().__init__()
-        self.output, self.data, self.keep = output, data, keep
+        self.output, self.data, self.save = output, data, save
         self.history: list[Epoch] = []
         self.best: Optional[Epoch] = None
 
@@ -124,8 +124,8 @@ class Recorder(Callback):
             self.data,
         )
         change = f"did not improve on {before:.4f}"
+        self.save(row)
         if row.improved:
-            self.keep(row)
             self.best = row
             change = f"improved from {before:.4f} to {loss:.4f}, exported"
         self.history.append(row)

@@ -11,7 +11,7 @@ from dataclasses import asdict, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Optional, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -46,7 +46,7 @@ class DataConfig:
     mean: tuple[float, float, float] = Field(
         default=(0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1"
     )
-    std: tuple[float, float, float] = Field(
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(
         default=(0.229, 0.224, 0.225), description="divided by, RGB, after the mean"
     )
     verify: bool = Field(default=True, description="decode every image once before the first step")
@@ -68,9 +68,17 @@ class ScheduleConfig:
     name: Literal["constant", "step", "plateau"] = Field(
         default="constant", description="learning rate over epochs: constant, step or plateau"
     )
-    milestones: tuple[int, ...] = Field(default=(), description="step: epochs after which the rate is multiplied")
+    milestones: tuple[PositiveInt, ...] = Field(
+        default=(), description="step: epochs after which the rate is multiplied"
+    )
     factor: float = Field(default=0.1, gt=0, lt=1, description="step and plateau: multiplier")
     patience: int = Field(default=3, ge=1, description="plateau: epochs without a better validation loss")
+
+    def __post_init__(self) -> None:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones {list(self.milestones)} must be in rising order")
+        if (self.name == "step") != bool(self.milestones):
+            raise ValueError("name step and milestones go together: set both or neither")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -118,12 +126,13 @@ def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> C
         raise UserError(_explain(error, origin, str(path))) from None
 
 
-def save_config(config: Config, path: Path) -> None:
-    """Write the resolved config as YAML that `load_config` reads back unchanged."""
+def save_config(config: Config, path: Path, *, comment: str) -> None:
+    """Write the resolved config, under a line of comment, as YAML that `load_config` reads back unchanged."""
     yaml: Any = YAML(typ="safe")
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # keep the order of the dataclasses
     with path.open("w", encoding="utf-8") as stream:
+        stream.write(f"# {comment}\n")
         yaml.dump(json.loads(json.dumps(asdict(config))), stream)
 
 

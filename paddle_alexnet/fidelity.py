@@ -5,6 +5,7 @@ the Computer History Museum released, whose logged errors are the paper's, and B
 that a reference does not state is None.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
@@ -26,7 +27,7 @@ REFERENCES = {
 }
 NOTE = (
     "note: in 2012 and in Caffe the learning rate is inside the velocity (v = m v - rate g; w += v); Paddle multiplies\n"
-    "outside (v = m v + g; w -= rate v). The two differ in the steps after the rate changes."
+    "outside (v = m v + g; w -= rate v). They differ after a change of the rate, until the old velocity has died away."
 )
 
 
@@ -253,10 +254,11 @@ def _all(values: Iterable[str]) -> str:
 
 
 def _std(weight: paddle.Tensor) -> str:
-    """The standard deviation of a weight; within 2 % of a round number, which is sampling, that number."""
+    """The standard deviation of a weight; a round number within five standard errors of it is meant."""
     measured = float(weight.numpy().std())
     nearest = float(f"{measured:.1g}")
-    return f"{nearest:g}" if abs(measured - nearest) <= 0.02 * nearest else f"{measured:.3g}"
+    error = nearest / math.sqrt(2 * math.prod(weight.shape))
+    return f"{nearest:g}" if abs(measured - nearest) < 5 * error else f"{measured:.3g}"
 
 
 def _constant(bias: paddle.Tensor) -> str:

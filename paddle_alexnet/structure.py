@@ -77,6 +77,13 @@ def describe(network: AlexNet, batch_size: int = 1) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"receptive_field": "Int64", "jump": "Int64"})
 
 
+def print_summary(network: AlexNet, batch_size: int = 1) -> None:
+    """Print `paddle.summary`, then the table of `describe`."""
+    table = describe(network, batch_size)
+    paddle.summary(network, (batch_size, 3, network.image_size, network.image_size))
+    print(format_table(table))
+
+
 def format_table(table: pd.DataFrame) -> str:
     """The table of `describe` as text, with a subtotal per block and a total."""
     sums = ["parameters", "share", "macs", "flops"]
@@ -86,7 +93,7 @@ def format_table(table: pd.DataFrame) -> str:
         if len(rows) > 1:
             lines.append(_line({"layer": block, "type": "subtotal", "output_shape": (), **rows[sums].sum()}))
     lines.append(_line({"layer": "network", "type": "total", "output_shape": (), **table[sums].sum()}))
-    return f"{format_columns(pd.DataFrame(lines), left=3)}\n\n{HOW_COUNTED}"
+    return f"{format_columns(pd.DataFrame(lines), left=3)}\n{HOW_COUNTED}"
 
 
 def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import functools
 import random
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -69,7 +69,7 @@ def _train(config: Config) -> Results:
     model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
     model.prepare(optimizer, nn.CrossEntropyLoss(), metrics=[MeanLoss(), Accuracy(name="top1")])
 
-    def keep(epoch: Epoch) -> None:
+    def save(epoch: Epoch) -> None:
         metadata = Metadata(
             preset=network.preset,
             lrn=network.lrn,
@@ -84,13 +84,17 @@ def _train(config: Config) -> Results:
             val_top1=epoch.val_top1,
             paddle=paddle.__version__,
         )
-        save_checkpoint(output / "checkpoints" / "best", network, metadata)
-        export(network, metadata, output / "inference")
+        save_checkpoint(output / "checkpoints" / "last", network, metadata)
+        if epoch.improved:
+            save_checkpoint(output / "checkpoints" / "best", network, metadata)
+            export(network, metadata, output / "inference")
 
-    begin_output(output, config)
+    begin_output(output)
+    resolved = replace(config, data=replace(config.data, root=str(table.root), csv=str(table.csv)))
+    save_config(resolved, output / "config.yaml", comment=f"the data is {data_name}")
     print(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
     print(f"data: {data_name}: {len(train_set)} train, {len(val_set)} val images")
-    recorder = Recorder(output, data=data_name, keep=keep)
+    recorder = Recorder(output, data=data_name, save=save)
     model.fit(
         train_loader,
         val_loader,
@@ -160,7 +164,7 @@ def schedule_callbacks(schedule: ScheduleConfig, train: TrainConfig) -> list[cal
     return steps
 
 
-def begin_output(output: Path, config: Config) -> None:
+def begin_output(output: Path) -> None:
     """Make the run's folder; an earlier run in it is moved aside, not overwritten.
 
     Raises UserError if the folder cannot be written or holds something that is not a run.
@@ -175,6 +179,5 @@ def begin_output(output: Path, config: Config) -> None:
         elif output.is_dir() and any(output.iterdir()):
             raise UserError(f"{output}: holds files that are not a run's: name another folder with -o output=DIR")
         (output / "checkpoints").mkdir(parents=True)
-        save_config(config, output / "config.yaml")
     except OSError as error:
         raise UserError(f"{output}: cannot write there ({error}): name another folder with -o output=DIR") from None

@@ -25,7 +25,7 @@ def test_override_beats_recipe_beats_default(tmp_path):
 
 def test_resolved_config_reads_back_unchanged(tmp_path):
     config = load_config(None, ["schedule.milestones=[3, 5]", "schedule.name=step", "data.mean=[0, 0.5, 1]"])
-    save_config(config, tmp_path / "config.yaml")
+    save_config(config, tmp_path / "config.yaml", comment="a: b")
     assert load_config(tmp_path / "config.yaml") == config
 
 
@@ -47,6 +47,9 @@ def test_config_is_frozen():
         ("optimizer.learning_rate=-1e-4", "greater than 0"),
         ("optimizer.name=lamb", "'adam', 'momentum' or 'sgd'"),
         ("data.mean=[0.5, 0.5]", "data.mean"),
+        ("data.std=[0.2, 0.2, 0]", "greater than 0"),
+        ("schedule.name=step", "set both or neither"),
+        ("schedule.milestones=[5, 3]", "rising order"),
         ("device=tpu", "pattern"),
         ("model=half", "object"),
         ("train.epochs.more=1", "train.epochs"),

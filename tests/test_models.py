@@ -173,6 +173,12 @@ def test_weights_that_do_not_fit_are_all_listed(finished_run, tmp_path):
     assert str(error.value).count("must be") == 2  # weight and bias of the last layer
 
 
+def test_export_never_replaces_what_is_not_a_model(finished_run, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert_user_error(run_tool("export", finished_run.output, "--output", tmp_path), str(tmp_path), "not a model")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 @pytest.mark.parametrize("tool", ["evaluate", "export", "predict"])
 def test_no_model_there_is_one_line(tool, tmp_path):
     extra = [tmp_path] if tool == "predict" else []

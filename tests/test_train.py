@@ -21,12 +21,20 @@ from paddle_alexnet.metrics import MeanLoss
 
 def test_a_run_leaves_everything_a_person_looks_for(finished_run):
     output = finished_run.output
-    for name in ("config.yaml", "metrics.csv", "curves.png", "inference/metadata.json", "checkpoints/best"):
+    for name in (
+        "config.yaml",
+        "metrics.csv",
+        "curves.png",
+        "inference/metadata.json",
+        "checkpoints/best",
+        "checkpoints/last",
+    ):
         assert (output / name).exists(), name
     assert any((output / "visualdl").iterdir())
     assert not list(output.rglob(".*")), "nothing half-written is left"
     with Image.open(output / "curves.png") as curves:
         assert curves.width > 500
+    assert (output / "config.yaml").read_text().startswith("# the data is embedded demo set\n")
     metrics = pd.read_csv(output / "metrics.csv")
     assert list(metrics["epoch"]) == [1, 2]
     assert set(metrics["data"]) == {"embedded demo set"}

@@ -11,11 +11,13 @@ from paddle_alexnet.export import export
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, metavar="RUN_OR_CHECKPOINT")
-    parser.add_argument("--output", type=Path, help="folder to write, default RUN_OR_CHECKPOINT/inference")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="default RUN/inference or CHECKPOINT-inference")
     arguments = parser.parse_args()
 
-    network, metadata = load_checkpoint(arguments.model)
-    output = arguments.output or arguments.model / "inference"
+    model = arguments.model
+    network, metadata = load_checkpoint(model)
+    is_run = (model / "checkpoints").is_dir()
+    output = arguments.output or (model / "inference" if is_run else model.with_name(f"{model.name}-inference"))
     difference = export(network, metadata, output)
     print(f"exported {metadata.preset}, {len(metadata.classes)} classes, epoch {metadata.epoch}, to {output}")
     print(f"largest difference to the network: {difference:.1e} of the largest logit")

@@ -1,0 +1,53 @@
+"""Time a network's forward pass, forward-backward pass and training step on this machine."""
+
+import argparse
+from pathlib import Path
+
+from paddle_alexnet import UserError, cli, load_config
+from paddle_alexnet.benchmark import benchmark, write_json
+
+DEFAULT_RECIPE = Path(__file__).resolve().parents[1] / "configs" / "paddle2.yaml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("preset", nargs="?", default="paddle2", metavar="PRESET", help="network, default %(default)s")
+    parser.add_argument("--num-classes", type=positive, metavar="N", help="default the preset's own")
+    parser.add_argument("--batch-size", type=positive, default=32, metavar="B", help="default %(default)s")
+    parser.add_argument("--burn-in", type=int, default=10, metavar="N", help="steps not timed, default %(default)s")
+    parser.add_argument("--steps", type=positive, default=100, metavar="N", help="steps timed, default %(default)s")
+    parser.add_argument(
+        "--lrn",
+        default="auto",
+        metavar="BACKEND[,BACKEND…]",
+        help="LRN backend; several are timed in turns and compared; default %(default)s",
+    )
+    parser.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=DEFAULT_RECIPE,
+        help="recipe whose optimiser takes the training step, default %(default)s",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or gpu:N")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there too")
+    arguments = vars(parser.parse_args())
+    path = arguments.pop("json")
+    if path and not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
+    arguments["config"] = load_config(arguments["config"])
+    arguments["lrn"] = arguments["lrn"].split(",")
+    report = benchmark(arguments.pop("preset"), **arguments)
+    if path:
+        write_json(report, path)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    cli.run(main)
