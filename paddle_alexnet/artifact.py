@@ -34,8 +34,8 @@ class Metadata:
     data_root: str
     data_csv: str
     epoch: int
-    val_loss: float
-    val_top1: float
+    val_loss: Optional[float]  # None for converted weights
+    val_top1: Optional[float]
     paddle: str
     kind: Literal["checkpoint", "inference"] = "checkpoint"
     output: str = "logits"

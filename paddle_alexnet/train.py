@@ -27,6 +27,7 @@ from paddle_alexnet.export import export
 from paddle_alexnet.metrics import MeanLoss
 from paddle_alexnet.network import AlexNet
 from paddle_alexnet.optim import build_optimizer
+from paddle_alexnet.weights import unnamed_classes
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _train(config: Config) -> Results:
     preprocess = Preprocess(network.image_size, config.data.mean, config.data.std)
     train_set, val_set = (LabelledImages(table, split, preprocess) for split in ("train", "val"))
     if config.model.weights:
-        start_from(network, table, Path(config.model.weights))
+        start_from(network, table, preprocess, Path(config.model.weights))
     if config.data.verify:
         verify_images([*train_set.paths, *val_set.paths], preprocess, workers=config.data.workers)
     load = functools.partial(Loader, batch_size=config.train.batch_size, workers=config.data.workers)
@@ -135,13 +136,27 @@ def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
     return table, DEMO_NAME if is_demo(table.classes) else str(table.csv)
 
 
-def start_from(network: AlexNet, table: ImageTable, weights: Path) -> None:
-    """Start from a checkpoint's weights. Raises UserError if it is of another network or other classes."""
+def start_from(network: AlexNet, table: ImageTable, preprocess: Preprocess, weights: Path) -> None:
+    """Start from a checkpoint's weights.
+
+    Raises UserError if it is of another network, of other classes, or for input of another scale. Of
+    converted weights whose classes have no names, only the number must be the data set's.
+    """
     start, metadata = load_checkpoint(weights)
     if metadata.preset != network.preset:
         raise UserError(f"{weights}: is a {metadata.preset}, the config says model.preset={network.preset}")
-    if metadata.classes != table.classes:
+    expected, found = len(table.classes), len(metadata.classes)
+    if expected != found and metadata.classes == unnamed_classes(found):
+        raise UserError(
+            f"{weights}: has {found} classes, {table.csv} has {expected}: convert the weights again with "
+            f"tools/convert_weights.py --num-classes {expected}"
+        )
+    if metadata.classes not in (table.classes, unnamed_classes(expected)):
         raise UserError(f"{weights}: was trained for other classes than {table.csv} has; their outputs do not match")
+    theirs = metadata.preprocess
+    if not np.allclose([theirs.mean, theirs.std], [preprocess.mean, preprocess.std], rtol=1e-3):
+        mean, std = ([float(f"{value:.6g}") for value in values] for values in (theirs.mean, theirs.std))
+        raise UserError(f"{weights}: expects other input: add -o 'data.mean={mean}' -o 'data.std={std}'")
     load_weights(network, {k: v.numpy() for k, v in start.state_dict().items()}, source=str(weights))
 
 

@@ -1,16 +1,10 @@
 """Other frameworks' weights, in and out."""
 
-from paddle_alexnet.weights.convert import Converted, convert
-from paddle_alexnet.weights.files import read_arrays
-from paddle_alexnet.weights.layout import Weights, choose_preset, fitting_presets, from_state, to_state
+from paddle_alexnet.weights.convert import Converted, convert, unnamed_classes
+from paddle_alexnet.weights.files import WRITERS
+from paddle_alexnet.weights.layout import LAYOUTS
 
-__all__ = [
-    "Converted",
-    "Weights",
-    "choose_preset",
-    "convert",
-    "fitting_presets",
-    "from_state",
-    "read_arrays",
-    "to_state",
-]
+SOURCE_FORMATS = tuple(LAYOUTS)
+TARGET_FORMATS = tuple(dict.fromkeys(name for name, _ in WRITERS.values()))
+
+__all__ = ["SOURCE_FORMATS", "TARGET_FORMATS", "Converted", "convert", "unnamed_classes"]

@@ -1,5 +1,6 @@
 """From a file of weights to another: the way of one conversion."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -13,7 +14,6 @@ from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.transforms import Preprocess
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.names import one_of
 from paddle_alexnet.network import AlexNet
 from paddle_alexnet.weights.files import WRITERS, read_arrays, write_arrays
 from paddle_alexnet.weights.layout import LAYOUTS, choose_preset, from_state, layers, pair, to_state
@@ -27,8 +27,8 @@ CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)
 class Converted:
     """What was converted; `notes` are what a user has to know of it, a line each."""
 
-    network: AlexNet
-    metadata: Metadata
+    preset: str
+    num_classes: int
     file_format: str
     notes: tuple[str, ...]
 
@@ -53,13 +53,113 @@ def convert(
 
     `source` is a file or one of our checkpoints. `target` is a file, or a new folder for a checkpoint
     that training can start from. Without `preset` it is the one that fits. `num_classes` draws a new
-    last layer by `seed`, which also seeds Paddle. `classes` is a file with one class a line.
+    last layer by `seed`, which seeds Paddle. `classes` is a file with one class a line.
 
     Raises UserError if the source cannot be read, does not fit or has other classes, or if there is
     something at the target already.
     """
-    target_format = _target_format(target, target_format)
-    names = ClassList.read(classes) if classes else None
-    notes = []
+    target_format = _check_target(target, target_format)
+    trained: Optional[Metadata] = None
     if source.is_dir():
-        ...
+        file_format = "paddle"
+        trained_network, trained = load_checkpoint(source)
+        if preset not in (None, trained.preset):
+            raise UserError(f"{source}: is a {trained.preset}, not a {preset}: leave --preset out")
+        preset = trained.preset
+        state = {name: value.numpy() for name, value in trained_network.state_dict().items()}
+    else:
+        file_format, arrays = read_arrays(source, source_format)
+        weights = pair(arrays, LAYOUTS[file_format], source=str(source))
+        preset = choose_preset(weights, preset, source=str(source))
+        state = to_state(weights, preset, LAYOUTS[file_format])
+    notes = []
+    if LAYOUTS[file_format].halves_after_dropout:
+        notes.append("fc1 and fc2 are halved: PaddleClas halves what dropout gives them instead, at inference")
+    if LAYOUTS[file_format].bgr:
+        notes.append("conv1 is turned from BGR to RGB; input is pixels 0..255 less the mean, which is")
+        notes.append(f"  data.mean={_text(CAFFE_MEAN)} data.std={_text(CAFFE_STD)}")
+
+    last = layers(preset)[-1]
+    count = len(state[f"{last.key}.bias"]) if num_classes is None else num_classes
+    if count < 1:
+        raise UserError(f"--num-classes is {count}: it must be at least 1")
+    if classes is not None:
+        names = ClassList.read(classes)
+    elif trained is not None and num_classes is None:
+        names = trained.classes
+    else:
+        names = unnamed_classes(count)
+    if len(names) != count:
+        raise UserError(
+            f"{classes}: lists {len(names)} classes, the network has {count}: "
+            f"--num-classes {len(names)} gives it a new last layer"
+        )
+
+    paddle.seed(seed)
+    lrn, quirks = (trained.lrn, trained.quirks) if trained else ("auto", ())
+    network = AlexNet(preset, count, lrn, quirks=quirks)
+    if num_classes is not None:
+        for name in (f"{last.key}.weight", f"{last.key}.bias"):
+            state[name] = network.state_dict()[name].numpy()
+        notes.append(f"{last.name} is new, for {count} classes, drawn with seed {seed}")
+    load_weights(network, state, source=str(source))
+
+    if target.suffix in WRITERS:
+        write_arrays(target, _named(state, preset, target_format))
+    else:
+        if file_format in ("caffe", "caffe-tensorflow"):
+            preprocess = Preprocess(network.image_size, CAFFE_MEAN, CAFFE_STD)
+        else:
+            preprocess = Preprocess(network.image_size, DataConfig().mean, DataConfig().std)
+        metadata = Metadata(
+            preset=preset,
+            lrn=network.lrn,
+            quirks=network.quirks,
+            classes=names,
+            preprocess=trained.preprocess if trained else preprocess,
+            data=f"an unknown set, converted from {source}",
+            data_root="",
+            data_csv="",
+            epoch=0,
+            val_loss=None,
+            val_top1=None,
+            paddle=paddle.__version__,
+        )
+        save_checkpoint(target, network, metadata)
+    return Converted(preset, count, file_format, tuple(notes))
+
+
+def _check_target(target: Path, given: Optional[str]) -> str:
+    """The format to write: what the suffix says, a checkpoint folder where there is none."""
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise UserError(f"{target}: is there already: name another, or remove it")
+    if target.name.endswith(".weights.h5"):
+        raise UserError(f"{target}: Keras keeps another layout under .weights.h5: name it .h5 and load_weights reads it")
+    if target.suffix not in WRITERS:
+        if target.suffix and given != "paddle":
+            raise UserError(
+                f"{target}: unknown kind of file; known are {', '.join(WRITERS)}, or say --to paddle for a folder"
+            )
+        usual = "paddle"
+    else:
+        usual, _ = WRITERS[target.suffix]
+    if given not in (None, usual):
+        raise UserError(f"{target}: would be {usual}'s by its name, not {given}'s")
+    return usual
+
+
+def _named(state: Mapping[str, np.ndarray], preset: str, target_format: str) -> dict[str, np.ndarray]:
+    """Arrays as a framework lays them out, by the names it gives them."""
+    arrays = {}
+    for layer, (weight, bias) in from_state(state, preset, LAYOUTS[target_format]).items():
+        if target_format == "keras":
+            names = f"{layer.name}/kernel:0", f"{layer.name}/bias:0"
+        else:
+            key = layer.torch_key if target_format == "torch" else layer.key
+            names = f"{key}.weight", f"{key}.bias"
+        arrays.update(zip(names, (weight, bias)))
+    return arrays
+
+
+def _text(numbers: Sequence[float]) -> str:
+    return "[" + ",".join(f"{number:.6g}" for number in numbers) + "]"

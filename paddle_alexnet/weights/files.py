@@ -4,6 +4,7 @@ Nothing in a file is run. PyTorch's, Paddle's and NumPy's are read without those
 loaders, which unpickle; h5py and TensorFlow are imported where they are needed.
 """
 
+import importlib
 import json
 import os
 import re
@@ -17,9 +18,6 @@ import paddle
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.weights.unpickle import ArrayUnpickler, Parameter, decode, load_torch
-
-_EXTRA = 'pip install -e ".[parity]"'
-
 
 def read_arrays(path: Path, file_format: Optional[str] = None) -> tuple[str, dict[str, np.ndarray]]:
     """The file's format, and its weights and biases by their names there.
@@ -36,8 +34,8 @@ def read_arrays(path: Path, file_format: Optional[str] = None) -> tuple[str, dic
         raise UserError(f"{path}: unknown kind of file; known are {', '.join(_READERS)}, or say --from")
     try:
         found = {name: _plain(array) for name, array in read(path)}
-    except UserError:
-        raise
+    except ImportError as error:
+        raise _missing(path, error) from None
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # a damaged file may raise anything
@@ -56,10 +54,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         _, write = WRITERS[path.suffix]
         write(partial, arrays)
         os.replace(partial, path)
+    except ImportError as error:
+        raise _missing(path, error) from None
     except OSError as error:
         raise UserError(f"{path}: cannot write it ({error})") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _missing(path: Path, error: ImportError) -> UserError:
+    return UserError(f'{path}: needs {error.name} ({error}): pip install -e ".[parity]"')
 
 
 def _without_slots(names: Collection[str]) -> set[str]:
@@ -158,7 +162,7 @@ def _read_safetensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _read_hdf5(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    h5py = _import("h5py", path)
+    h5py = importlib.import_module("h5py")
     with path.open("rb") as stream, h5py.File(stream, "r") as file:
         names: list[str] = []
         file.visit(names.append)
@@ -171,18 +175,11 @@ def _read_tensorflow(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     if not path.is_file():
         raise FileNotFoundError(path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    tensorflow = _import("tensorflow", path)
+    tensorflow = importlib.import_module("tensorflow")
     reader = tensorflow.train.load_checkpoint(re.sub(r"\.(index|data-\d+-of-\d+)$", "", str(path)))
     for name, shape in reader.get_variable_to_shape_map().items():
         if shape:
             yield re.sub("/.ATTRIBUTES/VARIABLE_VALUE$", "", name), reader.get_tensor(name)
-
-
-def _import(module: str, path: Path) -> Any:
-    try:
-        return __import__(module)
-    except ImportError as error:
-        raise UserError(f"{path}: {module} is needed for this kind of file ({error}): {_EXTRA}") from None
 
 
 _Reader = Callable[[Path], Iterator[tuple[str, np.ndarray]]]
@@ -200,7 +197,7 @@ _READERS: dict[str, tuple[str, _Reader]] = {
 
 
 def _write_torch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    torch = _import("torch", path)
+    torch = importlib.import_module("torch")
     torch.save({name: torch.tensor(array) for name, array in arrays.items()}, path)
 
 
@@ -219,7 +216,7 @@ def _write_safetensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _write_hdf5(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """The form that Keras 2 wrote and `load_weights` of Keras 2 and 3 reads, layer by layer in order."""
-    h5py = _import("h5py", path)
+    h5py = importlib.import_module("h5py")
     with h5py.File(path, "w") as file:
         layers = list(dict.fromkeys(name.partition("/")[0] for name in arrays))
         file.attrs["layer_names"] = [layer.encode() for layer in layers]
