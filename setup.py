@@ -43,7 +43,13 @@ setup(
         ],
         # CPU only: Paddle 3's GPU wheels are not on PyPI.
         "paddle3": ["paddlepaddle>=3.3,<4"],
-        "dev": ["mypy>=1.19,<3", "pandas-stubs", "pre-commit", "ruff>=0.17.6,<0.18", "types-tqdm"],
+        "dev": [
+            "mypy>=1.19,<3",
+            "pandas-stubs; python_version >= '3.10'",  # the last ones for 3.9 describe another pandas
+            "pre-commit",
+            "ruff>=0.17.6,<0.18",
+            "types-tqdm",
+        ],
         "parity": ["torch", "tensorflow-cpu", "safetensors", "h5py"],
     },
 )

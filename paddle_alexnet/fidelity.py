@@ -26,8 +26,9 @@ REFERENCES = {
     "caffe": "Caffe, bvlc_alexnet",
 }
 NOTE = (
-    "note: in 2012 and in Caffe the learning rate is inside the velocity (v = m v - rate g; w += v); Paddle multiplies\n"
-    "outside (v = m v + g; w -= rate v). They differ after a change of the rate, until the old velocity has died away."
+    "note: in 2012 and in Caffe the learning rate is inside the velocity (v = m v - rate g; w += v); Paddle\n"
+    "multiplies outside (v = m v + g; w -= rate v). They differ after a change of the rate, until the old\n"
+    "velocity has died away."
 )
 
 
@@ -56,7 +57,6 @@ _BIAS = {
     "caffe": (0, 0.1, 0, 0.1, 0.1, 0.1, 0.1, 0),
 }
 _RELU_LRN_POOL = "conv, relu, LRN, pool"
-_INSIDE = "inside the velocity"
 
 FACTS = (
     Fact("network", "input size", "224", "224", "227"),
@@ -90,7 +90,7 @@ FACTS = (
     ),
     _same("optimiser", "update rule", "Momentum"),
     _same("optimiser", "momentum", "0.9"),
-    _same("optimiser", "learning rate enters", _INSIDE),
+    _same("optimiser", "learning rate enters", "inside the velocity"),
     _same("optimiser", "weight decay", "0.0005"),
     Fact("optimiser", "weight decay of biases", None, "0", "0"),
     _same("optimiser", "learning rate", "0.01"),
@@ -202,23 +202,28 @@ def _network(network: AlexNet) -> dict[str, str]:
 
 
 def _optimiser(network: AlexNet, optimizer: paddle.optimizer.Optimizer, config: Config) -> dict[str, str]:
-    first = next(layer for _, _, layer in layers(network) if isinstance(layer, nn.Conv2D))
-    weight, bias = first.weight, first.bias
+    parameters = list(network.named_parameters())
+    weights = [parameter for name, parameter in parameters if name.endswith("weight")]
+    biases = [parameter for name, parameter in parameters if name.endswith("bias")]
+
+    def rate(parameter: paddle.Tensor) -> str:
+        return f"{optimizer.get_lr() * parameter.optimize_attr['learning_rate']:g}"
+
     momentum = isinstance(optimizer, paddle.optimizer.Momentum)
-    schedule, rate = "constant", optimizer._learning_rate
-    if isinstance(rate, paddle.optimizer.lr.MultiStepDecay):
-        schedule = f"×{rate.gamma:g} after epochs {', '.join(map(str, rate.milestones))}"
+    schedule, scheduler = "constant", optimizer._learning_rate
+    if isinstance(scheduler, paddle.optimizer.lr.MultiStepDecay):
+        schedule = f"×{scheduler.gamma:g} after epochs {', '.join(map(str, scheduler.milestones))}"
     elif config.schedule.name == "plateau":  # done by a callback, so not to be seen on the optimiser
         schedule = f"×{config.schedule.factor:g} on plateau"
     return {
         "update rule": type(optimizer).__name__,
         "momentum": f"{optimizer._momentum:g}" if momentum else "none",
         "learning rate enters": "outside the velocity" if momentum else "no velocity",
-        "weight decay": _decay(optimizer, weight),
-        "weight decay of biases": _decay(optimizer, bias),
-        "learning rate": f"{optimizer.get_lr() * weight.optimize_attr['learning_rate']:g}",
+        "weight decay": _all(_decay(optimizer, weight) for weight in weights),
+        "weight decay of biases": _all(_decay(optimizer, bias) for bias in biases),
+        "learning rate": _all(map(rate, weights)),
         "learning-rate schedule": schedule,
-        "bias learning rate at the start": f"{optimizer.get_lr() * bias.optimize_attr['learning_rate']:g}",
+        "bias learning rate at the start": _all(map(rate, biases)),
         "bias learning rate later": "as the weights'",  # a multiple of the one rate that there is
         "batch size": str(config.train.batch_size),
         "epochs": str(config.train.epochs),
@@ -236,7 +241,13 @@ def _data(network: AlexNet, config: Config) -> dict[str, str]:
 
 def _orders(sequence: list[nn.Layer]) -> list[str]:
     """The order within each learned layer, such as `conv, relu, pool`."""
-    words = {nn.Conv2D: "conv", nn.Linear: "linear", nn.ReLU: "relu", nn.MaxPool2D: "pool", nn.Dropout: "dropout"}
+    words = {
+        nn.Conv2D: "conv",
+        nn.Linear: "linear",
+        nn.ReLU: "relu",
+        nn.MaxPool2D: "pool",
+        nn.Dropout: "dropout",
+    }
     orders: list[list[str]] = []
     for layer in sequence:
         if isinstance(layer, (nn.Conv2D, nn.Linear)):

@@ -8,7 +8,7 @@ output of an LRN (a square, the sum, a scale, an offset, a power and a division)
 
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import zip_longest
 from typing import Any, Optional
@@ -24,9 +24,9 @@ from paddle_alexnet.network import AlexNet
 from paddle_alexnet.presets import PRESETS, Preset, Stage
 
 HOW_COUNTED = (
-    "FLOPs: 2 per multiply-accumulate (MAC) of a convolution or linear layer without its bias, 1 per ReLU element,\n"
-    "window - 1 per max-pool output, neighbours + 4 per LRN output. Field: side of the square of input pixels that one\n"
-    "output sees; jump: pixels between neighbouring outputs. After a linear layer every output sees the whole image."
+    "FLOPs: 2 per multiply-accumulate (MAC) of a convolution or linear layer, the bias not counted; 1 per\n"
+    "ReLU element; window - 1 per max-pool output; neighbours + 4 per LRN output. Field: side of the square\n"
+    "of input pixels that an output sees, after a linear layer the whole image; jump: pixels between outputs."
 )
 
 
@@ -119,7 +119,7 @@ def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd
     halves = [_by_learned_layer(table, frame) for table, frame in zip(tables, described)]
     for number, (ours, theirs) in enumerate(zip_longest(*halves, fillvalue=[]), start=1):
         kinds = [[kind for kind, _ in stages] for stages in (ours, theirs)]
-        for _, a, b, c, d in difflib.SequenceMatcher(None, *kinds).get_opcodes():
+        for _, a, b, c, d in difflib.SequenceMatcher(a=kinds[0], b=kinds[1]).get_opcodes():
             for left, right in zip_longest(ours[a:b], theirs[c:d], fillvalue=("-", "-")):
                 kind = left[0] if left[0] == right[0] else f"{left[0]} / {right[0]}"
                 rows.append((f"{number} {kind}", left[1], right[1]))
@@ -230,7 +230,7 @@ def _stage(stage: Stage, init: str, output_shape: tuple[int, ...]) -> str:
     return f"{text} → {'×'.join(map(str, output_shape[1:]))}".removeprefix(", ").strip()
 
 
-def _line(row: dict[str, Any]) -> dict[str, str]:
+def _line(row: Mapping[Any, Any]) -> dict[str, str]:
     """A row of `describe`, or of its sums, as text."""
     shape, field, jump = row["output_shape"], row.get("receptive_field"), row.get("jump")
     return {

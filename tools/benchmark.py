@@ -30,15 +30,32 @@ def main() -> None:
         default=DEFAULT_RECIPE,
         help="recipe whose optimiser takes the training step, default %(default)s",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or gpu:N")
+    parser.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a key of that recipe, for example -o optimizer.name=momentum",
+    )
+    parser.add_argument("--device", help="auto, cpu or gpu:N, default the recipe's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there too")
-    arguments = vars(parser.parse_args())
-    path = arguments.pop("json")
+    arguments = parser.parse_args()
+    path = arguments.json
     if path and not path.parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
-    arguments["config"] = load_config(arguments["config"])
-    arguments["lrn"] = arguments["lrn"].split(",")
-    report = benchmark(arguments.pop("preset"), **arguments)
+    device = [f"device={arguments.device}"] if arguments.device else []
+
+    report = benchmark(
+        arguments.preset,
+        config=load_config(arguments.config, [*arguments.override, *device]),
+        num_classes=arguments.num_classes,
+        lrn=arguments.lrn.split(","),
+        against=arguments.against,
+        batch_size=arguments.batch_size,
+        burn_in=arguments.burn_in,
+        steps=arguments.steps,
+    )
     if path:
         write_json(report, path)
 

@@ -22,15 +22,16 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="INPUT")
     parser.add_argument("target", type=Path, metavar="OUTPUT")
     parser.add_argument("--preset", choices=PRESETS, help="network, default the one that the weights fit")
-    parser.add_argument("--from", dest="source_format", choices=SOURCE_FORMATS, help="default by INPUT's name")
-    parser.add_argument("--to", dest="target_format", choices=TARGET_FORMATS, help="default by OUTPUT's name")
+    parser.add_argument("--from", dest="source_format", choices=SOURCE_FORMATS, help="default by its name")
+    parser.add_argument("--to", dest="target_format", choices=TARGET_FORMATS, help="default by its name")
     parser.add_argument("--num-classes", type=int, metavar="N", help="draw a new last layer for N classes")
     parser.add_argument("--seed", type=int, default=0, help="of that layer, default %(default)s")
-    parser.add_argument("--classes", type=Path, metavar="FILE", help="names of the classes in order, one a line")
+    parser.add_argument("--classes", type=Path, metavar="FILE", help="the classes in order, one a line")
     arguments = parser.parse_args()
 
     converted = convert(**vars(arguments))
-    print(f"{arguments.source}: {converted.file_format} weights of {converted.preset}, {converted.num_classes} classes")
+    what = f"{converted.file_format} weights of {converted.preset}, {converted.num_classes} classes"
+    print(f"{arguments.source}: {what}")
     for note in converted.notes:
         print(note)
     print(f"wrote {arguments.target}")

@@ -20,7 +20,7 @@ _SIZE = 224
 _FINE = 2  # drawn at twice the size and averaged, for smooth edges
 
 
-def draw_demo(root: Path, *, images_per_class: int = 40, seed: int = 0) -> None:
+def draw_demo(root: Path, *, images_per_class: int = 100, seed: int = 0) -> None:
     """Draw the set into a new folder: images/, labels.csv and classes.txt.
 
     The images are 224×224 JPEGs, split 70/10/20 within each class; the same seed gives the same

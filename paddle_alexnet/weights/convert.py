@@ -74,7 +74,7 @@ def convert(
         state = to_state(weights, preset, LAYOUTS[file_format])
     notes = []
     if LAYOUTS[file_format].halves_after_dropout:
-        notes.append("fc1 and fc2 are halved: PaddleClas halves what dropout gives them instead, at inference")
+        notes.append("fc1 and fc2 are halved: PaddleClas at inference halves what dropout gives them")
     if LAYOUTS[file_format].bgr:
         notes.append("conv1 is turned from BGR to RGB; input is pixels 0..255 less the mean, which is")
         notes.append(f"  data.mean={_text(CAFFE_MEAN)} data.std={_text(CAFFE_STD)}")
@@ -134,12 +134,10 @@ def _check_target(target: Path, given: Optional[str]) -> str:
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise UserError(f"{target}: is there already: name another, or remove it")
     if target.name.endswith(".weights.h5"):
-        raise UserError(f"{target}: Keras keeps another layout under .weights.h5: name it .h5 and load_weights reads it")
+        raise UserError(f"{target}: .weights.h5 is another layout: name it .h5, Keras reads that")
     if target.suffix not in WRITERS:
         if target.suffix and given != "paddle":
-            raise UserError(
-                f"{target}: unknown kind of file; known are {', '.join(WRITERS)}, or say --to paddle for a folder"
-            )
+            raise UserError(f"{target}: not one of {', '.join(WRITERS)}; for a folder add --to paddle")
         usual = "paddle"
     else:
         usual, _ = WRITERS[target.suffix]

@@ -19,6 +19,7 @@ import paddle
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.weights.unpickle import ArrayUnpickler, Parameter, decode, load_torch
 
+
 def read_arrays(path: Path, file_format: Optional[str] = None) -> tuple[str, dict[str, np.ndarray]]:
     """The file's format, and its weights and biases by their names there.
 
@@ -41,8 +42,7 @@ def read_arrays(path: Path, file_format: Optional[str] = None) -> tuple[str, dic
     except Exception as error:  # a damaged file may raise anything
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a file of weights alone, or a damaged one ({reason})") from None
-    kept = _without_slots(found)
-    arrays = {name: array for name, array in found.items() if name in kept and _is_floating(array) and array.ndim}
+    arrays = {name: found[name] for name in _without_slots(found) if _is_parameter(found[name])}
     return _format(arrays, file_format or usual or ""), arrays
 
 
@@ -85,8 +85,9 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array.squeeze() if array.shape[:2] == (1, 1) else array
 
 
-def _is_floating(array: np.ndarray) -> bool:
-    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"  # which TensorFlow adds to NumPy
+def _is_parameter(array: np.ndarray) -> bool:
+    floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"  # which TensorFlow adds to NumPy
+    return floating and array.ndim > 0
 
 
 def _format(arrays: Mapping[str, np.ndarray], given: str) -> str:

@@ -81,7 +81,8 @@ def layers(preset: str) -> list[Layer]:
                 shape: Shape
                 image = None
                 if isinstance(stage, Conv):
-                    shape = (stage.out_channels, channels // stage.groups, stage.kernel_size, stage.kernel_size)
+                    size = stage.kernel_size
+                    shape = (stage.out_channels, channels // stage.groups, size, size)
                     channels = stage.out_channels
                 else:
                     shape = (stage.in_features, stage.out_features)
@@ -140,12 +141,12 @@ def choose_preset(weights: Sequence[Weights], preset: Optional[str] = None, *, s
     if preset is None and len(fitting) == 1:
         return fitting[0]
     if preset is None and fitting:
-        raise UserError(f"{source}: fits the presets {', '.join(fitting)} alike: say which it is with --preset")
+        raise UserError(f"{source}: fits the presets {', '.join(fitting)} alike: say which with --preset")
     faults = {name: _faults(weights, name) for name in PRESETS}
     nearest = preset or min(faults, key=lambda name: len(faults[name]))
     advice = f"it fits {', '.join(fitting)}: use --preset" if fitting else "it fits no preset"
     raise UserError(
-        f"{source}: does not fit preset {nearest}: {'; '.join(faults[nearest])} (as Paddle has shapes); {advice}"
+        f"{source}: does not fit preset {nearest}: {'; '.join(faults[nearest])} (Paddle's shapes); {advice}"
     )
 
 

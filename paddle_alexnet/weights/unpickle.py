@@ -3,7 +3,7 @@
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Optional
 
@@ -105,8 +105,10 @@ class _TorchUnpickler(ArrayUnpickler):
         return storage
 
 
-def _tensor(storage: np.ndarray, offset: int, size: Any, stride: Any, *_: Any) -> np.ndarray:
-    """`ndarray` itself checks that sizes and strides stay within the storage."""
+def tensor_of_storage(
+    storage: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any
+) -> np.ndarray:
+    """The tensor of a storage [n]. Raises ValueError where it would reach beyond it: `ndarray` checks."""
     item = storage.itemsize
     return np.ndarray(size, storage.dtype, storage, offset * item, [step * item for step in stride])
 
@@ -135,8 +137,8 @@ _STORAGES = {
     "BoolStorage": "?",
 }
 _TORCH: dict[tuple[str, str], Any] = {
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_tensor"): tensor_of_storage,
+    ("torch._utils", "_rebuild_tensor_v2"): tensor_of_storage,
     ("torch._utils", "_rebuild_parameter"): Parameter,
     ("torch.nn.parameter", "Parameter"): Parameter,
     **{("torch", name): name for name in _STORAGES},
