@@ -27,7 +27,7 @@ from paddle_alexnet.export import export
 from paddle_alexnet.metrics import MeanLoss
 from paddle_alexnet.network import AlexNet
 from paddle_alexnet.optim import build_optimizer
-from paddle_alexnet.weights import unnamed_classes
+from paddle_alexnet.weights.convert import unnamed_classes
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
 def run_tool(name: str, *arguments: object, cwd: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
     """Run a tool as a user would, in a process of its own."""
     command = [sys.executable, str(REPOSITORY / "tools" / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "COLUMNS": "200"})
+    environment = {**os.environ, "COLUMNS": "200"}
+    environment.pop("OMP_NUM_THREADS", None)  # which the package has set in this process
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
 
 
 def assert_user_error(result: "subprocess.CompletedProcess[str]", *parts: str) -> None:

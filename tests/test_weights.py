@@ -21,7 +21,7 @@ from paddle_alexnet.data.transforms import Preprocess
 from paddle_alexnet.evaluate import evaluate
 from paddle_alexnet.export import export
 from paddle_alexnet.train import start_from
-from paddle_alexnet.weights import convert
+from paddle_alexnet.weights.convert import convert
 from paddle_alexnet.weights.files import read_arrays
 from paddle_alexnet.weights.layout import Weights, choose_preset, fitting_presets, layers
 from paddle_alexnet.weights.unpickle import Parameter, load_torch, tensor_of_storage
@@ -157,6 +157,7 @@ def torch_pickle(arrays, *, legacy=False):
 
 def write_torch(path, content, arrays):
     with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/version", "3\n")
         archive.writestr("archive/data.pkl", content)
         for key, array in enumerate(arrays.values()):
             archive.writestr(f"archive/data/{key}", array.tobytes())
@@ -295,7 +296,7 @@ HARMFUL = ["zip.pth", "legacy.pth", "paddle.pdparams", "numpy.npy", "numpy.npz",
 def test_code_in_a_file_is_refused_not_run(name, tmp_path):
     place = tmp_path / "made by the file"
     harmful_files(tmp_path, place)
-    with pytest.raises(UserError, match=r"it would run \w+.mkdir") as raised:
+    with pytest.raises(UserError, match=r"it would run \w+\.mkdir: save the weights alone") as raised:
         convert(tmp_path / name, tmp_path / "ours")
     assert str(tmp_path / name) in str(raised.value)
     assert not place.exists()
@@ -423,6 +424,13 @@ def test_targets_are_checked_before_anything_is_read(target, message, tmp_path):
         convert(Path("none.pth"), tmp_path / target)
     with pytest.raises(UserError, match="would be torch's"):
         convert(Path("none.pth"), tmp_path / "ours.pth", target_format="keras")
+    with pytest.raises(UserError, match="holds no class names"):
+        convert(Path("none.pth"), tmp_path / "ours.pth", classes=tmp_path / "classes.txt")
+
+
+def test_a_checkpoint_knows_its_preset(checkpoint, tmp_path):
+    with pytest.raises(UserError, match="is a checkpoint of half: leave --preset"):
+        convert(checkpoint, tmp_path / "ours", preset="owt")
 
 
 def test_a_missing_framework_is_named_with_the_remedy(pdparams, tmp_path, monkeypatch):

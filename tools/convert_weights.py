@@ -5,7 +5,9 @@ import shlex
 from pathlib import Path
 
 from paddle_alexnet import PRESETS, cli
-from paddle_alexnet.weights import SOURCE_FORMATS, TARGET_FORMATS, convert
+from paddle_alexnet.weights.convert import convert
+from paddle_alexnet.weights.files import WRITERS
+from paddle_alexnet.weights.layout import LAYOUTS
 
 _FILES = """\
 INPUT   PyTorch .pth .pt .safetensors, Keras .h5, TensorFlow NAME.index (or NAME alone),
@@ -22,8 +24,9 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="INPUT")
     parser.add_argument("target", type=Path, metavar="OUTPUT")
     parser.add_argument("--preset", choices=PRESETS, help="network, default the one that the weights fit")
-    parser.add_argument("--from", dest="source_format", choices=SOURCE_FORMATS, help="default by its name")
-    parser.add_argument("--to", dest="target_format", choices=TARGET_FORMATS, help="default by its name")
+    parser.add_argument("--from", dest="source_format", choices=LAYOUTS, help="default by its name")
+    written = sorted({name for name, _ in WRITERS.values()})
+    parser.add_argument("--to", dest="target_format", choices=written, help="default by its name")
     parser.add_argument("--num-classes", type=int, metavar="N", help="draw a new last layer for N classes")
     parser.add_argument("--seed", type=int, default=0, help="of that layer, default %(default)s")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="the classes in order, one a line")

@@ -1,6 +1,6 @@
 """From a file of weights to another: the way of one conversion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -59,34 +59,16 @@ def convert(
     something at the target already.
     """
     target_format = _check_target(target, target_format)
-    trained: Optional[Metadata] = None
-    if source.is_dir():
-        file_format = "paddle"
-        trained_network, trained = load_checkpoint(source)
-        if preset not in (None, trained.preset):
-            raise UserError(f"{source}: is a {trained.preset}, not a {preset}: leave --preset out")
-        preset = trained.preset
-        state = {name: value.numpy() for name, value in trained_network.state_dict().items()}
-    else:
-        file_format, arrays = read_arrays(source, source_format)
-        weights = pair(arrays, LAYOUTS[file_format], source=str(source))
-        preset = choose_preset(weights, preset, source=str(source))
-        state = to_state(weights, preset, LAYOUTS[file_format])
-    notes = []
-    if LAYOUTS[file_format].halves_after_dropout:
-        notes.append("fc1 and fc2 are halved: PaddleClas at inference halves what dropout gives them")
-    if LAYOUTS[file_format].bgr:
-        notes.append("conv1 is turned from BGR to RGB; input is pixels 0..255 less the mean, which is")
-        notes.append(f"  data.mean={_text(CAFFE_MEAN)} data.std={_text(CAFFE_STD)}")
-
-    last = layers(preset)[-1]
-    count = len(state[f"{last.key}.bias"]) if num_classes is None else num_classes
+    if classes is not None and target.suffix in WRITERS:
+        raise UserError(f"{target}: this file holds no class names: leave --classes out or name a folder")
+    found = _read(source, preset, source_format)
+    count = found.num_classes if num_classes is None else num_classes
     if count < 1:
         raise UserError(f"--num-classes is {count}: it must be at least 1")
     if classes is not None:
         names = ClassList.read(classes)
-    elif trained is not None and num_classes is None:
-        names = trained.classes
+    elif found.metadata is not None and num_classes is None:
+        names = found.metadata.classes
     else:
         names = unnamed_classes(count)
     if len(names) != count:
@@ -96,37 +78,83 @@ def convert(
         )
 
     paddle.seed(seed)
-    lrn, quirks = (trained.lrn, trained.quirks) if trained else ("auto", ())
-    network = AlexNet(preset, count, lrn, quirks=quirks)
+    lrn, quirks = (found.metadata.lrn, found.metadata.quirks) if found.metadata else ("auto", ())
+    network = AlexNet(found.preset, count, lrn, quirks=quirks)
+    notes, state = _notes(found.file_format), found.state
     if num_classes is not None:
-        for name in (f"{last.key}.weight", f"{last.key}.bias"):
-            state[name] = network.state_dict()[name].numpy()
+        own, last = network.state_dict(), layers(found.preset)[-1]
+        state = {**state, **{name: own[name].numpy() for name in (f"{last.key}.weight", f"{last.key}.bias")}}
         notes.append(f"{last.name} is new, for {count} classes, drawn with seed {seed}")
     load_weights(network, state, source=str(source))
-
     if target.suffix in WRITERS:
-        write_arrays(target, _named(state, preset, target_format))
+        write_arrays(target, _named(state, found.preset, target_format))
     else:
-        if file_format in ("caffe", "caffe-tensorflow"):
-            preprocess = Preprocess(network.image_size, CAFFE_MEAN, CAFFE_STD)
-        else:
-            preprocess = Preprocess(network.image_size, DataConfig().mean, DataConfig().std)
-        metadata = Metadata(
-            preset=preset,
-            lrn=network.lrn,
-            quirks=network.quirks,
-            classes=names,
-            preprocess=trained.preprocess if trained else preprocess,
-            data=f"an unknown set, converted from {source}",
-            data_root="",
-            data_csv="",
-            epoch=0,
-            val_loss=None,
-            val_top1=None,
-            paddle=paddle.__version__,
+        save_checkpoint(target, network, _metadata(found, network, classes=names, source=source))
+    return Converted(found.preset, count, found.file_format, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Our state dict out of a source; the metadata if it is a checkpoint of ours."""
+
+    file_format: str
+    preset: str
+    state: dict[str, np.ndarray]
+    metadata: Optional[Metadata] = None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.state[f"{layers(self.preset)[-1].key}.bias"])
+
+
+def _read(source: Path, preset: Optional[str], source_format: Optional[str]) -> _Found:
+    if source.is_dir():
+        network, metadata = load_checkpoint(source)
+        if preset not in (None, metadata.preset) or source_format not in (None, "paddle"):
+            raise UserError(f"{source}: is a checkpoint of {metadata.preset}: leave --preset and --from out")
+        state = {name: value.numpy() for name, value in network.state_dict().items()}
+        return _Found("paddle", metadata.preset, state, metadata)
+    file_format, arrays = read_arrays(source, source_format)
+    layout = LAYOUTS[file_format]
+    weights = pair(arrays, layout, source=str(source))
+    preset = choose_preset(weights, preset, source=str(source))
+    return _Found(file_format, preset, to_state(weights, preset, layout))
+
+
+def _notes(file_format: str) -> list[str]:
+    notes = []
+    if LAYOUTS[file_format].halves_after_dropout:
+        notes.append("fc1 and fc2 are halved: PaddleClas at inference halves what dropout gives them")
+    if LAYOUTS[file_format].bgr:
+        mean, std = ([float(f"{value:.6g}") for value in values] for values in (CAFFE_MEAN, CAFFE_STD))
+        notes.append(
+            "conv1 is turned from BGR to RGB; input is pixels 0..255 less the mean: "
+            f"-o 'data.mean={mean}' -o 'data.std={std}'"
         )
-        save_checkpoint(target, network, metadata)
-    return Converted(preset, count, file_format, tuple(notes))
+    return notes
+
+
+def _metadata(found: _Found, network: AlexNet, *, classes: ClassList, source: Path) -> Metadata:
+    if found.metadata is not None:
+        preprocess = found.metadata.preprocess
+    elif LAYOUTS[found.file_format].bgr:
+        preprocess = Preprocess(network.image_size, CAFFE_MEAN, CAFFE_STD)
+    else:
+        preprocess = Preprocess(network.image_size, DataConfig().mean, DataConfig().std)
+    return Metadata(
+        preset=network.preset,
+        lrn=network.lrn,
+        quirks=network.quirks,
+        classes=classes,
+        preprocess=preprocess,
+        data=f"an unknown set, converted from {source}",
+        data_root="",
+        data_csv="",
+        epoch=0,
+        val_loss=None,
+        val_top1=None,
+        paddle=paddle.__version__,
+    )
 
 
 def _check_target(target: Path, given: Optional[str]) -> str:
@@ -148,7 +176,7 @@ def _check_target(target: Path, given: Optional[str]) -> str:
 
 def _named(state: Mapping[str, np.ndarray], preset: str, target_format: str) -> dict[str, np.ndarray]:
     """Arrays as a framework lays them out, by the names it gives them."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for layer, (weight, bias) in from_state(state, preset, LAYOUTS[target_format]).items():
         if target_format == "keras":
             names = f"{layer.name}/kernel:0", f"{layer.name}/bias:0"
@@ -157,7 +185,3 @@ def _named(state: Mapping[str, np.ndarray], preset: str, target_format: str) -> 
             names = f"{key}.weight", f"{key}.bias"
         arrays.update(zip(names, (weight, bias)))
     return arrays
-
-
-def _text(numbers: Sequence[float]) -> str:
-    return "[" + ",".join(f"{number:.6g}" for number in numbers) + "]"

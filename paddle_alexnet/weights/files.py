@@ -26,8 +26,10 @@ def read_arrays(path: Path, file_format: Optional[str] = None) -> tuple[str, dic
     What is not of floating point and what an optimiser left there is passed over. The suffix says how
     to read it; where that says nothing, `file_format` does. Raises UserError if it cannot be read.
     """
-    if path.with_name(f"{path.name}.index").is_file():  # TensorFlow's own name for its two files
+    if path.with_name(f"{path.name}.index").is_file():  # TensorFlow's own name for its files
         path = path.with_name(f"{path.name}.index")
+    elif path.suffix.startswith(".data-"):
+        path = path.with_suffix(".index")
     usual, read = _READERS.get(path.suffix, (None, None))
     if read is None:
         read = next((read for name, read in _READERS.values() if name == file_format), None)
@@ -40,8 +42,8 @@ def read_arrays(path: Path, file_format: Optional[str] = None) -> tuple[str, dic
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # a damaged file may raise anything
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a file of weights alone, or a damaged one ({reason})") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: not a file of weights, or a damaged one ({reason})") from None
     arrays = {name: found[name] for name in _without_slots(found) if _is_parameter(found[name])}
     return _format(arrays, file_format or usual or ""), arrays
 
@@ -177,7 +179,7 @@ def _read_tensorflow(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         raise FileNotFoundError(path)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     tensorflow = importlib.import_module("tensorflow")
-    reader = tensorflow.train.load_checkpoint(re.sub(r"\.(index|data-\d+-of-\d+)$", "", str(path)))
+    reader = tensorflow.train.load_checkpoint(str(path.with_suffix("")))
     for name, shape in reader.get_variable_to_shape_map().items():
         if shape:
             yield re.sub("/.ATTRIBUTES/VARIABLE_VALUE$", "", name), reader.get_tensor(name)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Optional
 
 import numpy as np
+from numpy._core import multiarray
 
 
 def _latin1(text: str, _encoding: str) -> bytes:
@@ -20,7 +21,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
     ("numpy", "ndarray"): np.ndarray,
     **{
-        (module, name): getattr(np._core.multiarray, name)
+        (module, name): getattr(multiarray, name)
         for module in ("numpy.core.multiarray", "numpy._core.multiarray")
         for name in ("_reconstruct", "scalar")
     },
@@ -39,7 +40,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._names:
-            raise pickle.UnpicklingError(f"it would run {module}.{name}, which weights do not need")
+            raise pickle.UnpicklingError(f"it would run {module}.{name}: save the weights alone")
         return self._names[module, name]
 
 

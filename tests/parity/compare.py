@@ -1,5 +1,6 @@
 """What the parity tests share: a converted network run layer by layer, and held beside an original."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from paddle import nn
 from paddle_alexnet.artifact import Metadata
 from paddle_alexnet.checkpoint import load_checkpoint
 from paddle_alexnet.network import AlexNet
-from paddle_alexnet.weights import convert
+from paddle_alexnet.weights.convert import convert
 
 TOLERANCE = 1e-5
 Outputs = list[tuple[str, np.ndarray]]  # a layer's name, what it gives
@@ -22,9 +23,12 @@ def image(size: int, *, images: int = 2) -> np.ndarray:
 
 
 def converted(source: Path, folder: Path, preset: str) -> tuple[AlexNet, Metadata]:
-    """The checkpoint that a file of weights is converted to."""
+    """The checkpoint that a file of weights is converted to; the file is removed, for it is large."""
     convert(source, folder / "ours", preset=preset)
-    return load_checkpoint(folder / "ours")
+    loaded = load_checkpoint(folder / "ours")
+    shutil.rmtree(folder / "ours")
+    source.unlink(missing_ok=True)  # a TensorFlow checkpoint is named by a prefix
+    return loaded
 
 
 def on_backend(network: AlexNet, lrn: str) -> AlexNet:
