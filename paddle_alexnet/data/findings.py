@@ -1,0 +1,94 @@
+"""What the doctor can say about a data set: the kinds of findings, and how one reads."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from paddle_alexnet import cli
+
+# What follows from a kind: "drop" is a fault that --fix mends by dropping the row, "fault" is one that
+# a person must mend, "remark" is worth knowing and no fault.
+KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
+    "malformed": ("drop", "rows that are not complete"),
+    "outside": ("drop", "paths that leave the data folder"),
+    "missing": ("drop", "rows with no file"),
+    "label": ("drop", "labels that are not in the class list"),
+    "split": ("drop", "unknown splits"),
+    "unreadable": ("drop", "unreadable images"),
+    "truncated": ("drop", "truncated images"),
+    "size": ("drop", "images too large or too small to decode"),
+    "repeated": ("drop", "files with several rows"),
+    "leak": ("drop", "the same file content in two splits"),
+    "near-leak": ("drop", "the same picture in two splits"),
+    "duplicate": ("drop", "the same file content twice in a split"),
+    "unlisted": ("fault", "files in no row"),
+    "gap": ("fault", "classes and splits without images"),
+    "extension": ("fault", "names that do not fit the content"),
+    "cmyk": ("fault", "images in CMYK"),
+    "16-bit": ("fault", "images with more than 8 bits a channel"),
+    "palette": ("fault", "images with a palette"),
+    "animated": ("fault", "images of several frames"),
+    "top-k": ("fault", "top-k"),
+    "imagenet-val": ("fault", "files of ImageNet's validation set in the train split"),
+    "imagenet-train": ("fault", "files of ImageNet's train set held out, validation files trained on"),
+    "held-out": ("remark", "files of ImageNet's train set held out: unseen only by networks trained from scratch"),
+    "no-test": ("remark", "no test split"),
+    "alpha": ("remark", "images with transparency, which is ignored"),
+    "turned": ("remark", "images that EXIF asks to turn: training takes them as they are stored"),
+}
+
+
+class Finding(NamedTuple):
+    """One line of the doctor's; `line` is that of the CSV, 0 where it is about no row."""
+
+    kind: str
+    line: int
+    file: str
+    detail: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}" if self.line else ""
+        return ": ".join(filter(None, (where, shown(self.file), self.detail)))
+
+
+def shown(name: str) -> str:
+    """A file's name on one line of any terminal."""
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def faults(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that are more than a remark."""
+    return [finding for finding in findings if KINDS[finding.kind][0] != "remark"]
+
+
+def dropped_lines(findings: Sequence[Finding]) -> set[int]:
+    """The lines of the CSV that `--fix` leaves out."""
+    return {finding.line for finding in findings if KINDS[finding.kind][0] == "drop"}
+
+
+def format_findings(findings: Sequence[Finding], *, at_most: int) -> str:
+    """The findings by kind, with counts and no more than `at_most` of a kind."""
+    of_kind: dict[str, list[Finding]] = {kind: [] for kind in KINDS}
+    for finding in findings:
+        of_kind[finding.kind].append(finding)
+    lines = []
+    for kind, (severity, title) in KINDS.items():
+        found = of_kind[kind]
+        if found:
+            lines.append(f"{title}: {len(found)}" + (" (a remark)" if severity == "remark" else ""))
+            lines += [f"  {finding}" for finding in found[:at_most]]
+            if len(found) > at_most:
+                lines.append(f"  (and {len(found) - at_most} more)")
+    count = len(faults(findings))
+    lines.append(f"{count or 'no'} finding{'' if count == 1 else 's'}")
+    return "\n".join(lines)
+
+
+def write_report(findings: Sequence[Finding], path: Path) -> None:
+    """Every finding as a CSV. Raises UserError if it cannot be written."""
+    table = pd.DataFrame(findings, columns=["kind", "line", "file", "detail"])
+    table["file"] = table["file"].map(shown)
+    table.insert(1, "severity", [KINDS[kind][0] for kind in table["kind"]])
+    cli.write_csv(table, path)

@@ -1,0 +1,121 @@
+"""One image file, read and decoded once: what it is, what is wrong with it, how it looks."""
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from paddle_alexnet.data.findings import Finding
+
+LARGEST_SIDE = 20_000
+_LARGEST_AREA = Image.MAX_IMAGE_PIXELS or 89_478_485  # above it Pillow takes an image for a decompression bomb
+_TURN = 0x0112  # EXIF's orientation
+_BLOCK = 4096
+
+
+class Photo(NamedTuple):
+    """What one look at a file tells; beyond `notes` only what could be read, else empty.
+
+    `notes` are findings of no line. `levels` are the means of R, G, B, and of their squares, of 0..1
+    values over all pixels. `thumbnail` is 16×16×3 bytes; `dhash` is 8 bytes, a bit for each cell
+    of an 8×8 grid whose right neighbour is brighter.
+    """
+
+    file: str
+    notes: tuple[Finding, ...] = ()
+    sha256: bytes = b""
+    format: str = ""
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    levels: tuple[float, ...] = ()
+    thumbnail: bytes = b""
+    dhash: bytes = b""
+
+
+def look_at_all(root: Path, files: Sequence[str], *, workers: int) -> Iterator[Photo]:
+    """A photo for each file below a folder, in their order; 2 KB each."""
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(files), _BLOCK):  # a million tasks at once would take gigabytes
+            yield from pool.map(lambda file: look_at(root, file), files[start : start + _BLOCK])
+
+
+def look_at(root: Path, file: str) -> Photo:
+    """Read one image file. Whatever is wrong with it becomes a note; Pillow may warn."""
+    photo = Photo(file)
+    try:
+        data = (root / file).read_bytes()
+        photo = photo._replace(sha256=hashlib.sha256(data).digest())
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            if 0 in image.size or max(image.size) > LARGEST_SIDE or width * height > _LARGEST_AREA:
+                return photo._replace(notes=(Finding("size", 0, file, f"{width}×{height} pixels"),))
+            deep = ";16" in str(getattr(image, "tile", "")) or image.mode in ("I", "F")
+            rgb = image.convert("RGB")
+            notes = []
+            with contextlib.suppress(Exception):  # broken EXIF or later frames do not spoil the picture
+                for kind, detail in _oddities(image, Path(file).suffix, deep=deep):
+                    notes.append(Finding(kind, 0, file, detail))
+    except Exception as error:  # a broken file makes Pillow raise anything, struct.error and KeyError too
+        return photo._replace(notes=(Finding(*_reason(error, file)),))
+    grey = rgb.convert("L")
+    small = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), np.int16)
+    # A brighter neighbour counts from three levels on: less is what a JPEG makes of an even ground.
+    dhash = np.packbits(small[:, 1:] - small[:, :-1] > 2)
+    return photo._replace(
+        notes=tuple(notes),
+        format=image.format or "",
+        mode=image.mode,
+        width=width,
+        height=height,
+        levels=_levels(rgb),
+        thumbnail=rgb.resize((16, 16), Image.Resampling.BOX).tobytes(),
+        dhash=dhash.tobytes(),
+    )
+
+
+def _oddities(image: Image.Image, suffix: str, *, deep: bool) -> Iterator[tuple[str, str]]:
+    """Kind and detail of what training would take otherwise than a person sees it."""
+    content = "JPEG" if image.format == "MPO" else image.format  # a camera's MPO is a JPEG with another behind it
+    if Image.registered_extensions().get(suffix.lower()) != content:
+        yield "extension", f"{content} by its content, named {suffix or 'without an extension'}"
+    if image.mode == "CMYK":
+        yield "cmyk", "CMYK: save it as RGB"
+    if deep:
+        yield "16-bit", f"more than 8 bits a channel, mode {image.mode}: save it with 8"
+    if image.mode in ("P", "PA"):
+        yield "palette", "palette: save it as RGB"
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        yield "alpha", "transparency"
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and content != "JPEG":
+        yield "animated", f"{frames} frames, of which training takes the first"
+    turn = image.getexif().get(_TURN, 1)
+    if turn != 1:
+        yield "turned", f"EXIF orientation {turn}"
+
+
+def _reason(error: Exception, file: str) -> tuple[str, int, str, str]:
+    """The finding that an exception of Pillow's comes to."""
+    text = " ".join(str(error).split())
+    if isinstance(error, Image.DecompressionBombError):
+        return "size", 0, file, text
+    if "truncated" in text.lower():
+        return "truncated", 0, file, f"truncated ({text})"
+    if isinstance(error, UnidentifiedImageError):
+        text = "not an image"
+    elif isinstance(error, OSError) and error.strerror:
+        text = error.strerror  # without the path, which the finding names already
+    return "unreadable", 0, file, f"unreadable ({text})"
+
+
+def _levels(rgb: Image.Image) -> tuple[float, ...]:
+    counts = np.array(rgb.histogram(), np.float64).reshape(3, 256) / (rgb.width * rgb.height)
+    values = np.arange(256) / 255
+    return (*(counts @ values).tolist(), *(counts @ values**2).tolist())
