@@ -1,12 +1,8 @@
 """Weights of a run: saved whole, loaded without running code from the file."""
 
-import importlib
-import pickle
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
@@ -15,6 +11,7 @@ from paddle import nn
 from paddle_alexnet.artifact import Metadata, read_folder, write_folder
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network import AlexNet
+from paddle_alexnet.weights.unpickle import ArrayUnpickler
 
 WEIGHTS = "weights.pdparams"
 
@@ -69,7 +66,7 @@ def read_pdparams(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as stream:
-            state = _ArrayUnpickler(stream).load()
+            state = ArrayUnpickler(stream).load()
     except OSError as error:
         raise UserError(f"{path}: cannot read the weights ({error})") from None
     except Exception as error:  # a damaged pickle may raise anything
@@ -83,23 +80,3 @@ def read_pdparams(path: Path) -> dict[str, np.ndarray]:
         if isinstance(value, np.ndarray):
             arrays[name] = value
     return arrays
-
-
-_ALLOWED = {
-    ("builtins", "tuple"): tuple,
-    ("collections", "OrderedDict"): OrderedDict,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in (
-            "_reconstruct",
-            "scalar",
-        ):
-            return getattr(importlib.import_module("numpy._core.multiarray"), name)
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it would run {module}.{name}, which weights do not need")
-        return _ALLOWED[module, name]

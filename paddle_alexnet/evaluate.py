@@ -35,6 +35,8 @@ def evaluate(
     Raises UserError if the data set is not there or if its classes are not the network's.
     """
     metadata = predictor.metadata
+    if root is None and not metadata.data_root:
+        raise UserError("this model's data set is not known: name one with --root")
     root = Path(metadata.data_root) if root is None else root
     if csv is None and str(root) == metadata.data_root:
         csv = Path(metadata.data_csv)

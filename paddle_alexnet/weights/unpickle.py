@@ -17,6 +17,7 @@ def _latin1(text: str, _encoding: str) -> bytes:
 
 _KNOWN: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _latin1,  # how Python 3 writes bytes in pickles that Python 2 can read
+    ("builtins", "tuple"): tuple,  # how Paddle writes a tensor: its name and its array
     ("collections", "OrderedDict"): OrderedDict,
     ("numpy", "dtype"): np.dtype,
     ("numpy", "ndarray"): np.ndarray,
