@@ -152,7 +152,9 @@ def start_from(network: AlexNet, table: ImageTable, preprocess: Preprocess, weig
         theirs = replace(theirs, mean=preprocess.mean)
     if not np.allclose([theirs.mean, theirs.std], [preprocess.mean, preprocess.std], rtol=1e-3):
         mean, std = ([float(f"{value:.6g}") for value in values] for values in (theirs.mean, theirs.std))
-        raise UserError(f"{weights}: expects other input: add -o 'data.mean={mean}' -o 'data.std={std}'")
+        how = "pixel" if theirs.mean_image else "given"
+        change = f"-o data.normalise={how} -o 'data.mean={mean}' -o 'data.std={std}'"
+        raise UserError(f"{weights}: expects other input: add {change}")
     load_weights(network, {k: v.numpy() for k, v in start.state_dict().items()}, source=str(weights))
 
 

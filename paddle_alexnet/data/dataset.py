@@ -179,10 +179,11 @@ def _check_files(csv: Path, root: Path, filenames: np.ndarray) -> None:
         if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
             raise UserError(f"{csv}, line {rows[0] + 2}: {filenames[rows[0]]!r} leaves the data folder {root}")
         try:
-            there = {entry.name for entry in os.scandir(root / folder) if entry.is_file()}
+            there = {folder + entry.name for entry in os.scandir(root / folder) if entry.is_file()}
         except OSError:
             there = set()
-        missing += [row for row in rows if filenames[row].rpartition("/")[2] not in there][:1]
+        if not there.issuperset(filenames[rows]):
+            missing.append(next(row for row in rows if filenames[row] not in there))
     if missing:
         row = min(missing)
         raise UserError(

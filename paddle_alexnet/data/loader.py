@@ -162,14 +162,12 @@ class Loader:
             }
             scale, offset = paddle.to_tensor(self.preprocess.scale), paddle.to_tensor(self.preprocess.offset)
             image = augment.finish(paddle.to_tensor(image), scale, offset, Colours(**colours))
-        else:
-            image = paddle.to_tensor(image)
-        if self.crops > 1:
-            image = image.reshape([-1, 3, self._size, self._size])
         if self.changes and self.changes.mixup:
             classes = len(self.dataset.table.classes)
             image, label = augment.mixup(image, label, classes, rng, alpha=self.changes.mixup)
-        return image, paddle.to_tensor(label)
+        if self.crops > 1:
+            image = image.reshape([-1, 3, self._size, self._size])
+        return image if self.on_device else paddle.to_tensor(image), paddle.to_tensor(label)
 
 
 def _join(parts: list[np.ndarray], readable: np.ndarray) -> np.ndarray:

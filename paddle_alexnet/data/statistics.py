@@ -63,7 +63,7 @@ def open_statistics(
     digest = hashlib.sha256(told.encode() + table.csv.read_bytes()).hexdigest()
     place = in_cache_folder(folder, table.root) / f"statistics-{digest[:16]}.npz"
     try:
-        with np.load(place) as saved:
+        with place.open("rb") as stream, np.load(stream) as saved:
             return Statistics(**saved)
     except FileNotFoundError:
         pass
