@@ -5,7 +5,6 @@ the order, the batch, the number of workers or the other changes that are switch
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from paddle_alexnet.config import DataConfig
+from paddle_alexnet.data.cache import Indices
 from paddle_alexnet.data.statistics import Statistics
 from paddle_alexnet.data.transforms import Box
 
@@ -44,7 +44,7 @@ class Colours:
     keep: Any = None
 
 
-def draw(indices: Sequence[int], *, seed: int, epoch: int) -> Draws:
+def draw(indices: Indices, *, seed: int, epoch: int) -> Draws:
     """Chance for the images of a batch, by their index in the data set."""
     uniform, normal = np.empty((len(indices), 33)), np.empty((len(indices), 3))
     for i, index in enumerate(indices):
@@ -78,10 +78,10 @@ def resize_parts(patches: np.ndarray, size: int, draws: Draws) -> np.ndarray:
     """A random part of each patch, uint8 [n, 3, P, P] to [n, 3, size, size]."""
     parts = np.empty((len(patches), 3, size, size), np.uint8)
     for i, patch in enumerate(patches):
-        box = random_part(*patch.shape[:0:-1], draws.uniform[i])
+        box = random_part(patch.shape[2], patch.shape[1], draws.uniform[i])
         for channel in range(3):
             plane = Image.fromarray(patch[channel])
-            parts[i, channel] = plane.resize((size, size), Image.Resampling.BILINEAR, box=box)
+            parts[i, channel] = np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR, box=box))
     return parts
 
 
@@ -93,7 +93,8 @@ def random_crops(patches: np.ndarray, size: int, draws: Draws) -> np.ndarray:
 
 def crop(patches: np.ndarray, size: int, corners: np.ndarray) -> np.ndarray:
     """The S×S window of each patch at its (top, left) corner [n, 2]."""
-    windows = np.lib.stride_tricks.sliding_window_view(patches, (size, size), axis=(2, 3))
+    rows = np.lib.stride_tricks.sliding_window_view(patches, size, axis=2)  # [n, 3, P - S + 1, P, S]
+    windows = np.lib.stride_tricks.sliding_window_view(rows, size, axis=3)  # [n, 3, P - S + 1, P - S + 1, S, S]
     return windows[np.arange(len(patches)), :, corners[:, 0], corners[:, 1]]
 
 

@@ -10,11 +10,11 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Literal, Optional, Union
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from paddle_alexnet.data.transforms import Preprocess
 from paddle_alexnet.errors import UserError
 
 _CHUNK = 16  # images
+
+Indices = Union[np.ndarray, range, list[int]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Decoded:
 
 
 def read_patches(
-    dataset: LabelledImages, preprocess: Preprocess, indices: Sequence[int], decoded: Optional[Decoded] = None
+    dataset: LabelledImages, preprocess: Preprocess, indices: Indices, decoded: Optional[Decoded] = None
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Patches, uint8 [n, 3, P, P], and a message for each position that is unreadable, where it is black."""
     if decoded:
@@ -182,7 +184,9 @@ def _key(dataset: LabelledImages, geometry: str) -> str:
 
 
 def _checksum(planes: np.ndarray, *, workers: int) -> str:
-    sums = in_threads(lambda chunk: zlib.crc32(planes[chunk.start : chunk.stop]), _chunks(len(planes)), workers=workers)
+    sums = in_threads(
+        lambda chunk: zlib.crc32(planes[chunk.start : chunk.stop].data), _chunks(len(planes)), workers=workers
+    )
     return hashlib.sha256(np.fromiter(sums, np.uint32).tobytes()).hexdigest()
 
 

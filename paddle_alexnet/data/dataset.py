@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -138,7 +138,7 @@ def verify_images(dataset: LabelledImages, faults: Faults, *, workers: int) -> N
 
 def in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: Optional[int] = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function(item)` in order, computed by threads that run at most `ahead` items ahead.
 
     Threads are enough: Pillow and NumPy release the interpreter lock. They end with the iterator.

@@ -6,6 +6,7 @@ interpreter lock, so they run in parallel; an error keeps its type and reaches t
 iteration; and no shared memory is needed, however small `/dev/shm` is.
 """
 
+import functools
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -96,8 +97,7 @@ class Loader:
                         self.faults.add(message)
                 skipped += int((~readable).sum())
                 if readable.any():
-                    rng = np.random.default_rng([self.seed, epoch, step, 1])
-                    yield self._collate(parts, self.dataset.labels[batch], readable, rng)
+                    yield self.collate(parts, self.dataset.labels[batch], readable, epoch=epoch, step=step)
         if skipped:
             tqdm.write(f"{skipped} unreadable {self.dataset.split} images were skipped in this epoch", file=sys.stderr)
 
@@ -135,23 +135,19 @@ class Loader:
             return augment.resize_parts(patches, self._size, draws), bad
         planes = np.zeros((len(indices), 3, self._size, self._size), np.uint8)
         bad = {}
-        for i, index in enumerate(indices):
-            uniform = draws.uniform[i]
+        for i, (index, uniform) in enumerate(zip(indices, draws.uniform)):
+            part = functools.partial(augment.random_part, uniform=uniform)
             try:
-                image = self.dataset.read(
-                    index,
-                    lambda path, uniform=uniform: decode(
-                        path, self._size, lambda width, height: augment.random_part(width, height, uniform)
-                    ),
-                )
+                image = self.dataset.read(index, functools.partial(decode, size=self._size, box=part))
                 planes[i] = image.transpose(2, 0, 1)
             except UserError as error:
                 bad[i] = str(error)
         return planes, bad
 
-    def _collate(
-        self, parts: list[Part], label: np.ndarray, readable: np.ndarray, rng: np.random.Generator
+    def collate(
+        self, parts: list[Part], label: np.ndarray, readable: np.ndarray, *, epoch: int, step: int
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """A batch from its parts, their labels [N] and which of them are `readable` [N]."""
         image: Any = _join([planes for planes, _, _ in parts], readable)
         label = label[readable]
         if self.on_device:
@@ -163,6 +159,7 @@ class Loader:
             scale, offset = paddle.to_tensor(self.preprocess.scale), paddle.to_tensor(self.preprocess.offset)
             image = augment.finish(paddle.to_tensor(image), scale, offset, Colours(**colours))
         if self.changes and self.changes.mixup:
+            rng = np.random.default_rng([self.seed, epoch, step, 1])
             classes = len(self.dataset.table.classes)
             image, label = augment.mixup(image, label, classes, rng, alpha=self.changes.mixup)
         if self.crops > 1:

@@ -28,12 +28,14 @@ class Statistics:
 
 def measure(images: Iterable[np.ndarray]) -> Statistics:
     """Statistics of patches, uint8 [3, P, P] each. All sums are of whole numbers, so their order does not matter."""
-    count, total, products = 0, np.zeros(1, np.int64), np.zeros((3, 3))
+    count = 0
+    total: np.ndarray = np.array(0)
+    products: np.ndarray = np.zeros((3, 3))
     for planes in images:
         count += 1
         total = total + planes
-        values = planes.reshape(3, -1).astype(np.float64)
-        products += values @ values.T
+        flat = planes.reshape(3, -1).astype(np.float64)
+        products = products + flat @ flat.T
     if not count:
         raise UserError("no image of the train split can be read")
     mean_image = total / count
@@ -83,6 +85,6 @@ def open_statistics(
                 yield planes
 
     statistics = measure(readable())
-    with writing(place) as partial, partial.open("wb") as stream:
-        np.savez(stream, **asdict(statistics))
+    with writing(place) as partial, partial.open("wb") as target:
+        np.savez(target, **asdict(statistics))
     return statistics
