@@ -239,7 +239,10 @@ def _data(network: AlexNet, config: Config) -> dict[str, str]:
         "channel": "per colour, as measured",
         "pixel": "per pixel, centre-cropped",
     }
-    noise = {"eigenvalues": f"PCA, σ {data.pca_noise:g}", "deviations": f"PCA, {data.pca_noise:g} on standard deviations"}
+    noise = {
+        "eigenvalues": f"PCA, σ {data.pca_noise:g}",
+        "deviations": f"PCA, {data.pca_noise:g} on standard deviations",
+    }
     return {
         "geometry": geometry[data.geometry],
         "training crops": f"random {size}×{size}" if random else "none",

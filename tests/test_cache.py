@@ -15,12 +15,14 @@ import pytest
 from conftest import small_config
 from PIL import Image
 
-from paddle_alexnet import UserError, train
+from paddle_alexnet import UserError
 from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data import cache
+from paddle_alexnet.data.benchmark import PLAIN, benchmark_data
 from paddle_alexnet.data.cache import open_cache, writing
 from paddle_alexnet.data.dataset import Faults, LabelledImages, read_table, verify_images
 from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.transforms import Preprocess
 
 SQUASH = Preprocess(32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -131,12 +133,12 @@ def test_nothing_in_the_data_folder_is_touched(root, tmp_path):
         return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in root.rglob("*")}
 
     before = state()
-    settings = ("data.cache=disk", "data.normalise=channel", "data.geometry=random_resized_crop", "train.epochs=1")
-    results = train(small_config(root, tmp_path / "runs" / "a", *settings))
+    settings = ("data.cache=disk", "data.normalise=channel", "data.geometry=random_resized_crop", "data.resize=40")
+    config = small_config(root, tmp_path / "runs" / "a", *settings)
+    for loader in open_loaders(config, read_table(root), 32, on_device=False):
+        assert sum(len(label) for _, label in loader) == len(loader.dataset)
     assert state() == before
-    kept = {path.suffix for path in (tmp_path / "runs" / "cache").iterdir()}
-    assert kept == {".npy", ".json", ".npz"}
-    assert results.best is not None
+    assert {path.suffix for path in (tmp_path / "runs" / "cache").iterdir()} == {".npy", ".json", ".npz"}
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -235,6 +237,15 @@ def test_no_thread_outlives_the_iteration(root):
         list(loader)
     assert threading.active_count() == before
     assert "multiprocessing.shared_memory" not in sys.modules
+
+
+def test_benchmark_times_every_stage_beside_the_plain_loader(demo_set, capsys):
+    table = benchmark_data(demo_set, workers=(1, 2), batch_size=4, images=6, repeats=1, device="cpu")
+    assert set(table["workers"]) == {1, 2}
+    assert {"read", "decode", "transform", "collate", "whole loader", PLAIN} <= set(table["stage"])
+    assert (table["images_per_second"] > 0).all()
+    assert table.loc[table["stage"] == PLAIN, "times_plain"].eq(1).all()
+    assert "6 images of" in capsys.readouterr().out
 
 
 def test_cached_training_pipeline_is_many_times_a_plain_loader(demo_set):

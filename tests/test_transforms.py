@@ -192,10 +192,10 @@ def test_statistics_are_measured_once_for_a_csv(train_set, tmp_path, monkeypatch
 @pytest.mark.parametrize("deviations", [False, True])
 def test_pca_noise_has_the_paper_s_spread_along_the_components(statistics, deviations):
     """Section 4.1: along each component p_i, α_i λ_i with α_i of deviation σ, of values in 0..1."""
-    noise = augment.pca_noise(statistics, 0.1 * draws(20_000).normal, deviations=deviations) / 255
+    noise = augment.pca_noise(statistics, 0.1 * draws(4000).normal, deviations=deviations) / 255
     spread = (noise @ statistics.eigenvectors).std(axis=0)
     values = statistics.eigenvalues / 255**2
-    np.testing.assert_allclose(spread, 0.1 * (np.sqrt(values) if deviations else values), rtol=0.03)
+    np.testing.assert_allclose(spread, 0.1 * (np.sqrt(values) if deviations else values), rtol=0.05)
 
 
 def test_noise_shifts_the_whole_image_by_one_colour(train_set, statistics):
@@ -300,18 +300,18 @@ def test_ten_crops_average_the_probabilities(augmented_run, demo_set, tmp_path, 
     preprocess = predictor.metadata.preprocess
     csv = tmp_path / "labels.csv"
     lines = (demo_set / "labels.csv").read_text().splitlines()
-    csv.write_text("\n".join([lines[0], *(line for line in lines if line.endswith(",val"))][:4]))
+    csv.write_text("\n".join([lines[0], *(line for line in lines if line.endswith(",val"))][:3]))
     shutil.copy(demo_set / "classes.txt", tmp_path)
     dataset = LabelledImages(read_table(demo_set, csv), "val", preprocess)
     losses = []
-    for index in range(3):
+    for index in range(2):
         patch = preprocess.patch(dataset.path(index))
         views = [patch[y : y + 224, x : x + 224] for y, x in ((0, 0), (0, 16), (16, 0), (16, 16), (8, 8))]
         logits = predictor.logits(preprocess.batch(np.stack([*views, *(view[:, ::-1] for view in views)])))
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         losses.append(-np.log(probabilities.mean(axis=0)[dataset.labels[index]]))
     result = evaluate(predictor, split="val", root=demo_set, csv=csv, crops=10, batch_size=2)
-    assert result.images == 3
+    assert result.images == 2
     assert result.loss == pytest.approx(np.mean(losses), rel=1e-5)
 
 

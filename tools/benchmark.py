@@ -50,7 +50,7 @@ def main() -> None:
     if arguments["preset"] == "data":
         table = benchmark_data(root, batch_size=arguments["batch_size"], device=arguments["device"])
         if path:
-            write_json(table.to_dict("records"), path)
+            write_json({"stages": table.to_dict("records")}, path)
         return
     arguments["config"] = load_config(arguments["config"])
     arguments["lrn"] = arguments["lrn"].split(",")
