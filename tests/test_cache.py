@@ -150,10 +150,13 @@ def test_an_image_that_turns_unreadable_is_named_counted_and_skipped(root, capsy
         truncate(path)
     faults = Faults(2)
     decoded = open_cache("ram", dataset, SQUASH, root, faults=faults, workers=2) if cached else None
-    loader = Loader(dataset, SQUASH, batch_size=7, decoded=decoded, faults=faults, workers=3)
+    loader = Loader(dataset, SQUASH, batch_size=7, decoded=decoded, faults=faults, workers=3, on_device=cached)
+    good = [n for n in range(30) if n not in (4, 11)]
+    whole = SQUASH.batch(np.stack([SQUASH(dataset.path(n)) for n in good]))
     for _ in range(2):
-        seen = [int(n) for _, label in loader for n in label]
-        assert seen == [n for n in range(30) if n not in (4, 11)]
+        images, labels = zip(*loader)
+        assert [int(n) for label in labels for n in label] == good
+        np.testing.assert_allclose(np.concatenate([image.numpy() for image in images]), whole, atol=1e-6)
     errors = capsys.readouterr().err
     for path in bad:
         assert errors.count(str(path)) == 1, "named once"
