@@ -43,6 +43,36 @@ class DataConfig:
         default=None,
         description="class list in order, one a line; null: classes.txt beside the csv, else its sorted labels",
     )
+    geometry: Literal["squash", "crop", "random_resized_crop"] = Field(
+        default="squash",
+        description="what becomes the square patch: squash (the whole image), crop (its central square) or "
+        "random_resized_crop (a random part in training, the central square in evaluation)",
+    )
+    resize: Optional[PositiveInt] = Field(
+        default=None,
+        description="side of the patch that the network's input is cropped from, at random in training, in the centre "
+        "in evaluation; null: the network's own, so that nothing is cropped off",
+    )
+    mirror: bool = Field(default=False, description="training: flip every second image, at random, left to right")
+    colour_jitter: float = Field(
+        default=0.0, ge=0, le=1, description="training: brightness, contrast, saturation times 1 ± up to this"
+    )
+    pca_noise: float = Field(
+        default=0.0, ge=0, description="training: σ of the paper's noise along the principal components of colour"
+    )
+    pca_scale: Literal["eigenvalues", "deviations"] = Field(
+        default="eigenvalues",
+        description="what that σ multiplies: eigenvalues (the paper) or their roots, deviations (the code of 2012)",
+    )
+    erasing: float = Field(default=0.0, ge=0, le=1, description="training: probability of erasing a random rectangle")
+    mixup: float = Field(
+        default=0.0, ge=0, description="training: α of mixup, which blends pairs of images and labels; 0: off"
+    )
+    normalise: Literal["given", "channel", "pixel"] = Field(
+        default="given",
+        description="given: by mean and std below; channel: by both as measured on the train split; pixel: by its mean "
+        "image and the std below",
+    )
     mean: tuple[float, float, float] = Field(
         default=(0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1"
     )
@@ -50,7 +80,16 @@ class DataConfig:
         default=(0.229, 0.224, 0.225), description="divided by, RGB, after the mean"
     )
     verify: bool = Field(default=True, description="decode every image once before the first step")
-    workers: int = Field(default=2, ge=1, le=256, description="threads that decode images")
+    fault_limit: int = Field(
+        default=0, ge=0, description="unreadable images that a run reports and skips; one more is an error"
+    )
+    cache: Literal["none", "ram", "disk"] = Field(
+        default="none", description="keep decoded patches: none, ram (this run's) or disk (later runs' too)"
+    )
+    cache_folder: Optional[str] = Field(
+        default=None, description="where measured statistics and decoded patches are kept; null: cache beside output"
+    )
+    workers: int = Field(default=2, ge=1, le=256, description="threads that decode and transform images")
 
 
 @dataclass(frozen=True, config=_STRICT)

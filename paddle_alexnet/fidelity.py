@@ -231,11 +231,32 @@ def _optimiser(network: AlexNet, optimizer: paddle.optimizer.Optimizer, config: 
 
 
 def _data(network: AlexNet, config: Config) -> dict[str, str]:
-    """What `Preprocess` does: it squashes and scales, and knows no crops, flips or noise."""
+    data, size = config.data, network.image_size
+    patch = data.resize or size
+    geometry = {
+        "squash": f"squashed to {patch}×{patch}",
+        "crop": f"shorter side to {patch}, centre {patch}×{patch}",
+        "random_resized_crop": "a random part",
+    }
+    random = data.geometry == "random_resized_crop" or patch > size
+    means = {
+        "given": f"per colour {', '.join(f'{255 * mean:.1f}' for mean in data.mean)}",
+        "channel": "per colour, as measured",
+        "pixel": "per pixel, centre-cropped",
+    }
+    noise = {
+        "eigenvalues": f"PCA, σ {data.pca_noise:g}",
+        "deviations": f"PCA, {data.pca_noise:g} on standard deviations",
+    }
     return {
-        "geometry": f"squashed to {network.image_size}×{network.image_size}",
-        "mean subtracted": f"per colour {', '.join(f'{255 * mean:.1f}' for mean in config.data.mean)}",
-        "range of a colour after scaling": _all(f"{1 / std:.3g}" for std in config.data.std),
+        "geometry": geometry[data.geometry],
+        "training crops": f"random {size}×{size}" if random else "none",
+        "horizontal flips": "random" if data.mirror else "none",
+        "mean subtracted": means[data.normalise],
+        "range of a colour after scaling": "as measured"
+        if data.normalise == "channel"
+        else _all(f"{1 / std:.3g}" for std in data.std),
+        "colour noise": noise[data.pca_scale] if data.pca_noise else "none",
     }
 
 

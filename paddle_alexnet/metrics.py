@@ -3,7 +3,21 @@
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import nn
 from paddle.metric import Metric
+
+
+def cross_entropy(logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
+    """Cross-entropy of each sample [N] for logits [N, C] and classes [N] or, after mixup, shares of them [N, C]."""
+    loss = F.cross_entropy(logits, label, soft_label=label.ndim == 2, reduction="none")
+    return loss.reshape([-1])
+
+
+class CrossEntropy(nn.Layer):
+    """What training minimises: the mean of `cross_entropy` over the batch."""
+
+    def forward(self, logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
+        return cross_entropy(logits, label).mean()
 
 
 class MeanLoss(Metric):
@@ -19,7 +33,7 @@ class MeanLoss(Metric):
         self.reset()
 
     def compute(self, logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
-        return F.cross_entropy(logits, label, reduction="none")
+        return cross_entropy(logits, label)
 
     def update(self, losses: np.ndarray) -> float:
         self.total += float(losses.sum(dtype=np.float64))

@@ -1,6 +1,5 @@
 """The main job as one function: data, network, optimiser, model, callbacks, fit."""
 
-import functools
 import random
 import shutil
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import Optional
 
 import numpy as np
 import paddle
-from paddle import callbacks, nn
+from paddle import callbacks
 from paddle.metric import Accuracy
 from paddle.static import InputSpec
 
@@ -17,14 +16,14 @@ from paddle_alexnet.artifact import Metadata
 from paddle_alexnet.callbacks import Epoch, Progress, Recorder, StopOnNaN
 from paddle_alexnet.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from paddle_alexnet.config import Config, DataConfig, ScheduleConfig, TrainConfig, save_config
-from paddle_alexnet.data.dataset import ImageTable, LabelledImages, read_table, verify_images
+from paddle_alexnet.data.dataset import ImageTable, read_table
 from paddle_alexnet.data.demo import DEMO_NAME, draw_demo, is_demo
-from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.transforms import Preprocess
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.export import export
-from paddle_alexnet.metrics import MeanLoss
+from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network import AlexNet
 from paddle_alexnet.optim import build_optimizer
 from paddle_alexnet.weights.convert import unnamed_classes
@@ -55,20 +54,15 @@ def _train(config: Config) -> Results:
 
     table, data_name = open_data(config.data, output)
     network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
-    preprocess = Preprocess(network.image_size, config.data.mean, config.data.std)
-    train_set, val_set = (LabelledImages(table, split, preprocess) for split in ("train", "val"))
+    train_loader, val_loader = open_loaders(config, table, network.image_size, on_device=device.startswith("gpu"))
+    preprocess = train_loader.preprocess
     if config.model.weights:
         start_from(network, table, preprocess, Path(config.model.weights))
-    if config.data.verify:
-        verify_images([*train_set.paths, *val_set.paths], preprocess, workers=config.data.workers)
-    load = functools.partial(Loader, batch_size=config.train.batch_size, workers=config.data.workers)
-    train_loader = load(train_set, preprocess, shuffle=True, seed=config.train.seed)
-    val_loader = load(val_set, preprocess)
 
     optimizer = build_optimizer(network, config.optimizer, config.schedule)
     image = InputSpec([None, 3, preprocess.image_size, preprocess.image_size], "float32", "image")
     model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
-    model.prepare(optimizer, nn.CrossEntropyLoss(), metrics=[MeanLoss(), Accuracy(name="top1")])
+    model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
 
     def save(epoch: Epoch) -> None:
         metadata = Metadata(
@@ -94,7 +88,7 @@ def _train(config: Config) -> Results:
     resolved = replace(config, data=replace(config.data, root=str(table.root), csv=str(table.csv)))
     save_config(resolved, output / "config.yaml", comment=f"the data is {data_name}")
     print(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
-    print(f"data: {data_name}: {len(train_set)} train, {len(val_set)} val images")
+    print(f"data: {data_name}: {len(train_loader.dataset)} train, {len(val_loader.dataset)} val images")
     recorder = Recorder(output, data=data_name, save=save)
     model.fit(
         train_loader,
@@ -104,7 +98,7 @@ def _train(config: Config) -> Results:
         callbacks=[
             StopOnNaN(),
             *schedule_callbacks(config.schedule, config.train),
-            Progress(len(train_set)),
+            Progress(len(train_loader.dataset)),
             recorder,
         ],
     )
@@ -154,9 +148,13 @@ def start_from(network: AlexNet, table: ImageTable, preprocess: Preprocess, weig
     if metadata.classes not in (table.classes, unnamed_classes(expected)):
         raise UserError(f"{weights}: was trained for other classes than {table.csv} has; their outputs do not match")
     theirs = metadata.preprocess
+    if theirs.mean_image and preprocess.mean_image:  # each the mean of its own data set
+        theirs = replace(theirs, mean=preprocess.mean)
     if not np.allclose([theirs.mean, theirs.std], [preprocess.mean, preprocess.std], rtol=1e-3):
         mean, std = ([float(f"{value:.6g}") for value in values] for values in (theirs.mean, theirs.std))
-        raise UserError(f"{weights}: expects other input: add -o 'data.mean={mean}' -o 'data.std={std}'")
+        how = "pixel" if theirs.mean_image else "given"
+        change = f"-o data.normalise={how} -o 'data.mean={mean}' -o 'data.std={std}'"
+        raise UserError(f"{weights}: expects other input: add {change}")
     load_weights(network, {k: v.numpy() for k, v in start.state_dict().items()}, source=str(weights))
 
 

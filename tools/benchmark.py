@@ -5,13 +5,23 @@ from pathlib import Path
 
 from paddle_alexnet import UserError, cli, load_config
 from paddle_alexnet.benchmark import benchmark, write_json
+from paddle_alexnet.data.benchmark import benchmark_data
 
 DEFAULT_RECIPE = Path(__file__).resolve().parents[1] / "configs" / "paddle2.yaml"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("preset", nargs="?", default="paddle2", metavar="PRESET", help="network, default %(default)s")
+    parser.add_argument(
+        "preset",
+        nargs="?",
+        default="paddle2",
+        metavar="PRESET",
+        help="network, or data: the stages of loading images; default %(default)s",
+    )
+    parser.add_argument(
+        "root", nargs="?", type=Path, metavar="ROOT", help="with data: a data set, default the demo set"
+    )
     parser.add_argument("--num-classes", type=positive, metavar="N", help="default the preset's own")
     parser.add_argument("--batch-size", type=positive, default=32, metavar="B", help="default %(default)s")
     parser.add_argument("--burn-in", type=int, default=10, metavar="N", help="steps not timed, default %(default)s")
@@ -44,6 +54,11 @@ def main() -> None:
     path = arguments.json
     if path and not path.parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
+    if arguments.preset == "data":
+        table = benchmark_data(arguments.root, batch_size=arguments.batch_size, device=arguments.device or "auto")
+        if path:
+            write_json({"stages": table.to_dict("records")}, path)
+        return
     device = [f"device={arguments.device}"] if arguments.device else []
 
     report = benchmark(

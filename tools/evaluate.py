@@ -14,11 +14,18 @@ def main() -> None:
     parser.add_argument("--split", default="val", choices=SPLITS)
     parser.add_argument("--root", type=Path, help="folder of images, default the one it was trained on")
     parser.add_argument("--csv", type=Path, help="its table, default labels.csv in --root")
+    parser.add_argument(
+        "--crops",
+        type=int,
+        default=1,
+        choices=(1, 10),
+        help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or gpu:N")
     arguments = parser.parse_args()
 
     predictor = Predictor(arguments.model, device=arguments.device)
-    result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv)
+    result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv, crops=arguments.crops)
     metadata = predictor.metadata
     print(f"{metadata.preset}, {metadata.kind} of epoch {metadata.epoch}, trained on {metadata.data}")
     print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}")

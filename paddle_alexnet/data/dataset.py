@@ -1,21 +1,27 @@
 """A labelled image set: a folder of images and a CSV with filename, label and split."""
 
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections import deque
+from collections.abc import Generator, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 import numpy as np
 import paddle
 import pandas as pd
+from tqdm import tqdm
 
 from paddle_alexnet.cli import progress
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.errors import UserError
 
 SPLITS = ("train", "val", "test")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class ImageTable:
     root: Path
     csv: Path
     classes: ClassList
-    paths: np.ndarray  # [rows] str
+    filenames: np.ndarray  # [rows] str, below root
     labels: np.ndarray  # [rows] int64
     splits: np.ndarray  # [rows] index into SPLITS
 
@@ -41,15 +47,43 @@ class LabelledImages(paddle.io.Dataset):
     """One split of a table: (image uint8 [S, S, 3], label int64) by index."""
 
     def __init__(self, table: ImageTable, split: str, transform: Callable[[Path], np.ndarray]) -> None:
-        rows = table.rows(split)
-        self.paths, self.labels = table.paths[rows], table.labels[rows]
-        self.transform = transform
+        self.table, self.split, self.transform = table, split, transform
+        self.rows = table.rows(split)
+        self.labels = table.labels[self.rows]
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.int64]:
-        return self.transform(Path(self.paths[index])), self.labels[index]
+        return self.read(index, self.transform), self.labels[index]
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.rows)
+
+    def path(self, index: int) -> Path:
+        return self.table.root / self.table.filenames[self.rows[index]]
+
+    def read(self, index: int, decode: Callable[[Path], Result]) -> Result:
+        """What `decode` makes of an image's file; its UserError gets the line of the CSV."""
+        try:
+            return decode(self.path(index))
+        except UserError as error:
+            raise UserError(f"{self.table.csv}, line {self.rows[index] + 2}: {error}") from None
+
+
+class Faults:
+    """The unreadable images of a run: each named and counted once, and an error beyond the `limit`."""
+
+    def __init__(self, limit: int = 0) -> None:
+        self.limit = limit
+        self.messages: dict[str, None] = {}
+
+    def add(self, message: str) -> None:
+        """Note an image that is skipped. Raises UserError instead where there are too many."""
+        if message in self.messages:
+            return
+        if len(self.messages) >= self.limit:
+            more = f" ({self.limit} such images were skipped, data.fault_limit allows no more)" if self.limit else ""
+            raise UserError(message + more)
+        self.messages[message] = None
+        tqdm.write(f"skipped: {message}", file=sys.stderr)
 
 
 def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> ImageTable:
@@ -63,13 +97,13 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] =
     csv = root / "labels.csv" if csv is None else csv
     try:
         # Few labels repeat many times: as categories, a million rows take little memory.
-        columns: dict[str, Any] = {"filename": str, "label": "category", "split": "category"}
+        columns: dict[str, Any] = {"filename": object, "label": "category", "split": "category"}
         table = pd.read_csv(csv, dtype=columns, keep_default_na=False)
     except FileNotFoundError:
         raise UserError(f"{csv}: no such CSV; tools/prepare_data.py makes one") from None
     except (OSError, ValueError) as error:  # pandas' ParserError and UnicodeDecodeError are ValueErrors
         raise UserError(f"{csv}: cannot read the CSV ({' '.join(str(error).split())})") from None
-    for column in ("filename", "label", "split"):
+    for column in columns:
         if column not in table:
             found = ", ".join(map(repr, table.columns))
             raise UserError(f"{csv}: no column {column!r}; it has {found}")
@@ -79,51 +113,80 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] =
     class_list = ClassList.read(classes) if classes else ClassList.from_lines(sorted(set(labels)), str(csv))
     label = _codes(csv, table["label"], class_list.index(), f"it is not in {classes or csv}")
     split = _codes(csv, table["split"], {name: i for i, name in enumerate(SPLITS)}, f"use {', '.join(SPLITS)}")
-    _check_files(csv, root, table["filename"])
-    paths = (str(root) + os.sep + table["filename"]).to_numpy(dtype=object)
-    return ImageTable(root, csv, class_list, paths, label.astype(np.int64), split.astype(np.int8))
+    filenames = table["filename"].fillna("").to_numpy()
+    _check_files(csv, root, filenames)
+    return ImageTable(root, csv, class_list, filenames, label.astype(np.int64), split.astype(np.int8))
 
 
-def verify_images(paths: Sequence[str], transform: Callable[[Path], np.ndarray], *, workers: int) -> None:
-    """Decode every image once. Raises UserError that names the first broken ones."""
+def verify_images(dataset: LabelledImages, faults: Faults, *, workers: int) -> None:
+    """Decode every image once. Raises UserError that names the first where more are broken than may be skipped."""
 
-    def fault(path: str) -> Optional[str]:
+    def fault(index: int) -> Optional[str]:
         try:
-            transform(Path(path))
+            dataset[index]
         except UserError as error:
             return str(error)
         return None
 
-    with ThreadPoolExecutor(workers) as pool:
-        faults = [f for f in progress(pool.map(fault, paths), what="checking images", total=len(paths)) if f]
-    if faults:
-        more = f" (and {len(faults) - 1} more such images)" if len(faults) > 1 else ""
-        raise UserError(faults[0] + more)
+    checked = in_threads(fault, range(len(dataset)), workers=workers)
+    found = [f for f in progress(checked, what=f"checking {dataset.split} images", total=len(dataset)) if f]
+    if len(found) > max(1, faults.limit):
+        raise UserError(f"{found[0]} (and {len(found) - 1} more such images)")
+    for message in found:
+        faults.add(message)
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: Optional[int] = None
+) -> Generator[Result, None, None]:
+    """Yield `function(item)` in order, computed by threads that run at most `ahead` items ahead.
+
+    Threads are enough: Pillow and NumPy release the interpreter lock. They end with the iterator.
+    """
+    ahead = 4 * workers if ahead is None else ahead
+    pending: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _codes(csv: Path, column: pd.Series, index: Mapping[str, int], remedy: str) -> np.ndarray:
     """The index of each value of a categorical column. Raises UserError for the first unknown one."""
-    code = np.array([index.get(value.strip(), -1) for value in column.cat.categories], int)[column.cat.codes]
+    known = [index.get(value.strip(), -1) for value in column.cat.categories]
+    code = np.array([*known, -1])[column.cat.codes]  # -1, the last, is that of a cell that is missing
     if (code < 0).any():
         row = int(np.argmax(code < 0))
         raise UserError(f"{csv}, line {row + 2}: unknown {column.name} {column.iloc[row]!r}: {remedy}")
     return code
 
 
-def _check_files(csv: Path, root: Path, filenames: pd.Series) -> None:
-    """Every file must be there; one listing of each folder, so that a million rows take seconds."""
-    listings: dict[str, set[str]] = {}
-    for row, filename in enumerate(filenames):
-        folder, _, name = filename.rpartition("/")
-        if folder not in listings:
-            if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
-                raise UserError(f"{csv}, line {row + 2}: {filename!r} leaves the data folder {root}")
-            try:
-                listings[folder] = {entry.name for entry in os.scandir(root / folder) if entry.is_file()}
-            except OSError:
-                listings[folder] = set()
-        if name not in listings[folder]:
-            raise UserError(
-                f"{csv}, line {row + 2}: no file {root / filename}: put it there, take the row out, "
-                "or name the folder of the images with data.root"
-            )
+def _check_files(csv: Path, root: Path, filenames: np.ndarray) -> None:
+    """Every file must be there; one listing of each folder at a time, so that a million rows take seconds."""
+    numbers: dict[str, int] = {}  # of the folders, in order of appearance
+    folder_of = np.fromiter(
+        (numbers.setdefault(name[: name.rfind("/") + 1], len(numbers)) for name in filenames), np.int32, len(filenames)
+    )
+    by_folder = np.split(np.argsort(folder_of, kind="stable"), np.cumsum(np.bincount(folder_of))[:-1])
+    missing = []
+    for (folder, _), rows in zip(numbers.items(), by_folder):
+        if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
+            raise UserError(f"{csv}, line {rows[0] + 2}: {filenames[rows[0]]!r} leaves the data folder {root}")
+        try:
+            there = {folder + entry.name for entry in os.scandir(root / folder) if entry.is_file()}
+        except OSError:
+            there = set()
+        if not there.issuperset(filenames[rows]):
+            missing.append(next(row for row in rows if filenames[row] not in there))
+    if missing:
+        row = min(missing)
+        raise UserError(
+            f"{csv}, line {row + 2}: no file {root / filenames[row]}: put it there, take the row out, "
+            "or name the folder of the images with data.root"
+        )
