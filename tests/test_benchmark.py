@@ -31,6 +31,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(module, "PEAK_SIDE", 32)
 
 
+@pytest.mark.slow
 def test_tool_prints_as_tensorflow_s_does_and_writes_json(tmp_path):
     path = tmp_path / "times.json"
     options = ("--batch-size", 2, "--burn-in", 0, "--steps", 2, "--num-classes", 5, "--json", path)

@@ -106,7 +106,9 @@ def test_an_export_that_differs_is_an_error_and_not_kept(finished_run, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("lrn", ["avgpool3d", "builtin", "band", "native"])
+@pytest.mark.parametrize(
+    "lrn", ["native", "band", *(pytest.param(lrn, marks=pytest.mark.slow) for lrn in ("avgpool3d", "builtin"))]
+)
 def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, finished_run, tmp_path):
     _, metadata = load_checkpoint(finished_run.output)
     network = AlexNet("caffenet", 10, lrn)

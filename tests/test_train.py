@@ -168,6 +168,7 @@ def test_unreadable_image_stops_training_instead_of_hanging(demo_set, tmp_path):
     assert not (tmp_path / "true").exists(), "nothing is written before the data is known to be good"
 
 
+@pytest.mark.slow
 def test_without_data_it_trains_on_the_demo_set_and_says_so(tmp_path):
     """The one real path of `python tools/train.py`, in an empty folder, with small numbers."""
     result = run_tool("train", "-o", "model.preset=half", "-o", "train.epochs=1", "-o", "output=run", cwd=tmp_path)

@@ -386,7 +386,7 @@ def test_training_starts_from_a_converted_checkpoint(checkpoint, pdparams, state
     convert(pdparams, tmp_path / "named", classes=tmp_path / "classes.txt")
     with pytest.raises(UserError, match="other classes"):
         start_from(network, table, preprocess, tmp_path / "named")
-    with pytest.raises(UserError, match=r"add -o 'data.mean=\[0.485, 0.456, 0.406\]'"):
+    with pytest.raises(UserError, match=r"add .*-o 'data.mean=\[0.485, 0.456, 0.406\]'"):
         start_from(network, table, Preprocess(224, (0, 0, 0), (1, 1, 1)), checkpoint)
 
 
