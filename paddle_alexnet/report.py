@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 
 def draw_curves(metrics: Path, place: Path) -> None:
     """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG, the best epoch marked."""
+    from matplotlib.figure import Figure  # slow to import, and most commands draw nothing
+
     table = pd.read_csv(metrics)
     best = table[table["improved"]].tail(1).to_dict("records")
     figure = Figure(figsize=(10, 4), layout="constrained")

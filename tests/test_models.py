@@ -181,7 +181,9 @@ def test_export_never_replaces_what_is_not_a_model(finished_run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("tool", ["evaluate", "export", "predict"])
+@pytest.mark.parametrize(
+    "tool", ["evaluate", *(pytest.param(tool, marks=pytest.mark.slow) for tool in ("export", "predict"))]
+)
 def test_no_model_there_is_one_line(tool, tmp_path):
     extra = [tmp_path] if tool == "predict" else []
     (tmp_path / "picture.png").touch()
