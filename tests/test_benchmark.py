@@ -105,6 +105,7 @@ def test_only_the_training_step_changes_the_weights(tiny):
     assert (network.block1[0].weight.numpy() != before).any()
 
 
+@pytest.mark.slow
 def test_errors_are_a_user_s(tiny, tmp_path, monkeypatch):
     assert_user_error(run_tool("benchmark", "hal"), "did you mean 'half'")
     assert_user_error(run_tool("benchmark", "half", "--json", tmp_path / "nowhere" / "x.json"), "nowhere")

@@ -91,6 +91,7 @@ def test_top_beyond_the_class_count_gives_every_class(exported, demo_set):
     assert result.stdout.splitlines()[1].count("0.") >= 10
 
 
+@pytest.mark.slow
 def test_export_tool_gives_the_same_model_from_a_checkpoint(finished_run, tmp_path):
     result = run_tool("export", finished_run.output / "checkpoints" / "best", "--output", tmp_path / "again")
     assert result.returncode == 0, result.stderr
@@ -190,6 +191,7 @@ def test_no_model_there_is_one_line(tool, tmp_path):
     assert_user_error(run_tool(tool, tmp_path / "nothing", *extra), "nothing", "no model there")
 
 
+@pytest.mark.slow
 def test_exporting_an_export_and_other_classes_are_one_line(exported, demo_set, tmp_path):
     assert_user_error(run_tool("export", exported), "name a run or a checkpoint")
     root = shutil.copytree(demo_set, tmp_path / "data")
@@ -198,6 +200,7 @@ def test_exporting_an_export_and_other_classes_are_one_line(exported, demo_set, 
     assert_user_error(run_tool("evaluate", exported, "--root", root), "classes")
 
 
+@pytest.mark.slow
 def test_predict_names_what_it_cannot_read(exported, tmp_path):
     assert_user_error(run_tool("predict", exported, tmp_path / "gone.jpg"), "gone.jpg")
     (tmp_path / "empty").mkdir()

@@ -150,6 +150,7 @@ def test_layers_left_out_by_a_quirk_compute_nothing():
     assert "not run" in format_table(table.reset_index())
 
 
+@pytest.mark.slow
 def test_diff_aligns_within_each_layer_and_marks_what_differs():
     table = compare("paper", "source145").set_index("what")
     assert table.loc["1 Conv", "mark"] == table.loc["2 ReLU", "mark"] == table.loc["parameters", "mark"] == ""
@@ -231,6 +232,7 @@ def test_every_fact_is_measured_or_known_not_to_exist():
     assert "  colour noise: none: matches" in printed  # Caffe had none either
 
 
+@pytest.mark.slow
 def test_errors_are_a_user_s():
     assert_user_error(run_tool("summary", "cafenet"), "did you mean 'caffenet'")
     assert_user_error(run_tool("summary", "half", "--num-classes", 0), "num-classes")

@@ -86,6 +86,7 @@ def test_patience_counts_epochs_without_improvement(demo_set, tmp_path):
     assert stopped.best.epoch == 1
 
 
+@pytest.mark.slow
 def test_plateau_lowers_the_rate_on_the_mean_loss(demo_set, tmp_path):
     plateau = ("schedule.name=plateau", "schedule.patience=1", "schedule.factor=0.5")
     results = train(
@@ -95,6 +96,7 @@ def test_plateau_lowers_the_rate_on_the_mean_loss(demo_set, tmp_path):
     assert rates == pytest.approx([1, 1, 0.5])
 
 
+@pytest.mark.slow
 def test_same_seed_same_run_and_another_seed_another(demo_set, tmp_path):
     runs = [
         train(
@@ -106,6 +108,7 @@ def test_same_seed_same_run_and_another_seed_another(demo_set, tmp_path):
     assert losses[0] == losses[1] != losses[2]
 
 
+@pytest.mark.slow
 def test_starting_from_a_checkpoint_starts_from_its_weights(finished_run, demo_set, tmp_path):
     frozen = ("optimizer.learning_rate=1e-30", "train.epochs=1", f"model.weights={finished_run.output}")
     results = train(small_config(demo_set, tmp_path / "run", *frozen))
