@@ -84,6 +84,7 @@ def test_predict_writes_the_top_classes_of_every_image(exported, demo_set, tmp_p
     assert "embedded demo set" in result.stdout
 
 
+@pytest.mark.slow
 def test_top_beyond_the_class_count_gives_every_class(exported, demo_set):
     image = find_images([demo_set])[0]
     result = run_tool("predict", exported, image, "--top", 50)
@@ -108,7 +109,7 @@ def test_an_export_that_differs_is_an_error_and_not_kept(finished_run, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "lrn", ["native", "band", *(pytest.param(lrn, marks=pytest.mark.slow) for lrn in ("avgpool3d", "builtin"))]
+    "lrn", ["native", *(pytest.param(lrn, marks=pytest.mark.slow) for lrn in ("avgpool3d", "builtin", "band"))]
 )
 def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, finished_run, tmp_path):
     _, metadata = load_checkpoint(finished_run.output)
@@ -176,6 +177,7 @@ def test_weights_that_do_not_fit_are_all_listed(finished_run, tmp_path):
     assert str(error.value).count("must be") == 2  # weight and bias of the last layer
 
 
+@pytest.mark.slow
 def test_export_never_replaces_what_is_not_a_model(finished_run, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     assert_user_error(run_tool("export", finished_run.output, "--output", tmp_path), str(tmp_path), "not a model")

@@ -120,6 +120,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_says_where(demo_set, tmp_path
         train(small_config(demo_set, tmp_path / "run", "optimizer.learning_rate=1e30"))
 
 
+@pytest.mark.slow
 def test_an_earlier_run_is_kept(demo_set, tmp_path, capsys):
     output = tmp_path / "run"
     (output / "checkpoints" / ".best.partial").mkdir(parents=True)  # as a killed run leaves it

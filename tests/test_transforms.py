@@ -294,7 +294,8 @@ def test_run_checkpoint_and_export_agree_with_crops_and_mean_image(augmented_run
         assert evaluate(Predictor(model), split="val").loss == pytest.approx(augmented_run.best.val_loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("folder", ["", pytest.param("inference", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["", "inference"])
 def test_ten_crops_average_the_probabilities(augmented_run, demo_set, tmp_path, folder):
     predictor = Predictor(augmented_run.output / folder)
     preprocess = predictor.metadata.preprocess

@@ -440,6 +440,7 @@ def test_a_missing_framework_is_named_with_the_remedy(pdparams, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_tool_exits_with_2_and_one_line(pdparams, tmp_path):
     result = run_tool("convert_weights", pdparams, tmp_path / "ours", "--preset", "owt")
     assert_user_error(result, str(pdparams), "conv1", "fc3", "it fits half")
