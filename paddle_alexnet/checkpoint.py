@@ -11,7 +11,7 @@ from paddle import nn
 from paddle_alexnet.artifact import Metadata, read_folder, write_folder
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network import AlexNet
-from paddle_alexnet.weights.unpickle import ArrayUnpickler
+from paddle_alexnet.weights.unpickle import load_pdparams
 
 WEIGHTS = "weights.pdparams"
 
@@ -65,18 +65,9 @@ def read_pdparams(path: Path) -> dict[str, np.ndarray]:
     honest file holds: arrays, tuples and dictionaries. Raises UserError for anything else.
     """
     try:
-        with path.open("rb") as stream:
-            state = ArrayUnpickler(stream).load()
+        state = load_pdparams(path)
     except OSError as error:
         raise UserError(f"{path}: cannot read the weights ({error})") from None
     except Exception as error:  # a damaged pickle may raise anything
         raise UserError(f"{path}: not a weights file, or a damaged one ({error})") from None
-    if not isinstance(state, dict):
-        raise UserError(f"{path}: not a weights file: it holds a {type(state).__name__}, not names with arrays")
-    arrays = {}
-    for name, value in state.items():
-        if isinstance(value, tuple) and len(value) == 2:
-            value = value[1]  # Paddle writes a tensor as (its own name, array)
-        if isinstance(value, np.ndarray):
-            arrays[name] = value
-    return arrays
+    return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}

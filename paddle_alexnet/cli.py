@@ -1,5 +1,6 @@
 """What every command under tools/ shares: errors in one line, exit codes, progress."""
 
+import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from tqdm import tqdm
 from paddle_alexnet.errors import UserError
 
 Item = TypeVar("Item")
+
+DEFAULT_RECIPE = Path(__file__).resolve().parents[1] / "configs" / "paddle2.yaml"
 
 
 def run(main: Callable[[], Optional[int]]) -> None:
@@ -44,3 +47,23 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     except OSError as error:
         raise UserError(f"{path}: cannot write the table ({error})") from None
     print(f"wrote {path}")
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
+    """Add `-c FILE`, with the default recipe, and repeated `-o KEY=VALUE`; `recipe` says in the help whose it is."""
+    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_RECIPE, help=f"{recipe}, default %(default)s")
+    parser.add_argument(
+        "-o",
+        "--override",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a key of the recipe, for example -o train.epochs=3; may be repeated",
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more, as the type of an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
+    return int(text)

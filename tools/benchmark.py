@@ -7,8 +7,6 @@ from paddle_alexnet import UserError, cli, load_config
 from paddle_alexnet.benchmark import benchmark, write_json
 from paddle_alexnet.data.benchmark import benchmark_data
 
-DEFAULT_RECIPE = Path(__file__).resolve().parents[1] / "configs" / "paddle2.yaml"
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -22,10 +20,10 @@ def main() -> None:
     parser.add_argument(
         "root", nargs="?", type=Path, metavar="ROOT", help="with data: a data set, default the demo set"
     )
-    parser.add_argument("--num-classes", type=positive, metavar="N", help="default the preset's own")
-    parser.add_argument("--batch-size", type=positive, default=32, metavar="B", help="default %(default)s")
+    parser.add_argument("--num-classes", type=cli.positive, metavar="N", help="default the preset's own")
+    parser.add_argument("--batch-size", type=cli.positive, default=32, metavar="B", help="default %(default)s")
     parser.add_argument("--burn-in", type=int, default=10, metavar="N", help="steps not timed, default %(default)s")
-    parser.add_argument("--steps", type=positive, default=100, metavar="N", help="steps timed, default %(default)s")
+    parser.add_argument("--steps", type=cli.positive, default=100, metavar="N", help="steps timed, default %(default)s")
     parser.add_argument(
         "--lrn",
         default="auto",
@@ -33,21 +31,7 @@ def main() -> None:
         help="LRN backend; several are timed in turns and compared; default %(default)s",
     )
     parser.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
-    parser.add_argument(
-        "-c",
-        "--config",
-        type=Path,
-        default=DEFAULT_RECIPE,
-        help="recipe whose optimiser takes the training step, default %(default)s",
-    )
-    parser.add_argument(
-        "-o",
-        "--override",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set a key of that recipe, for example -o optimizer.name=momentum",
-    )
+    cli.add_recipe_options(parser, recipe="recipe whose optimiser takes the training step")
     parser.add_argument("--device", help="auto, cpu or gpu:N, default the recipe's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there too")
     arguments = parser.parse_args()
@@ -73,12 +57,6 @@ def main() -> None:
     )
     if path:
         write_json(report, path)
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
-    return int(text)
 
 
 if __name__ == "__main__":

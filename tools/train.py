@@ -1,12 +1,9 @@
 """Train AlexNet on a labelled image set; export it each time the validation loss improves."""
 
 import argparse
-from pathlib import Path
 
 from paddle_alexnet import cli, load_config, train
 from paddle_alexnet.config import describe_keys
-
-DEFAULT_RECIPE = Path(__file__).resolve().parents[1] / "configs" / "paddle2.yaml"
 
 
 def main() -> None:
@@ -15,15 +12,7 @@ def main() -> None:
         epilog=f"keys, with their defaults (a recipe may set others):\n{describe_keys()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-c", "--config", type=Path, default=DEFAULT_RECIPE, help="recipe, default %(default)s")
-    parser.add_argument(
-        "-o",
-        "--override",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set a key of the recipe, for example -o train.epochs=3; may be repeated",
-    )
+    cli.add_recipe_options(parser, recipe="recipe")
     arguments = parser.parse_args()
 
     results = train(load_config(arguments.config, arguments.override))

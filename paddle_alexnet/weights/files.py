@@ -17,7 +17,7 @@ import numpy as np
 import paddle
 
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.weights.unpickle import ArrayUnpickler, Parameter, decode, load_torch
+from paddle_alexnet.weights.unpickle import ArrayUnpickler, Parameter, decode, load_pdparams, load_torch
 
 
 def read_arrays(path: Path, file_format: Optional[str] = None) -> tuple[str, dict[str, np.ndarray]]:
@@ -121,11 +121,7 @@ def _read_torch(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _read_pdparams(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    with path.open("rb") as stream:
-        state = ArrayUnpickler(stream).load()
-    for name, value in state.items():
-        # Paddle writes a tensor as (its own name, array)
-        yield from _named(value[1] if isinstance(value, tuple) and len(value) == 2 else value, name)
+    return _named(load_pdparams(path))
 
 
 def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:
