@@ -22,10 +22,11 @@ train: $(VENV)/installed ## Train: make train ARGS="-c configs/fluid.yaml -o tra
 test: $(VENV)/installed ## Run the fast tests
 	$(PY) -m pytest -m "not slow and not parity" $(ARGS)
 
-lint: $(VENV)/installed-dev ## Check style and types
+lint: $(VENV)/installed-dev ## Check style, types and the layers
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 # The stamps are touched last, so an install that was broken off is taken up again.
 $(VENV)/installed: setup.py

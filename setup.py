@@ -1,6 +1,20 @@
 """Package metadata and dependencies; the settings of the tools are in pyproject.toml."""
 
+import shutil
+from pathlib import Path
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithRecipes(build_py):
+    """A wheel holds the recipes of configs/ too; in a checkout they are read where they are."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree("configs", Path(self.build_lib, "paddle_alexnet", "configs"), dirs_exist_ok=True)
+
 
 setup(
     name="paddle-alexnet",
@@ -8,6 +22,8 @@ setup(
     description="AlexNet in PaddlePaddle: train, evaluate, export, predict",
     license="Apache-2.0",
     python_requires=">=3.9,<3.13",  # the Pythons that Paddle 2.6.2 has wheels for
+    cmdclass={"build_py": BuildWithRecipes},
+    entry_points={"console_scripts": ["paddle-alexnet = paddle_alexnet.commands.main:main"]},
     packages=find_packages(include=["paddle_alexnet*"]),
     package_data={"paddle_alexnet": ["data/synset_words.txt"]},
     install_requires=[
@@ -44,6 +60,7 @@ setup(
         # CPU only: Paddle 3's GPU wheels are not on PyPI.
         "paddle3": ["paddlepaddle>=3.3,<4"],
         "dev": [
+            "import-linter>=2",
             "mypy>=1.19,<3",
             "pandas-stubs; python_version >= '3.10'",  # the last ones for 3.9 describe another pandas
             "pre-commit",

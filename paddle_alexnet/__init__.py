@@ -1,14 +1,43 @@
-"""AlexNet in PaddlePaddle: every one there is, to train, trust, export and read."""
+"""AlexNet in PaddlePaddle: every one there is, to train, trust, export and read.
 
-import paddle_alexnet.before_paddle  # noqa: F401, I001  must stay the first import
+The public names are imported when they are first used (PEP 562): `import paddle_alexnet` costs nothing.
+"""
 
-from paddle_alexnet.config import Config, load_config
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.lrn import LRN
-from paddle_alexnet.network import AlexNet
-from paddle_alexnet.predictor import Predictor
-from paddle_alexnet.presets import PRESETS
-from paddle_alexnet.train import train
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import paddle_alexnet.before_paddle  # noqa: F401  what must be set before anyone imports Paddle
+
+if TYPE_CHECKING:
+    from paddle_alexnet.config import Config, load_config
+    from paddle_alexnet.errors import UserError
+    from paddle_alexnet.network.alexnet import AlexNet
+    from paddle_alexnet.network.lrn import LRN
+    from paddle_alexnet.network.presets import PRESETS
+    from paddle_alexnet.predictor import Predictor
+    from paddle_alexnet.trainer import train
 
 __all__ = ["LRN", "PRESETS", "AlexNet", "Config", "Predictor", "UserError", "load_config", "train"]
 __version__ = "0.1.0"
+
+_MODULE_OF = {
+    "LRN": "network.lrn",
+    "PRESETS": "network.presets",
+    "AlexNet": "network.alexnet",
+    "Config": "config",
+    "Predictor": "predictor",
+    "UserError": "errors",
+    "load_config": "config",
+    "train": "trainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """What must be set before Paddle is imported, and only then has an effect. Imported for that alone.
 
-Nothing that the user has set is changed.
+Nothing that the user has set is changed, and Paddle itself is not imported.
 """
 
 import contextlib
@@ -10,9 +10,30 @@ import os
 import platform
 import sys
 import zlib  # noqa: F401  Paddle 2.6 exports an old zlib, which crashes Python's own where that is loaded later
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any, Optional
 
-_X86 = platform.machine() in ("x86_64", "AMD64")
+
+class _QuietImport:
+    """Imports Paddle without its warning about OMP_NUM_THREADS.
+
+    That is about OpenBLAS, which Paddle's x86 builds do not use.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Optional[Sequence[str]] = None, target: Any = None) -> Optional[ModuleSpec]:
+        spec = PathFinder.find_spec(name, path) if name == "paddle" else None
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def quietly(module: Any) -> None:
+                with contextlib.redirect_stderr(io.StringIO()):
+                    execute(module)
+
+            spec.loader.exec_module = quietly  # type: ignore[method-assign]
+        return spec
 
 
 def _cores() -> int:
@@ -35,9 +56,6 @@ if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
     trim_threshold, mmap_threshold = -1, -3
     ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 30)
     ctypes.CDLL(None).mallopt(trim_threshold, (1 << 31) - 1)
-if _X86 and "OMP_NUM_THREADS" not in os.environ:
-    # Paddle computes on one core unless told otherwise. Its warning about that is about OpenBLAS,
-    # which its x86 builds do not use, so it is not shown.
-    os.environ["OMP_NUM_THREADS"] = str(_cores())
-    with contextlib.redirect_stderr(io.StringIO()):
-        import paddle  # noqa: F401
+if platform.machine() in ("x86_64", "AMD64") and "OMP_NUM_THREADS" not in os.environ:
+    os.environ["OMP_NUM_THREADS"] = str(_cores())  # Paddle computes on one core unless told otherwise
+    sys.meta_path.insert(0, _QuietImport)  # type: ignore[arg-type]

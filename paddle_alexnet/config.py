@@ -8,6 +8,7 @@ import difflib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, field, fields, is_dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, Optional, get_type_hints
 
@@ -17,6 +18,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import write_text
+
+DEFAULT_RECIPE = "paddle2"
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -145,12 +149,21 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
+def recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name: in a wheel inside it, in a checkout beside it."""
+    inside = Path(__file__).with_name("configs")
+    folder = inside if inside.is_dir() else Path(__file__).resolve().parents[1] / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
 def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a recipe and apply overrides such as `train.epochs=3`.
+    """Read a recipe, by file or by the name of one of `recipes()`, and apply overrides such as `train.epochs=3`.
 
     Raises UserError for a file that is not there, an unknown key (naming the nearest), a wrong
     type or an impossible value. Numbers follow YAML 1.2: 1e-4 is a float.
     """
+    if path is not None and str(path) in recipes() and not path.is_file():
+        path = recipes()[str(path)]
     tree = _read_yaml(path) if path is not None else {}
     origin = dict.fromkeys(_leaves(tree), str(path))
     for override in overrides:
@@ -170,9 +183,9 @@ def save_config(config: Config, path: Path, *, comment: str) -> None:
     yaml: Any = YAML(typ="safe")
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # keep the order of the dataclasses
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(f"# {comment}\n")
-        yaml.dump(json.loads(json.dumps(asdict(config))), stream)
+    stream = StringIO()
+    yaml.dump(json.loads(json.dumps(asdict(config))), stream)
+    write_text(path, f"# {comment}\n{stream.getvalue()}")
 
 
 def describe_keys() -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, run_tool
+from helpers import REPOSITORY, run_tool
 
 from paddle_alexnet import PRESETS, UserError, load_config
 from paddle_alexnet.config import save_config

@@ -1,35 +1,8 @@
-"""Mean loss and top-1 accuracy of a trained network on a split, every image once."""
+"""`python tools/evaluate.py …` is `paddle-alexnet evaluate …`."""
 
-import argparse
-from pathlib import Path
+import sys
 
-from paddle_alexnet import Predictor, cli
-from paddle_alexnet.data.dataset import SPLITS
-from paddle_alexnet.evaluate import evaluate
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
-    parser.add_argument("--split", default="val", choices=SPLITS)
-    parser.add_argument("--root", type=Path, help="folder of images, default the one it was trained on")
-    parser.add_argument("--csv", type=Path, help="its table, default labels.csv in --root")
-    parser.add_argument(
-        "--crops",
-        type=int,
-        default=1,
-        choices=(1, 10),
-        help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu or gpu:N")
-    arguments = parser.parse_args()
-
-    predictor = Predictor(arguments.model, device=arguments.device)
-    result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv, crops=arguments.crops)
-    metadata = predictor.metadata
-    print(f"{metadata.preset}, {metadata.kind} of epoch {metadata.epoch}, trained on {metadata.data}")
-    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}")
-
+from paddle_alexnet.commands.main import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    sys.exit(main(["evaluate", *sys.argv[1:]]))

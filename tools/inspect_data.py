@@ -1,43 +1,8 @@
-"""Look at a data set before training: what is in it, what is wrong with it, a sheet of its pictures."""
+"""`python tools/inspect_data.py …` is `paddle-alexnet inspect-data …`."""
 
-import argparse
-from pathlib import Path
+import sys
 
-from paddle_alexnet import cli
-from paddle_alexnet.data.contact_sheet import draw_sheet
-from paddle_alexnet.data.findings import faults, format_findings, write_report
-from paddle_alexnet.data.inspect import check_outputs, fix, format_inspection, inspect
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="exit code: 0 if nothing is wrong, 1 with findings (remarks do not count), 2 for an error",
-    )
-    parser.add_argument("root", type=Path, metavar="ROOT", help="folder of images; --fix alone writes there")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="its table (default: labels.csv in ROOT)")
-    parser.add_argument("--top-k", type=int, default=5, metavar="K", help="accuracy you will report (default: 5)")
-    parser.add_argument(
-        "--fix", action="store_true", help="write labels.cleaned.csv beside the table, without its bad rows"
-    )
-    parser.add_argument(
-        "--sheet", type=Path, default="contact-sheet.png", metavar="FILE.png", help="pictures (default: %(default)s)"
-    )
-    parser.add_argument("--report", type=Path, metavar="FILE.csv", help="every finding; on screen are 5 of a kind")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode (default: 2)")
-    args = parser.parse_args()
-
-    csv = args.csv or args.root / "labels.csv"
-    check_outputs(root=args.root, csv=csv, sheet=args.sheet, report=args.report, fixing=args.fix)
-    inspection = inspect(args.root, csv, top_k=args.top_k, workers=args.workers)
-    print(format_inspection(inspection), format_findings(inspection.findings, at_most=5), sep="\n\n", end="\n\n")
-    print(draw_sheet(inspection, args.sheet))
-    if args.report:
-        write_report(inspection.findings, args.report)
-    if args.fix:
-        print(fix(inspection))
-    return 1 if faults(inspection.findings) else 0
-
+from paddle_alexnet.commands.main import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    sys.exit(main(["inspect-data", *sys.argv[1:]]))

@@ -1,30 +1,8 @@
-"""The classes of images: one, several, or folders of them."""
+"""`python tools/predict.py …` is `paddle-alexnet predict …`."""
 
-import argparse
-from pathlib import Path
+import sys
 
-from paddle_alexnet import Predictor, cli
-from paddle_alexnet.predictor import find_images, predict_table
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument("--top", type=int, default=5, help="classes per image, default %(default)s")
-    parser.add_argument("--csv", type=Path, help="also write the table to this file")
-    parser.add_argument("--device", default="auto", help="auto, cpu or gpu:N")
-    arguments = parser.parse_args()
-
-    images = find_images(arguments.images)
-    predictor = Predictor(arguments.model, device=arguments.device)
-    table = predict_table(predictor, images, top=arguments.top)
-    print(f"{predictor.metadata.preset}, epoch {predictor.metadata.epoch}, trained on {predictor.metadata.data}")
-    for path, rows in table.groupby("image", sort=False):
-        print(f"{path}  " + "  ".join(f"{row.label} {row.probability:.4f}" for row in rows.itertuples()))
-    if arguments.csv:
-        cli.write_csv(table, arguments.csv)
-
+from paddle_alexnet.commands.main import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    sys.exit(main(["predict", *sys.argv[1:]]))

@@ -1,46 +1,8 @@
-"""Show what a network is made of, how two differ, or how far a recipe is from the AlexNet of 2012."""
+"""`python tools/summary.py …` is `paddle-alexnet summary …`."""
 
-import argparse
-from pathlib import Path
+import sys
 
-from paddle_alexnet import AlexNet, cli, load_config
-from paddle_alexnet.device import use_device
-from paddle_alexnet.fidelity import compare_with_2012, format_fidelity
-from paddle_alexnet.structure import compare, format_comparison, print_summary
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("preset", nargs="?", metavar="PRESET", help="network, default paddle2")
-    parser.add_argument("--num-classes", type=cli.positive, metavar="N", help="default the preset's own")
-    parser.add_argument("--batch-size", type=cli.positive, metavar="B", help="images in the pass, default 1")
-    parser.add_argument("--lrn", metavar="BACKEND", help="of local response normalisation, default avgpool3d")
-    modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--diff", nargs=2, metavar="PRESET", help="two presets side by side, * where they differ")
-    modes.add_argument("--fidelity", action="store_true", help="a recipe against the paper, its source and Caffe")
-    parser.add_argument("-c", "--config", type=Path, help=f"recipe for --fidelity, default {cli.DEFAULT_RECIPE.name}")
-    parser.add_argument("-o", "--override", action="append", metavar="KEY=VALUE", help="set a key of that recipe")
-    arguments = parser.parse_args()
-
-    heeded = {"preset", "num_classes", "batch_size", "lrn"}
-    if arguments.diff:
-        heeded = {"diff", "num_classes"}
-    elif arguments.fidelity:
-        heeded = {"fidelity", "config", "override"}
-    for name, value in vars(arguments).items():
-        if value and name not in heeded:
-            parser.error(f"{name.replace('_', '-')} has no effect here: leave it out")
-
-    use_device("cpu")
-    if arguments.diff:
-        print(format_comparison(compare(*arguments.diff, num_classes=arguments.num_classes)))
-    elif arguments.fidelity:
-        config = load_config(arguments.config or cli.DEFAULT_RECIPE, arguments.override or ())
-        print(format_fidelity(compare_with_2012(config)))
-    else:
-        network = AlexNet(arguments.preset or "paddle2", arguments.num_classes, arguments.lrn or "avgpool3d")
-        print_summary(network, arguments.batch_size or 1)
-
+from paddle_alexnet.commands.main import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    sys.exit(main(["summary", *sys.argv[1:]]))

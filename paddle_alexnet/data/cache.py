@@ -6,26 +6,28 @@ or a byte of the file, it is built again. Threads fill it, so no shared memory (
 
 import hashlib
 import json
-import os
-import re
+import logging
 import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Optional, Union
 
 import numpy as np
 
-from paddle_alexnet.cli import progress
-from paddle_alexnet.data.dataset import Faults, LabelledImages, in_threads
-from paddle_alexnet.data.transforms import Preprocess
+from paddle_alexnet.data.dataset import Faults, LabelledImages
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import atomic_file, write_text
+from paddle_alexnet.progress import progress
 
 _CHUNK = 16  # images
 
 Indices = Union[np.ndarray, range, list[int]]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def open_cache(
                 f"{place.parent}: no room for {size / 1e9:.1f} GB of patches, {free / 1e9:.1f} GB are free: "
                 "name another folder with data.cache_folder, or use data.cache=none"
             )
-        print(f"decoding {len(dataset)} {dataset.split} images into {place} ({size / 1e6:.0f} MB)")
-        with writing(place) as partial:
+        _log.info(f"decoding {len(dataset)} {dataset.split} images into {place} ({size / 1e6:.0f} MB)")
+        with atomic_file(place) as partial:
             planes = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
             bad = _fill(planes, dataset, preprocess, faults=faults, workers=workers)
             planes.flush()
@@ -97,8 +99,7 @@ def open_cache(
             "checksum": _checksum(planes, workers=workers),
             "bad": {str(n): m for n, m in bad.items()},
         }
-        with writing(place.with_suffix(".json")) as partial:
-            partial.write_text(json.dumps(header, indent=1), encoding="utf-8")
+        write_text(place.with_suffix(".json"), json.dumps(header, indent=1))
         decoded = Decoded(np.load(place, mmap_mode="r"), bad)
     for message in decoded.bad.values():
         faults.add(message)
@@ -114,34 +115,6 @@ def in_cache_folder(folder: Path, root: Path) -> Path:
     except OSError as error:
         raise UserError(f"{folder}: cannot write there ({error}): name another with data.cache_folder") from None
     return folder
-
-
-@contextmanager
-def writing(place: Path) -> Iterator[Path]:
-    """A file to write, which appears at `place` when it is complete or not at all; what killed runs left is removed."""
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    for left in place.parent.glob(f".{place.name}.*.partial"):
-        owner = re.fullmatch(r"\d+", left.name.split(".")[-2])
-        if owner and not _is_running(int(owner[0])):
-            left.unlink(missing_ok=True)
-    try:
-        yield partial
-        os.replace(partial, place)
-    except OSError as error:
-        raise UserError(f"{place}: cannot write it ({error}): name another data.cache_folder") from None
-    finally:
-        with suppress(FileNotFoundError):
-            partial.unlink()
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _chunks(count: int) -> list[range]:
@@ -195,7 +168,7 @@ def _read_file(place: Path, key: str, shape: tuple[int, ...], *, workers: int) -
     try:
         header = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
         if header["key"] != key:
-            print(f"{place}: its images changed: built again")
+            _log.info(f"{place}: its images changed: built again")
             return None
         planes = np.load(place, mmap_mode="r")
         if planes.shape == shape and header["checksum"] == _checksum(planes, workers=workers):
@@ -204,5 +177,5 @@ def _read_file(place: Path, key: str, shape: tuple[int, ...], *, workers: int) -
         return None
     except Exception:  # a damaged file may raise anything
         pass
-    print(f"{place}: damaged: built again")
+    _log.info(f"{place}: damaged: built again")
     return None

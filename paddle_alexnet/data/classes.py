@@ -65,6 +65,11 @@ class ClassList:
             raise UserError(f"{path}: the class list is empty: write one class a line")
         return cls.from_lines(lines, str(path))
 
+    @classmethod
+    def unnamed(cls, count: int) -> "ClassList":
+        """The class list of weights that come without one."""
+        return cls(tuple(f"class {index}" for index in range(count)), (None,) * count)
+
     def lines(self) -> list[str]:
         """The lines that `from_lines` reads back."""
         return [f"{wnid} {name}" if wnid else name for name, wnid in zip(self.names, self.wnids)]

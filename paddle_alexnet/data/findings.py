@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import pandas as pd
-
-from paddle_alexnet import cli
+from paddle_alexnet.files import write_csv
 
 # What follows from a kind: "drop" is a fault that --fix mends by dropping the row, "fault" is one that
 # a person must mend, "remark" is worth knowing and no fault.
@@ -88,7 +86,5 @@ def format_findings(findings: Sequence[Finding], *, at_most: int) -> str:
 
 def write_report(findings: Sequence[Finding], path: Path) -> None:
     """Every finding as a CSV. Raises UserError if it cannot be written."""
-    table = pd.DataFrame(findings, columns=["kind", "line", "file", "detail"])
-    table["file"] = table["file"].map(shown)
-    table.insert(1, "severity", [KINDS[kind][0] for kind in table["kind"]])
-    cli.write_csv(table, path)
+    rows = [(f.kind, KINDS[f.kind][0], f.line, shown(f.file), f.detail) for f in findings]
+    write_csv(path, ("kind", "severity", "line", "file", "detail"), rows)

@@ -19,12 +19,13 @@ import paddle
 from tqdm import tqdm
 
 from paddle_alexnet.config import DataConfig
-from paddle_alexnet.data import augment
-from paddle_alexnet.data.augment import Colours
+from paddle_alexnet.data import augmentation as augment
+from paddle_alexnet.data.augmentation import Colours
 from paddle_alexnet.data.cache import Decoded, read_patches
-from paddle_alexnet.data.dataset import Faults, LabelledImages, in_threads
+from paddle_alexnet.data.dataset import Faults, LabelledImages
+from paddle_alexnet.data.preprocess import Preprocess, decode
 from paddle_alexnet.data.statistics import Statistics
-from paddle_alexnet.data.transforms import Preprocess, decode
+from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
 
 _AHEAD = 2  # batches

@@ -6,10 +6,11 @@ from typing import Optional
 
 from paddle_alexnet.config import Config
 from paddle_alexnet.data.cache import Decoded, open_cache
-from paddle_alexnet.data.dataset import Faults, ImageTable, LabelledImages, verify_images
+from paddle_alexnet.data.dataset import Faults, LabelledImages, verify_images
 from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.statistics import Statistics, open_statistics
-from paddle_alexnet.data.transforms import Preprocess, encode_mean_image
+from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.errors import UserError
 
 

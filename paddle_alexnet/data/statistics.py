@@ -1,6 +1,7 @@
 """The colours of a training set, measured once: mean image, mean and deviation per channel, principal components."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,11 +9,15 @@ from typing import Optional
 
 import numpy as np
 
-from paddle_alexnet.cli import progress
-from paddle_alexnet.data.cache import Decoded, in_cache_folder, read_patches, writing
-from paddle_alexnet.data.dataset import Faults, LabelledImages, in_threads
-from paddle_alexnet.data.transforms import Preprocess
+from paddle_alexnet.data.cache import Decoded, in_cache_folder, read_patches
+from paddle_alexnet.data.dataset import Faults, LabelledImages
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import atomic_file
+from paddle_alexnet.progress import progress
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def open_statistics(
     except FileNotFoundError:
         pass
     except Exception:  # a damaged file may raise anything
-        print(f"{place}: damaged: measured again")
+        _log.info(f"{place}: damaged: measured again")
 
     def patch(index: int) -> tuple[np.ndarray, dict[int, str]]:
         planes, bad = read_patches(dataset, preprocess, [index], decoded)
@@ -85,6 +90,6 @@ def open_statistics(
                 yield planes
 
     statistics = measure(readable())
-    with writing(place) as partial, partial.open("wb") as target:
+    with atomic_file(place) as partial, partial.open("wb") as target:
         np.savez(target, **asdict(statistics))
     return statistics

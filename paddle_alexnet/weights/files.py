@@ -17,6 +17,7 @@ import numpy as np
 import paddle
 
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import atomic_file
 from paddle_alexnet.weights.unpickle import ArrayUnpickler, Parameter, decode, load_pdparams, load_torch
 
 
@@ -50,18 +51,12 @@ def read_arrays(path: Path, file_format: Optional[str] = None) -> tuple[str, dic
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by name, as the suffix says. Raises UserError if that cannot be done."""
-    partial = path.with_name(f".{path.name}.partial")
+    _, write = WRITERS[path.suffix]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _, write = WRITERS[path.suffix]
-        write(partial, arrays)
-        os.replace(partial, path)
+        with atomic_file(path) as partial:
+            write(partial, arrays)
     except ImportError as error:
         raise _missing(path, error) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot write it ({error})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _missing(path: Path, error: ImportError) -> UserError:

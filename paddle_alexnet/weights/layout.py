@@ -16,7 +16,7 @@ import numpy as np
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import one_of
-from paddle_alexnet.presets import PRESETS, Conv, Dropout, Flatten, Linear
+from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, Flatten, Linear
 
 Shape = tuple[Optional[int], ...]  # None stands for the number of classes
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compare import assert_same, converted, image, on_backend, outputs, random_weights
 
-from paddle_alexnet.weights.convert import convert
+from paddle_alexnet.conversion import convert
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compare import assert_same, converted, image, on_backend, outputs
 
-from paddle_alexnet.weights.convert import convert
+from paddle_alexnet.conversion import convert
 
 pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch", reason='PyTorch is not installed: pip install -e ".[parity]"')

@@ -1,0 +1,1 @@
+"""How fast a network computes and how fast images are loaded, on this machine."""

@@ -1,0 +1,140 @@
+"""How many images a second each stage of the data pipeline gives, beside a plain loader timed in the same run."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Callable, Optional
+
+import numpy as np
+import paddle
+import pandas as pd
+from paddle.vision import transforms
+from PIL import Image
+
+from paddle_alexnet.config import DataConfig
+from paddle_alexnet.data.cache import open_cache
+from paddle_alexnet.data.dataset import Faults, LabelledImages
+from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.data.prepare.demo import draw_demo
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.data.table import read_table
+from paddle_alexnet.data.threads import in_threads
+from paddle_alexnet.device import use_device
+
+# The paper's crops and flips.
+CHANGES = DataConfig(geometry="crop", resize=256, mirror=True)
+PREPROCESS = Preprocess(224, CHANGES.mean, CHANGES.std, geometry="crop", resize=256)
+PLAIN = "plain loader"
+
+
+def benchmark_loader(
+    root: Optional[Path] = None,
+    csv: Optional[Path] = None,
+    *,
+    workers: Sequence[int] = (1, 2),
+    batch_size: int = 32,
+    images: int = 256,
+    repeats: int = 3,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Time the stages of loading up to `images` training images, of the demo set without `root`, and print a table.
+
+    Returns columns stage, workers, images_per_second (the best of `repeats`; the stages take turns) and times_plain.
+    Raises UserError where the data set cannot be read.
+    """
+    on_device = use_device(device).startswith("gpu")
+    with tempfile.TemporaryDirectory() as scratch:
+        if root is None:
+            root = Path(scratch) / "demo"
+            draw_demo(root)
+        dataset = LabelledImages(read_table(root, csv), "train", PREPROCESS)
+        dataset.rows, dataset.labels = dataset.rows[:images], dataset.labels[:images]
+        stages = {
+            (name, count): stage
+            for count in workers
+            for name, stage in _stages(dataset, Path(scratch), count, batch_size, on_device).items()
+        }
+        seconds = dict.fromkeys(stages, float("inf"))
+        for _ in range(repeats):
+            for key, stage in stages.items():
+                started = time.perf_counter()
+                stage()
+                if on_device:
+                    paddle.device.cuda.synchronize()
+                seconds[key] = min(seconds[key], time.perf_counter() - started)
+    table = pd.DataFrame(
+        [(*key, len(dataset) / taken, seconds[PLAIN, key[1]] / taken) for key, taken in seconds.items()],
+        columns=["stage", "workers", "images_per_second", "times_plain"],
+    )
+    place = "normalised on the GPU" if on_device else "on the CPU"
+    print(f"{len(dataset)} images of {dataset.table.root}, batches of {batch_size}, {place}; best of {repeats}")
+    for row in table.to_dict("records"):
+        print(
+            f"{row['stage']:<24} {row['workers']:>2} workers {row['images_per_second']:>9.1f} images/s "
+            f"{row['times_plain']:>6.2f} × plain"
+        )
+    return table
+
+
+def _stages(
+    dataset: LabelledImages, scratch: Path, workers: int, batch_size: int, on_device: bool
+) -> dict[str, Callable[[], object]]:
+    """Each stage as a function that takes every image through it; each but `collate` does what comes before it too."""
+    numbers = range(len(dataset))
+    with redirect_stderr(StringIO()):
+        decoded = open_cache("disk", dataset, PREPROCESS, scratch / "cache", faults=Faults(), workers=workers)
+
+    def loader(*, cached: bool) -> Loader:
+        return Loader(
+            dataset,
+            PREPROCESS,
+            batch_size=batch_size,
+            shuffle=True,
+            workers=workers,
+            changes=CHANGES,
+            decoded=decoded if cached else None,
+            on_device=on_device,
+        )
+
+    def in_turn(function: Callable[[int], object]) -> Callable[[], object]:
+        return lambda: [None for _ in in_threads(function, numbers, workers=workers)]
+
+    files, cached = loader(cached=False), loader(cached=True)
+    first = np.arange(min(batch_size, len(dataset)))
+    part = [files.prepare(first, epoch=0)]
+    labels, readable = dataset.labels[first], np.ones(len(first), bool)
+    plain = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.RandomCrop(224),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(list(CHANGES.mean), list(CHANGES.std)),
+        ]
+    )
+
+    def plain_loader() -> None:
+        """Pillow and `paddle.vision.transforms` an image at a time, in as many threads."""
+        images = in_threads(lambda n: plain(Image.open(dataset.path(n)).convert("RGB")), numbers, workers=workers)
+        batch = []
+        for image in images:
+            batch.append(image)
+            if len(batch) == batch_size:
+                paddle.stack(batch)
+                batch = []
+
+    return {
+        "read": in_turn(lambda n: dataset.path(n).read_bytes()),
+        "decode": in_turn(lambda n: PREPROCESS.patch(dataset.path(n))),
+        "transform": in_turn(lambda n: files.prepare(np.array([n]), epoch=0)),
+        "transform, cached": in_turn(lambda n: cached.prepare(np.array([n]), epoch=0)),
+        "collate": lambda: [
+            files.collate(part, labels, readable, step=0, epoch=0) for _ in range(0, len(dataset), len(first))
+        ],
+        "whole loader": lambda: [None for _ in files],
+        "whole loader, cached": lambda: [None for _ in cached],
+        PLAIN: plain_loader,
+    }

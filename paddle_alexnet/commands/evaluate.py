@@ -1,0 +1,33 @@
+"""Mean loss and top-1 accuracy of a trained network on a split, every image once."""
+
+import argparse
+from pathlib import Path
+
+from paddle_alexnet.commands.options import add_device_option
+from paddle_alexnet.data.table import SPLITS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
+    parser.add_argument("--split", default="val", choices=SPLITS)
+    parser.add_argument("--root", type=Path, help="folder of images, default the one it was trained on")
+    parser.add_argument("--csv", type=Path, help="its table, default labels.csv in --root")
+    parser.add_argument(
+        "--crops",
+        type=int,
+        default=1,
+        choices=(1, 10),
+        help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
+    )
+    add_device_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.evaluation import evaluate
+    from paddle_alexnet.predictor import Predictor
+
+    predictor = Predictor(arguments.model, device=arguments.device)
+    result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv, crops=arguments.crops)
+    metadata = predictor.metadata
+    print(f"{metadata.preset}, {metadata.kind} of epoch {metadata.epoch}, trained on {metadata.data}")
+    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}")

@@ -1,0 +1,37 @@
+"""Look at a data set before training: what is in it, what is wrong with it, a sheet of its pictures."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "exit code: 0 if nothing is wrong, 1 with findings (remarks do not count), 2 for an error"
+    parser.add_argument("root", type=Path, metavar="ROOT", help="folder of images; --fix alone writes there")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="its table (default: labels.csv in ROOT)")
+    parser.add_argument("--top-k", type=int, default=5, metavar="K", help="accuracy you will report (default: 5)")
+    parser.add_argument(
+        "--fix", action="store_true", help="write labels.cleaned.csv beside the table, without its bad rows"
+    )
+    parser.add_argument(
+        "--sheet", type=Path, default="contact-sheet.png", metavar="FILE.png", help="pictures (default: %(default)s)"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE.csv", help="every finding; on screen are 5 of a kind")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode (default: 2)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from paddle_alexnet.data.findings import faults, format_findings, write_report
+    from paddle_alexnet.data.inspect.contact_sheet import draw_sheet
+    from paddle_alexnet.data.inspect.inspection import check_outputs, fix, format_inspection, inspect
+
+    csv = arguments.csv or arguments.root / "labels.csv"
+    check_outputs(root=arguments.root, csv=csv, sheet=arguments.sheet, report=arguments.report, fixing=arguments.fix)
+    inspection = inspect(arguments.root, csv, top_k=arguments.top_k, workers=arguments.workers)
+    print(format_inspection(inspection), format_findings(inspection.findings, at_most=5), sep="\n\n", end="\n\n")
+    print(draw_sheet(inspection, arguments.sheet))
+    if arguments.report:
+        write_report(inspection.findings, arguments.report)
+        print(f"wrote {arguments.report}")
+    if arguments.fix:
+        print(fix(inspection))
+    return 1 if faults(inspection.findings) else 0

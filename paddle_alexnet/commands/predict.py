@@ -1,0 +1,29 @@
+"""The classes of images: one, several, or folders of them."""
+
+import argparse
+from pathlib import Path
+
+from paddle_alexnet.commands.options import add_device_option
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
+    parser.add_argument("--top", type=int, default=5, help="classes per image, default %(default)s")
+    parser.add_argument("--csv", type=Path, help="also write the table to this file")
+    add_device_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.files import write_csv
+    from paddle_alexnet.predictor import Predictor, find_images, predict_table
+
+    images = find_images(arguments.images)
+    predictor = Predictor(arguments.model, device=arguments.device)
+    table = predict_table(predictor, images, top=arguments.top)
+    print(f"{predictor.metadata.preset}, epoch {predictor.metadata.epoch}, trained on {predictor.metadata.data}")
+    for path, rows in table.groupby("image", sort=False):
+        print(f"{path}  " + "  ".join(f"{row.label} {row.probability:.4f}" for row in rows.itertuples()))
+    if arguments.csv:
+        write_csv(arguments.csv, list(table.columns), table.itertuples(index=False))
+        print(f"wrote {arguments.csv}")

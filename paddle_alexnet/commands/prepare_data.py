@@ -1,0 +1,41 @@
+"""Sort labelled pictures into the splits of a new folder that `train` reads.
+
+sources:
+  class folders, SRC/<class>/*.JPEG, with or without train/, val/ and test/ above them
+  a flat folder of files whose names begin with the wnid, n02091244_123.JPEG
+  ILSVRC2012_img_train.tar or its folder, with ILSVRC2012_img_val.tar and its labels (*val*.txt) if there
+  a .csv of Imagenette's form, or its folder: path, label or noisy_labels_0, is_valid
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", type=Path, required=True, metavar="SRC", help="the pictures; never changed")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new folder to write")
+    parser.add_argument(
+        "--classes",
+        help="classes to take, in order: a file with one a line, or a,b,c "
+        "(default: all, sorted; of an archive the ten of the fluid script)",
+    )
+    parser.add_argument("--synset-words", type=Path, metavar="FILE", help="names of wnids, if not ILSVRC-2012's")
+    parser.add_argument(
+        "--split",
+        default="70,10,20",
+        help="percentages of train,val,test in each class (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    parser.add_argument("--link", action="store_true", help="make symbolic links in place of copies")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.data.prepare.preparation import parse_classes, parse_split, prepare
+
+    options = vars(arguments)
+    classes = None if arguments.classes is None else parse_classes(arguments.classes)
+    prepared = prepare(**{**options, "classes": classes, "split": parse_split(arguments.split)})
+    print(prepared.counts.to_string())
+    print(f"wrote {prepared.csv} and {prepared.classes}")
+    print(f"next: python tools/train.py -o {shlex.quote(f'data.root={prepared.root}')}")

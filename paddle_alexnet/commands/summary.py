@@ -1,0 +1,45 @@
+"""Show what a network is made of, how two differ, or how far a recipe is from the AlexNet of 2012."""
+
+import argparse
+from pathlib import Path
+
+from paddle_alexnet.commands.options import positive
+from paddle_alexnet.config import DEFAULT_RECIPE, load_config
+from paddle_alexnet.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("preset", nargs="?", metavar="PRESET", help="network, default paddle2")
+    parser.add_argument("--num-classes", type=positive, metavar="N", help="default the preset's own")
+    parser.add_argument("--batch-size", type=positive, metavar="B", help="images in the pass, default 1")
+    parser.add_argument("--lrn", metavar="BACKEND", help="of local response normalisation, default avgpool3d")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--diff", nargs=2, metavar="PRESET", help="two presets side by side, * where they differ")
+    modes.add_argument("--fidelity", action="store_true", help="a recipe against the paper, its source and Caffe")
+    parser.add_argument("-c", "--config", type=Path, help=f"recipe for --fidelity, default {DEFAULT_RECIPE}")
+    parser.add_argument("-o", "--override", action="append", metavar="KEY=VALUE", help="set a key of that recipe")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    heeded = {"preset", "num_classes", "batch_size", "lrn"}
+    if arguments.diff:
+        heeded = {"diff", "num_classes"}
+    elif arguments.fidelity:
+        heeded = {"fidelity", "config", "override"}
+    for name, value in vars(arguments).items():
+        if value and name not in heeded:
+            raise UserError(f"--{name.replace('_', '-')} has no effect here: leave it out")
+    config = load_config(arguments.config or Path(DEFAULT_RECIPE), arguments.override or ())
+    from paddle_alexnet.analysis.fidelity import compare_with_2012, format_fidelity
+    from paddle_alexnet.analysis.structure import compare, format_comparison, print_summary
+    from paddle_alexnet.device import use_device
+    from paddle_alexnet.network.alexnet import AlexNet
+
+    use_device("cpu")
+    if arguments.diff:
+        print(format_comparison(compare(*arguments.diff, num_classes=arguments.num_classes)))
+    elif arguments.fidelity:
+        print(format_fidelity(compare_with_2012(config)))
+    else:
+        network = AlexNet(arguments.preset or "paddle2", arguments.num_classes, arguments.lrn or "avgpool3d")
+        print_summary(network, arguments.batch_size or 1)

@@ -1,0 +1,166 @@
+"""What is wrong with a data set: in its rows, its images, its classes, and between its splits."""
+
+import os
+import posixpath
+import re
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.findings import Finding
+from paddle_alexnet.data.inspect.duplicates import find_copies
+from paddle_alexnet.data.inspect.photo import Photo
+from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
+from paddle_alexnet.data.table import SPLITS
+
+_IMAGENET_VAL = re.compile(r"ILSVRC2012_val_\d{8}\D")
+_IMAGENET_TRAIN = re.compile(r"n\d{8}_\d+\D")
+
+
+def check_rows(rows: pd.DataFrame, root: Path, classes: ClassList) -> tuple[pd.DataFrame, list[Finding]]:
+    """What is wrong with rows, and the rows with what they say.
+
+    That is `file`, the path below `root` in one spelling, `class_index`, `split_index` (-1 for an unknown
+    one) and `sound`, whether nothing was wrong.
+    """
+    rows = rows.assign(
+        class_index=_codes(rows["label"], classes.index()),
+        split_index=_codes(rows["split"], {split: i for i, split in enumerate(SPLITS)}),
+    )
+    findings = [
+        Finding("label", row.line, row.filename, f"label {row.label!r} is not in the class list")
+        for row in rows[rows["class_index"] < 0].itertuples()
+    ]
+    findings += [
+        Finding("split", row.line, row.filename, f"split {row.split!r}: use {', '.join(SPLITS)}")
+        for row in rows[rows["split_index"] < 0].itertuples()
+    ]
+    files = []
+    folders: dict[str, tuple[str, frozenset[str]]] = {}  # one listing each, so that a million rows take seconds
+    for line, filename in zip(rows["line"], rows["filename"]):
+        folder = filename[: filename.rfind("/") + 1]
+        name = filename[len(folder) :]
+        leaves = folder.startswith("/") or ".." in folder.split("/")
+        if folder not in folders:
+            below = posixpath.normpath(folder or ".")
+            folders[folder] = "" if below == "." else f"{below}/", frozenset() if leaves else _files_in(root / folder)
+        below, names = folders[folder]
+        if leaves:
+            findings.append(Finding("outside", line, filename, "leaves the data folder"))
+        elif name not in names:
+            findings.append(Finding("missing", line, filename, "no such file" if name else "names no file"))
+        files.append(below + name)
+    faulty = rows["line"].isin([finding.line for finding in findings])
+    return rows.assign(file=pd.Series(files, rows.index, dtype=object), sound=~faulty), findings
+
+
+def check_images(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> tuple[pd.DataFrame, list[Finding]]:
+    """The rows whose image can be decoded, and what is wrong or odd with all of them."""
+    findings = [
+        note._replace(line=line, file=filename)
+        for line, filename, file in zip(rows["line"], rows["filename"], rows["file"])
+        for note in photos[file].notes
+    ]
+    decoded = np.array([bool(photos[file].dhash) for file in rows["file"]], bool)
+    return rows[decoded], findings
+
+
+def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Finding]:
+    """Rows whose picture another row has already, of which that of the later split counts as the original.
+
+    So whoever drops these rows keeps the test split whole, then the validation split.
+    """
+    rows = rows.assign(content=[photos[file].sha256 for file in rows["file"]])
+    rows = rows.sort_values(["split_index", "line"], ascending=[False, True])
+    repeated = rows["content"].duplicated()
+    unique, copies = rows[~repeated], rows[repeated]
+    originals = unique.set_index("content").loc[copies["content"]]
+    pairs = [(_kind(*pair), *pair) for pair in zip(copies.itertuples(), originals.itertuples())]
+
+    dhash = np.frombuffer(b"".join(photos[file].dhash for file in unique["file"]), np.uint8).reshape(-1, 8)
+    thumbnails = [photos[file].thumbnail for file in unique["file"]]
+    later = find_copies(dhash=dhash, thumbnails=thumbnails, splits=unique["split_index"].to_numpy())
+    alike = unique[later >= 0].itertuples(), unique.iloc[later[later >= 0]].itertuples()
+    pairs += [("near-leak", *pair) for pair in zip(*alike)]
+
+    findings = []
+    for kind, copy, original in pairs:
+        name = "" if copy.file == original.file else f", {original.filename}"
+        label = "" if copy.class_index == original.class_index else f", labelled {original.label!r} there"
+        detail = f"in {copy.split}; the same as line {original.line}{name}, in {original.split}{label}"
+        findings.append(Finding(kind, copy.line, copy.filename, detail))
+    return findings
+
+
+def check_names(rows: pd.DataFrame) -> list[Finding]:
+    """Rows whose names tell of ImageNet's other split, as Imagenette has them."""
+    names = [posixpath.basename(file) for file in rows["file"]]
+    from_val = np.array([bool(_IMAGENET_VAL.match(name)) for name in names], bool)
+    from_train = np.array([bool(_IMAGENET_TRAIN.match(name)) for name in names], bool)
+    trained = rows["split_index"].to_numpy() == SPLITS.index("train")
+    findings = [
+        Finding("imagenet-val", row.line, row.filename, "trained on: never evaluate this network on that set")
+        for row in rows[from_val & trained].itertuples()
+    ]
+    kind = "imagenet-train" if findings else "held-out"
+    findings += [
+        Finding(kind, row.line, row.filename, f"in {row.split}: whatever was pretrained on ImageNet has seen it")
+        for row in rows[from_train & ~trained].itertuples()
+    ]
+    return findings
+
+
+def check_classes(counts: pd.DataFrame, *, top_k: int) -> list[Finding]:
+    """What a table of images by class (rows) and split (columns) lacks."""
+    empty = [split for split in SPLITS if not counts[split].any()]
+    details = [f"split {split}: no images" for split in empty if split != "test"]
+    for name, row in counts.iterrows():
+        lacking = [split for split in SPLITS if split not in empty and not row[split]]
+        if not row.any():
+            details.append(f"class {name}: no images")
+        elif lacking:
+            details.append(f"class {name}: no images in {' and '.join(lacking)}")
+    findings = [Finding("gap", 0, "", detail) for detail in details]
+    if "test" in empty:
+        findings.append(Finding("no-test", 0, "", "split test: no images"))
+    if top_k > len(counts):
+        detail = f"top-{top_k} of {len(counts)} classes counts every answer as right: report top-1"
+        findings.append(Finding("top-k", 0, "", detail))
+    return findings
+
+
+def check_folder(root: Path, listed: Set[str], *, csv: Path) -> list[Finding]:
+    """Image files below a folder that are not among the listed ones; hidden ones do not count."""
+    findings = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(folder, root).replace(os.sep, "/")
+        for name in sorted(names):
+            file = name if below == "." else f"{below}/{name}"
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in IMAGE_SUFFIXES and not name.startswith(".") and file not in listed:
+                findings.append(Finding("unlisted", 0, file, f"in no row of {csv.name}"))
+    return findings
+
+
+def _kind(copy: Any, original: Any) -> str:
+    """What two rows with the same bytes are."""
+    if copy.split_index != original.split_index:
+        return "leak"
+    return "repeated" if copy.file == original.file else "duplicate"
+
+
+def _codes(column: pd.Series, index: Mapping[str, int]) -> np.ndarray:
+    """The index of each value of a categorical column, -1 for an unknown one."""
+    return np.array([index.get(value, -1) for value in column.cat.categories], int)[column.cat.codes]
+
+
+def _files_in(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return frozenset()

@@ -1,0 +1,160 @@
+"""Look at a data set before anything is computed from it: what is in it, and what is wrong with it."""
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import pandas as pd
+
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.findings import KINDS, Finding, dropped_lines
+from paddle_alexnet.data.inspect.doctor import (
+    check_classes,
+    check_copies,
+    check_folder,
+    check_images,
+    check_names,
+    check_rows,
+)
+from paddle_alexnet.data.inspect.photo import Photo, look_at_all
+from paddle_alexnet.data.table import SPLITS, cleaned_csv, read_rows, write_without
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.progress import progress
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a look at every row and every image of a data set gave.
+
+    `rows` are the sound ones, by which one could train, as `doctor.check_rows` gives them; `photos` go by
+    their `file`. `counts` has a row a class and a column a split.
+    """
+
+    root: Path
+    csv: Path
+    classes: ClassList
+    rows: pd.DataFrame
+    photos: dict[str, Photo]
+    counts: pd.DataFrame
+    findings: list[Finding]
+
+
+def inspect(root: Path, csv: Optional[Path] = None, *, top_k: int = 5, workers: int = 2) -> Inspection:
+    """Read every row and decode every image once; whatever is wrong with them becomes a finding.
+
+    `csv` is by default `labels.csv` in `root`; the classes are those of `classes.txt` beside it, else its
+    sorted labels. `top_k` is the measure that somebody means to report. Raises UserError where there is
+    nothing to look at.
+    """
+    for option, value in (("--top-k", top_k), ("--workers", workers)):
+        if value < 1:
+            raise UserError(f"{option} {value}: give 1 or more")
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder of images; tools/prepare_data.py makes one")
+    csv = root / "labels.csv" if csv is None else csv
+    every_row, findings = read_rows(csv)
+    listed = csv.parent / "classes.txt"
+    labels = sorted(set(every_row["label"].cat.categories) - {""})
+    classes = ClassList.read(listed) if listed.is_file() else ClassList.from_lines(labels, str(csv))
+
+    every_row, of_rows = check_rows(every_row, root, classes)
+    rows = every_row[every_row["sound"]]
+    files = rows["file"].unique().tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow has to say about an image, the findings say
+        seen = progress(look_at_all(root, files, workers=workers), what="inspect", total=len(files))
+        photos = {photo.file: photo for photo in seen}
+    of_names = check_names(rows)
+    rows, of_images = check_images(rows, photos)
+    counts = _count(rows, classes)
+    findings += [*of_rows, *of_images, *check_copies(rows, photos), *of_names]
+    findings += check_classes(counts, top_k=top_k)
+    findings += check_folder(root, set(every_row["file"]), csv=csv)
+    return Inspection(root, csv, classes, rows, photos, counts, findings)
+
+
+def fix(inspection: Inspection) -> str:
+    """Write the CSV without its bad rows beside itself, if there are any, and say what was dropped."""
+    lines = dropped_lines(inspection.findings)
+    if not lines:
+        return "nothing to fix: no row needs dropping"
+    target = write_without(inspection.csv, lines)
+    kinds = Counter(finding.kind for finding in inspection.findings)
+    dropped = [(title, kinds[kind]) for kind, (effect, title) in KINDS.items() if effect == "drop"]
+    reasons = ", ".join(f"{title}: {count}" for title, count in dropped if count)
+    return f"wrote {target} without {len(lines)} rows ({reasons}); the images themselves stay where they are"
+
+
+def check_outputs(*, root: Path, csv: Path, sheet: Path, report: Optional[Path], fixing: bool) -> None:
+    """Raises UserError before any work if a file could not be written, or only onto the data."""
+    for path, suffix in ((sheet, ".png"), (report, ".csv")):
+        if path is None:
+            continue
+        if path.suffix.lower() != suffix:
+            raise UserError(f"{path}: name a {suffix} file")
+        if not path.parent.is_dir():
+            raise UserError(f"{path}: no such folder; make it first")
+        if root.resolve() in path.resolve().parents:
+            raise UserError(f"{path}: lies inside the data folder {root}, which stays as it is; name a path elsewhere")
+        if path.resolve() == csv.resolve():
+            raise UserError(f"{path}: is the table to read; name another file to write")
+    if fixing:
+        cleaned_csv(csv)
+
+
+def format_inspection(inspection: Inspection) -> str:
+    """Counts, sizes, formats and colours as text."""
+    rows, counts = inspection.rows, inspection.counts.copy()
+    counts["total"] = counts.sum(axis=1)
+    counts = pd.concat([counts, counts.sum().to_frame("total").T])
+    parts = [f"{inspection.csv}: {len(inspection.classes)} classes, {len(rows)} sound rows", counts.to_string()]
+    if len(rows):
+        photos = [inspection.photos[file] for file in rows["file"]]
+        parts += [_sizes(photos), _kinds(photos), _colours(rows, photos)]
+    return "\n\n".join(parts)
+
+
+def _count(rows: pd.DataFrame, classes: ClassList) -> pd.DataFrame:
+    counts = np.zeros((len(classes), len(SPLITS)), int)
+    np.add.at(counts, (rows["class_index"].to_numpy(), rows["split_index"].to_numpy()), 1)
+    return pd.DataFrame(counts, classes.lines(), SPLITS)
+
+
+def _sizes(photos: list[Photo]) -> str:
+    sizes = np.array([(photo.width, photo.height) for photo in photos], float)
+    table = pd.DataFrame(
+        [
+            [f"{value:.0f}" for value in np.quantile(sizes[:, 0], (0, 0.5, 1))],
+            [f"{value:.0f}" for value in np.quantile(sizes[:, 1], (0, 0.5, 1))],
+            [f"{value:.2f}" for value in np.quantile(sizes[:, 0] / sizes[:, 1], (0, 0.5, 1))],
+        ],
+        ["width", "height", "width / height"],
+        ["min", "median", "max"],
+    )
+    return table.to_string()
+
+
+def _kinds(photos: list[Photo]) -> str:
+    table = pd.DataFrame({"format": [p.format for p in photos], "mode": [p.mode for p in photos]})
+    lines = []
+    for column in table:
+        shares = ", ".join(f"{name} {count}" for name, count in table[column].value_counts().items())
+        lines.append(f"{column}s: {shares}")
+    return "\n".join(lines)
+
+
+def _colours(rows: pd.DataFrame, photos: list[Photo]) -> str:
+    """Mean and standard deviation of R, G, B, in which every image counts the same, as in training."""
+    levels = np.array([photo.levels for photo in photos])
+    table = {}
+    for index, split in enumerate(SPLITS):
+        of_split = levels[rows["split_index"].to_numpy() == index]
+        if len(of_split):
+            mean, square = of_split.mean(axis=0).reshape(2, 3)
+            std = np.sqrt(np.maximum(square - mean**2, 0))
+            table[split] = [f"{value:.3f}" for value in (*mean, *std)]
+    columns = ["mean R", "G", "B", "std R", "G", "B"]
+    return pd.DataFrame.from_dict(table, orient="index", columns=columns).to_string()

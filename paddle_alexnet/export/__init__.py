@@ -1,0 +1,1 @@
+"""Writing a network for use without this package: written, verified, put in place."""

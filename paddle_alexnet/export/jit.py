@@ -1,0 +1,62 @@
+"""The inference model: written, loaded back, compared with the live network, then put in place."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle.static import InputSpec
+
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.inference.paddle_inference import InferenceModel
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.lrn import choose_backend
+from paddle_alexnet.runs.model_folder import Metadata, write_folder
+
+TOLERANCE = 1e-5  # of the largest logit, or of 1 where all are smaller
+
+_log = logging.getLogger(__name__)
+
+
+def with_lrn(network: AlexNet, lrn: str) -> AlexNet:
+    """The same network, with the same weights and in evaluation mode, on another LRN backend."""
+    _log.info(f"LRN backend {network.lrn} cannot be exported here: swapped for {lrn}, which computes the same")
+    twin = AlexNet(network.preset, network.num_classes, lrn, quirks=network.quirks)
+    twin.set_state_dict(network.state_dict())
+    twin.eval()
+    return twin
+
+
+def export(network: AlexNet, metadata: Metadata, place: Path) -> float:
+    """Export a network as a `paddle.jit` inference model, and return its difference to the network.
+
+    The folder holds the program and the weights, `model.*`, and `metadata.json`. Input is float32
+    [N, 3, S, S], output logits [N, num_classes]. Raises UserError if the exported model's logits
+    differ from the network's by more than TOLERANCE; nothing is put in place then.
+    """
+    size = metadata.preprocess.image_size
+    difference = 0.0
+    lrn = choose_backend(network.lrn, job="jit")
+    traced = network if lrn == network.lrn else with_lrn(network, lrn)
+
+    def fill(folder: Path) -> None:
+        nonlocal difference
+        spec = InputSpec([None, 3, size, size], "float32", "image")
+        paddle.jit.save(traced, str(folder / "model"), input_spec=[spec])
+        image = np.random.default_rng(0).standard_normal((2, 3, size, size), dtype=np.float32)
+        with paddle.no_grad():
+            live = network(paddle.to_tensor(image)).numpy()
+        exported = InferenceModel(folder)(image)
+        difference = float(np.abs(exported - live).max() / max(1.0, np.abs(live).max()))
+        if not difference <= TOLERANCE:  # also where it is not a number
+            raise UserError(f"{place}: the exported model differs from the network by {difference:.1e}; not kept")
+
+    training = network.training
+    network.eval()
+    try:
+        write_folder(place, replace(metadata, kind="inference", lrn=lrn), fill)
+    finally:
+        if training:
+            network.train()
+    return difference

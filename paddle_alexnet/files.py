@@ -1,0 +1,175 @@
+"""Writing to disk in one step or not at all: whoever reads finds the old content or the new one, whole.
+
+What is being written lies beside its place under a name of its own, locked while its writer lives. What a killed
+writer left behind is removed by the next one for the same place.
+"""
+
+import ctypes
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from csv import writer
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from paddle_alexnet.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked, and nothing that was left behind is removed
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def atomic_file(place: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `place` at the end, or is removed where that is not reached.
+
+    Raises UserError if the disk refuses; what was there is untouched then.
+    """
+    target = place.resolve()
+    try:
+        if target.exists() and not target.is_file():
+            if target.is_dir():
+                raise UserError(f"{place}: is a folder: name a file")
+            yield target  # a pipe or a device
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _partial(target, Path.touch) as partial:
+            yield partial
+            _sync(partial)
+            os.replace(partial, target)
+            _sync(target.parent)
+    except (OSError, UnicodeEncodeError) as error:
+        raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error
+
+
+@contextmanager
+def atomic_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A folder to fill, which becomes `place` at the end, or is removed where that is not reached.
+
+    With `replace` it takes the place of an older folder. Raises UserError where something is there already without
+    it, and if the disk refuses; what was there is untouched then.
+    """
+    target = place.resolve()
+    try:
+        if not replace and target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise UserError(f"{place}: exists and is not empty; choose another folder or move it away")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        finish_swap(target)
+        with _partial(target, Path.mkdir) as partial:
+            yield partial
+            for path in sorted(partial.rglob("*")):
+                if not path.is_symlink():
+                    _sync(path)
+            _sync(partial)
+            _swap(partial, target)
+            _sync(target.parent)
+    except (OSError, UnicodeEncodeError) as error:
+        raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error
+
+
+def write_text(place: Path, text: str) -> None:
+    """Write a text file in UTF-8. Raises UserError if that cannot be done."""
+    with atomic_file(place) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table as CSV. Raises UserError if that cannot be done."""
+    with atomic_file(place) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        table = writer(stream, lineterminator="\n")
+        table.writerow(header)
+        table.writerows(rows)
+
+
+@contextmanager
+def _partial(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
+    """A new, locked file or folder beside the target; removed at the end unless it was moved there."""
+    _remove_left_behind(target)
+    while True:
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        create(partial)
+        lock = _lock(partial)
+        if partial.exists():
+            break  # else another process took it for one that was left behind, before it was locked
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_left_behind(target: Path) -> None:
+    left = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{8}\.partial")
+    for path in list(target.parent.iterdir()) if fcntl else []:
+        if left.fullmatch(path.name):
+            lock = _lock(path)
+            if lock is not None:
+                _remove(path)
+                os.close(lock)
+
+
+def _lock(path: Path) -> Optional[int]:
+    """The descriptor that holds a lock on a file or folder until it is closed, None where another process has it."""
+    if fcntl is None:
+        return None
+    descriptor: Optional[int] = None
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        if descriptor is not None:
+            os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Have the disk keep a file, or the names in a folder, before going on."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap(new: Path, place: Path) -> None:
+    if not place.exists():
+        new.rename(place)
+    elif not _exchange(new, place):
+        old = place.with_name(f".{place.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        place.rename(old)
+        new.rename(place)
+        shutil.rmtree(old)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Exchange two folders in one step where the system can (Linux: renameat2), else return False."""
+    rename: Optional[Callable[..., int]] = None
+    if sys.platform == "linux":
+        rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    at_cwd, exchange = -100, 2
+    return rename is not None and rename(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0
+
+
+def finish_swap(place: Path) -> None:
+    """Put the old folder back if a process died between the two renames of `_swap`."""
+    old = place.with_name(f".{place.name}.old")
+    if old.is_dir() and not place.exists():
+        old.rename(place)

@@ -1,0 +1,1 @@
+"""Pictures and pages of a finished or running run, drawn from its folder alone."""

@@ -1,0 +1,33 @@
+"""What is left of a run for people to look at: curves from its metrics."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from paddle_alexnet.files import atomic_file
+
+
+def draw_curves(metrics: Path, place: Path) -> None:
+    """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG, the best epoch marked."""
+    from matplotlib.figure import Figure  # slow to import, and most commands draw nothing
+
+    table = pd.read_csv(metrics)
+    best = table[table["improved"]].tail(1).to_dict("records")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, (kind, title) in zip(panels, (("loss", "cross-entropy"), ("top1", "top-1 accuracy"))):
+        for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
+            panel.plot(table["epoch"], table[f"{split}_{kind}"], marker="o", markersize=3, color=colour, label=split)
+        for row in best:
+            panel.axvline(row["epoch"], color="grey", linewidth=0.8, linestyle=":")
+            point = (row["epoch"], row[f"val_{kind}"])
+            text = f"best: {row[f'val_{kind}']:.4f}"
+            panel.annotate(text, point, textcoords="offset points", xytext=(4, 8), color="tab:orange")
+        panel.set(xlabel="epoch", title=title)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.3)
+        panel.legend()
+    panels[1].set_ylim(0, 1)
+    figure.suptitle(f"trained on {table['data'].iloc[0]}", fontsize=10)
+    with atomic_file(place) as partial:
+        figure.savefig(partial, dpi=110, format="png")

@@ -1,0 +1,1 @@
+"""What a training run is made of: optimisers, learning-rate schedules, callbacks."""
