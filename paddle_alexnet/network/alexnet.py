@@ -13,6 +13,7 @@ from paddle_alexnet.names import one_of
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.lrn import LRN, choose_backend
 from paddle_alexnet.network.presets import PRESETS, Stage
+from paddle_alexnet.network.spec import ModelSpec
 
 
 class AlexNet(nn.Layer):
@@ -48,6 +49,7 @@ class AlexNet(nn.Layer):
         elif "lrn_exclusive" in quirks and lrn == "auto":
             self.lrn = "avgpool3d"  # the only one that has the quirk
         self.quirks = tuple(quirks)
+        self.spec = ModelSpec(preset, self.num_classes, self.lrn, self.quirks)
 
         channels = 3
         for name, stages in table.blocks.items():
@@ -59,6 +61,11 @@ class AlexNet(nn.Layer):
                 channels = getattr(stage, "out_channels", channels)
             self.add_sublayer(name, nn.Sequential(*layers))
         self._path = [name for name in table.blocks if not (name == "block7" and "dead_fc2" in quirks)]
+
+    @classmethod
+    def build(cls, spec: ModelSpec) -> "AlexNet":
+        """The network that a spec describes."""
+        return cls(spec.preset, spec.num_classes, spec.lrn, quirks=spec.quirks)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         x = image
