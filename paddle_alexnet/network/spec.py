@@ -6,7 +6,7 @@ from typing import Optional
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A preset, the number of its classes (None: its own), the LRN backend and the quirks: what AlexNet is built from."""
+    """What AlexNet is built from; `num_classes` of None is the preset's own number."""
 
     preset: str = "paddle2"
     num_classes: Optional[int] = None
