@@ -1,14 +1,17 @@
-"""Writing to disk in one step or not at all: whoever reads finds the old content or the new one, whole.
+"""Paths as users type them, files of theirs, and writing in one step or not at all.
 
+Whoever reads finds the old content or the new one, whole.
 What is being written lies beside its place under a name of its own, locked while its writer lives. What a killed
 writer left behind is removed by the next one for the same place.
 """
 
 import ctypes
+import json
 import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +25,28 @@ try:
     import fcntl
 except ImportError:  # Windows: nothing is locked, and nothing that was left behind is removed
     fcntl = None  # type: ignore[assignment]
+
+
+def user_path(text: str) -> Path:
+    """A path as a user types it, `~` meaning their home folder. Raises UserError where no file can be called so."""
+    if not text or "\0" in text:
+        raise UserError(f"{text!r} is no path: name a file or a folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{text}: there is no such home folder; write ./{text} for a folder of that name") from None
+
+
+def read_small(path: Path, *, at_most: int) -> bytes:
+    """Read a file of at most so many bytes. Raises OSError for a larger one, a folder, a pipe or a device."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is not a regular file")
+        content = stream.read(at_most + 1)
+    if len(content) > at_most:
+        raise OSError(f"it is larger than {at_most} bytes")
+    return content
 
 
 @contextmanager
@@ -84,6 +109,11 @@ def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         table = writer(stream, lineterminator="\n")
         table.writerow(header)
         table.writerows(rows)
+
+
+def write_json(place: Path, value: Any) -> None:
+    """Write a value as JSON. Raises UserError if that cannot be done."""
+    write_text(place, json.dumps(value, indent=2) + "\n")
 
 
 @contextmanager
