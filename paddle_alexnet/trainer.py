@@ -2,7 +2,6 @@
 
 import logging
 import random
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
@@ -25,7 +24,8 @@ from paddle_alexnet.export.jit import export
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from paddle_alexnet.runs.model_folder import Metadata
+from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.training.callbacks import Epoch, Progress, Recorder, StopOnNaN
 from paddle_alexnet.training.optimisers import build_optimizer
 
@@ -53,7 +53,8 @@ def train(config: Config) -> Results:
 def _train(config: Config) -> Results:
     device = use_device(config.device)
     seed_everything(config.train.seed)
-    output = Path(config.output)
+    run = RunFolder(Path(config.output))
+    output = run.path
 
     table, data_name = open_data(config.data, output)
     network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
@@ -68,12 +69,7 @@ def _train(config: Config) -> Results:
     model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
 
     def save(epoch: Epoch) -> None:
-        metadata = Metadata(
-            preset=network.preset,
-            lrn=network.lrn,
-            quirks=network.quirks,
-            classes=table.classes,
-            preprocess=preprocess,
+        origin = Origin(
             data=data_name,
             data_root=str(table.root.absolute()),
             data_csv=str(table.csv.absolute()),
@@ -82,29 +78,30 @@ def _train(config: Config) -> Results:
             val_top1=epoch.val_top1,
             paddle=paddle.__version__,
         )
-        save_checkpoint(output / "checkpoints" / "last", network, metadata)
+        metadata = Metadata(network.spec, table.classes, preprocess, origin)
+        save_checkpoint(run.last, network, metadata)
         if epoch.improved:
-            save_checkpoint(output / "checkpoints" / "best", network, metadata)
-            export(network, metadata, output / "inference")
+            save_checkpoint(run.best, network, metadata)
+            export(network, metadata, run.inference)
 
-    begin_output(output)
-    resolved = replace(config, data=replace(config.data, root=str(table.root), csv=str(table.csv)))
-    save_config(resolved, output / "config.yaml", comment=f"the data is {data_name}")
-    _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
-    _log.info(f"data: {data_name}: {len(train_loader.dataset)} train, {len(val_loader.dataset)} val images")
-    recorder = Recorder(output, data=data_name, save=save)
-    model.fit(
-        train_loader,
-        val_loader,
-        epochs=config.train.epochs,
-        verbose=0,
-        callbacks=[
-            StopOnNaN(),
-            *schedule_callbacks(config.schedule, config.train),
-            Progress(len(train_loader.dataset)),
-            recorder,
-        ],
-    )
+    with run.begin():
+        resolved = replace(config, data=replace(config.data, root=str(table.root), csv=str(table.csv)))
+        save_config(resolved, run.config, comment=f"the data is {data_name}")
+        _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
+        _log.info(f"data: {data_name}: {len(train_loader.dataset)} train, {len(val_loader.dataset)} val images")
+        recorder = Recorder(output, data=data_name, save=save)
+        model.fit(
+            train_loader,
+            val_loader,
+            epochs=config.train.epochs,
+            verbose=0,
+            callbacks=[
+                StopOnNaN(),
+                *schedule_callbacks(config.schedule, config.train),
+                Progress(len(train_loader.dataset)),
+                recorder,
+            ],
+        )
     return Results(output, tuple(recorder.history), recorder.best)
 
 
@@ -140,8 +137,8 @@ def start_from(network: AlexNet, table: ImageTable, preprocess: Preprocess, weig
     converted weights whose classes have no names, only the number must be the data set's.
     """
     start, metadata = load_checkpoint(weights)
-    if metadata.preset != network.preset:
-        raise UserError(f"{weights}: is a {metadata.preset}, the config says model.preset={network.preset}")
+    if metadata.model.preset != network.preset:
+        raise UserError(f"{weights}: is a {metadata.model.preset}, the config says model.preset={network.preset}")
     expected, found = len(table.classes), len(metadata.classes)
     if expected != found and metadata.classes == ClassList.unnamed(found):
         raise UserError(
@@ -178,22 +175,3 @@ def schedule_callbacks(schedule: ScheduleConfig, train: TrainConfig) -> list[cal
             callbacks.EarlyStopping("loss", mode="min", patience=train.patience, min_delta=0, save_best_model=False)
         )
     return steps
-
-
-def begin_output(output: Path) -> None:
-    """Make the run's folder; an earlier run in it is moved aside, not overwritten.
-
-    Raises UserError if the folder cannot be written or holds something that is not a run.
-    """
-    try:
-        if (output / "config.yaml").is_file() or (output / "checkpoints").is_dir():
-            kept = next(p for i in range(1, 10**6) if not (p := output.with_name(f"{output.name}.{i}")).exists())
-            for partial in output.rglob(".*.partial"):
-                shutil.rmtree(partial, ignore_errors=True)
-            output.rename(kept)
-            _log.info(f"{output} held an earlier run: kept as {kept}")
-        elif output.is_dir() and any(output.iterdir()):
-            raise UserError(f"{output}: holds files that are not a run's: name another folder with -o output=DIR")
-        (output / "checkpoints").mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{output}: cannot write there ({error}): name another folder with -o output=DIR") from None
