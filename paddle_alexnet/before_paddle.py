@@ -10,8 +10,9 @@ import os
 import platform
 import signal
 import sys
+import threading
 import zlib  # noqa: F401  Paddle 2.6 exports an old zlib, which crashes Python's own where that is loaded later
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -27,12 +28,25 @@ class _PaddleLoader(SourceFileLoader):
     """
 
     def exec_module(self, module: ModuleType) -> None:
-        handler = signal.getsignal(signal.SIGTERM)
         quiet = contextlib.redirect_stderr(io.StringIO()) if _threads_set_here else contextlib.nullcontext()
-        with quiet:
+        with _own_sigterm(), quiet:
             super().exec_module(module)
-        with contextlib.suppress(ValueError, TypeError):  # not in the main thread, or a handler that is not Python's
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the handler for SIGTERM; a signal that comes meanwhile gets to it afterwards."""
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        if handler is not None:  # else one that is not Python's
             signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class _PaddleFinder(MetaPathFinder):

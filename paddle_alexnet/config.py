@@ -18,7 +18,8 @@ from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, PositiveI
 from pydantic.dataclasses import dataclass
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
@@ -213,7 +214,7 @@ def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> C
         origin = dict.fromkeys(values, str(path))
     for override in overrides:
         key, value = _read_override(override)
-        values[key], origin[key] = value, override
+        values[key], origin[key] = value, _short(override)
     tree: dict[str, Any] = {}
     for key, value in values.items():
         *groups, last = key.split(".")
@@ -296,23 +297,29 @@ def _flatten(tree: dict[str, Any], *, where: str, prefix: str = "") -> Iterator[
 
 def _read_override(override: str) -> tuple[str, Any]:
     """The key and the value of `key.sub=value`."""
+    where = _short(override)
     key, equals, text = override.partition("=")
     if not (equals and key):
-        raise UserError(f"{override}: write it as key.sub=value, for example train.epochs=3")
+        raise UserError(f"{where}: write it as key.sub=value, for example train.epochs=3")
     if any(known.startswith(f"{key}.") for known in _types()):
-        raise UserError(f"{override}: {_group(key)}")
+        raise UserError(f"{where}: {_group(key)}")
     if key not in _types():
-        raise UserError(f"{override}: {_unknown(key)}")
+        raise UserError(f"{where}: {_unknown(key)}")
+    optional = type(None) in get_args(_types()[key])
     if not text.strip():
-        raise UserError(f"{override}: the value is empty; write {key}=null where none is meant")
-    options = get_args(_types()[key]) or (_types()[key],)
-    if type(None) in options and text == "null":
+        remedy = f"; write {key}=null where none is meant" if optional else ""
+        raise UserError(f"{where}: the value is empty{remedy}")
+    if optional and text == "null":
         return key, None
-    if str in options or get_origin(_types()[key]) is Literal:
+    if _types()[key] in (str, Optional[str]) or get_origin(_types()[key]) is Literal:
         if _control(text):
-            raise UserError(f"{override!a}: a control character, or a name that is not UTF-8")
+            raise UserError(f"{where!a}: a control character, or a name that is not UTF-8")
         return key, text
-    return key, _parse(text, where=override)
+    return key, _parse(text, where=where)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _control(text: str) -> bool:
@@ -339,14 +346,14 @@ def _parse(text: str, *, where: str) -> Any:
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             if depth > DEEPEST:
                 raise ValueError(f"nested deeper than {DEEPEST}")
-            if isinstance(event, AliasEvent) or (isinstance(event, NodeEvent) and (event.anchor or event.tag)):
+            if getattr(event, "anchor", None) or getattr(event, "tag", None):
                 raise ValueError("anchors, aliases and tags are not taken")
         value = yaml.load(text)
         _check_values(value)
         return value
     except Exception as error:  # the reader of YAML may raise anything for odd text
-        shown = where if len(where) <= 200 else f"{where[:200]}…"
-        raise UserError(f"{shown}: not valid YAML: {' '.join(str(error).split())[:300]}") from None
+        what = "not valid YAML: " if isinstance(error, YAMLError) else ""
+        raise UserError(f"{where}: {what}{_short(' '.join(str(error).split()))}") from None
 
 
 def _check_values(value: Any) -> None:
@@ -378,6 +385,7 @@ _OTHERS_NAMES = {
     "dir": "root",
     "gpu": "device",
     "lr": "learning_rate",
+    "model.name": "preset",
     "num_epochs": "epochs",
     "num_workers": "workers",
     "pretrained": "weights",
@@ -388,7 +396,7 @@ _OTHERS_NAMES = {
 def _unknown(key: str) -> str:
     """What to say of a key that is none: the nearest, first among the keys whose last part is the same."""
     last = key.rpartition(".")[2]
-    last = _OTHERS_NAMES.get(last, last)
+    last = _OTHERS_NAMES.get(key) or _OTHERS_NAMES.get(last, last)
     groups = [entry.name for entry in fields(Config)]
     near = [known for known in _types() if known.rpartition(".")[2] == last] or [*_types(), *groups]
     return f"unknown key {key[:100]}; did you mean {difflib.get_close_matches(key[:100], near, n=1, cutoff=0.0)[0]}?"
@@ -400,6 +408,6 @@ def _explain(error: ValidationError, origin: dict[str, str]) -> str:
     where = next((o for k, o in origin.items() if f"{key}.".startswith(f"{k}.")), None)
     where = where or next((o for k, o in origin.items() if k.startswith(f"{key}.")), "config")
     if first["type"] == "value_error":
-        return f"{where}: {key}: {first['ctx']['error']}"
+        return f"{where}: {'' if where.startswith(key) else f'{key}: '}{first['ctx']['error']}"
     value = json.dumps(first["input"], default=str, ensure_ascii=False)
     return f"{where}: {key} is {value}: {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -6,12 +6,10 @@ writer left behind is removed by the next one for the same place.
 """
 
 import ctypes
-import json
 import os
 import re
 import secrets
 import shutil
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,10 +37,9 @@ def user_path(text: str) -> Path:
 
 def read_small(path: Path, *, at_most: int) -> bytes:
     """Read a file of at most so many bytes. Raises OSError for a larger one, a folder, a pipe or a device."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is not a regular file")
+    if not path.is_file():
+        raise OSError("there is none" if not path.exists() else "it is not a regular file")
+    with path.open("rb") as stream:
         content = stream.read(at_most + 1)
     if len(content) > at_most:
         raise OSError(f"it is larger than {at_most} bytes")
@@ -109,11 +106,6 @@ def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         table = writer(stream, lineterminator="\n")
         table.writerow(header)
         table.writerows(rows)
-
-
-def write_json(place: Path, value: Any) -> None:
-    """Write a value as JSON. Raises UserError if that cannot be done."""
-    write_text(place, json.dumps(value, indent=2) + "\n")
 
 
 @contextmanager
