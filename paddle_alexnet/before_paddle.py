@@ -10,14 +10,13 @@ import os
 import platform
 import signal
 import sys
-import threading
 import zlib  # noqa: F401  Paddle 2.6 exports an old zlib, which crashes Python's own where that is loaded later
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Optional
+from typing import Callable, Optional
 
 
 class _PaddleLoader(SourceFileLoader):
@@ -28,33 +27,32 @@ class _PaddleLoader(SourceFileLoader):
     """
 
     def exec_module(self, module: ModuleType) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+
+        def restore() -> None:
+            with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler that is not Python's
+                signal.signal(signal.SIGTERM, handler)
+
         quiet = contextlib.redirect_stderr(io.StringIO()) if _threads_set_here else contextlib.nullcontext()
-        with _own_sigterm(), quiet:
-            super().exec_module(module)
-
-
-@contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep the handler for SIGTERM; a signal that comes meanwhile gets to it afterwards."""
-    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGTERM)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        yield
-    finally:
-        if handler is not None:  # else one that is not Python's
-            signal.signal(signal.SIGTERM, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _finder.before_submodule = restore  # soon, for most of the import's time comes after Paddle has set its own
+        try:
+            with quiet:
+                super().exec_module(module)
+        finally:
+            restore()
+            _finder.before_submodule = None
 
 
 class _PaddleFinder(MetaPathFinder):
     """Finds Paddle where Python would, and has `_PaddleLoader` load it."""
 
+    before_submodule: Optional[Callable[[], None]] = None
+
     def find_spec(
         self, fullname: str, path: Optional[Sequence[str]], target: Optional[ModuleType] = None
     ) -> Optional[ModuleSpec]:
+        if self.before_submodule is not None and fullname.startswith("paddle."):
+            self.before_submodule()
         spec = PathFinder.find_spec(fullname, path) if fullname == "paddle" else None
         if spec is not None and isinstance(spec.loader, SourceFileLoader):
             spec.loader = _PaddleLoader(spec.loader.name, spec.loader.path)
@@ -84,4 +82,5 @@ if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
 _threads_set_here = platform.machine() in ("x86_64", "AMD64") and "OMP_NUM_THREADS" not in os.environ
 if _threads_set_here:
     os.environ["OMP_NUM_THREADS"] = str(_cores())  # Paddle computes on one core unless told otherwise
-sys.meta_path.insert(0, _PaddleFinder())
+_finder = _PaddleFinder()
+sys.meta_path.insert(0, _finder)
