@@ -7,9 +7,8 @@ OUTPUT  a new folder, a checkpoint for training with -o model.weights=FOLDER;
 """
 
 import argparse
-import shlex
 
-from paddle_alexnet.commands.options import not_negative, positive, typed_path
+from paddle_alexnet.commands.options import command_line, not_negative, positive, typed_path
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.weights.layout import LAYOUTS
@@ -39,5 +38,5 @@ def run(arguments: argparse.Namespace) -> None:
         print(note)
     print(f"wrote {arguments.target}")
     if arguments.target.is_dir():
-        weights = shlex.quote(f"model.weights={arguments.target}")
-        print(f"next: python tools/train.py -o model.preset={converted.preset} -o {weights}")
+        words = ["-o", f"model.preset={converted.preset}", "-o", f"model.weights={arguments.target}"]
+        print(f"next: {command_line('train', *words)}")

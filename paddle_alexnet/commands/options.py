@@ -1,6 +1,8 @@
 """Options that several verbs share, the types of arguments, and checks that need no Paddle."""
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import Optional
 
@@ -37,6 +39,16 @@ def read_recipe(arguments: argparse.Namespace) -> Config:
     config = load_config(arguments.config, arguments.override)
     one_of(config.model.preset, PRESETS, what="preset")
     return config
+
+
+def command_line(verb: str, *words: str) -> str:
+    """A command to show, called as this one was: by the script, by the module or by its name."""
+    script = Path(sys.argv[0])
+    if script.parent.name == "tools":
+        program = f"python tools/{verb.replace('-', '_')}.py"
+    else:
+        program = f"{'python -m paddle_alexnet' if script.name == '__main__.py' else 'paddle-alexnet'} {verb}"
+    return f"{program} {shlex.join(words)}"
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,8 @@ sources:
 """
 
 import argparse
-import shlex
 
-from paddle_alexnet.commands.options import not_negative, typed_path
+from paddle_alexnet.commands.options import command_line, not_negative, typed_path
 from paddle_alexnet.errors import UserError
 
 
@@ -42,4 +41,4 @@ def run(arguments: argparse.Namespace) -> None:
     prepared = prepare(**{**options, "classes": classes, "split": parse_split(arguments.split)})
     print(prepared.counts.to_string())
     print(f"wrote {prepared.csv} and {prepared.classes}")
-    print(f"next: python tools/train.py -o {shlex.quote(f'data.root={prepared.root}')}")
+    print(f"next: {command_line('train', '-o', f'data.root={prepared.root}')}")
