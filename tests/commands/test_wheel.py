@@ -44,12 +44,9 @@ def test_the_command_works_away_from_the_checkout(site, tmp_path):
     assert {line.split()[0] for line in listed.stdout.splitlines()} == {
         path.stem for path in (REPOSITORY / "configs").glob("*.yaml")
     }
-    words = ["-c", "half", "-o", "train.epochs=1", "-o", "output=run"]
-    trained = installed(site, "train", *words, cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
-    predicted = installed(site, "predict", "run", "demo-data/images", cwd=tmp_path)
-    assert predicted.returncode == 0, predicted.stderr
-    assert len(predicted.stdout.splitlines()) > 10
+    summary = installed(site, "summary", "half", "--num-classes", "3", cwd=tmp_path)
+    assert summary.returncode == 0, summary.stderr
+    assert "14,587,587" in summary.stdout
     located = subprocess.run(
         [sys.executable, "-c", "import paddle_alexnet; print(paddle_alexnet.__file__)"],
         capture_output=True,
