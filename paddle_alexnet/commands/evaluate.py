@@ -3,7 +3,6 @@
 import argparse
 
 from paddle_alexnet.commands.options import add_device_option, check_there, typed_path
-from paddle_alexnet.runs.model_folder import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.runs.model_folder import find_model
+
     find_model(arguments.model)
     if arguments.root:
         check_there(arguments.root, arguments.csv)

@@ -6,7 +6,6 @@ from pathlib import Path
 from paddle_alexnet.commands.options import add_recipe_options, check_there, read_recipe
 from paddle_alexnet.config import describe_keys
 from paddle_alexnet.network.presets import PRESETS
-from paddle_alexnet.runs.model_folder import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +24,8 @@ def run(arguments: argparse.Namespace) -> None:
     if root is not None:
         check_there(root, csv, classes)
     if config.model.weights:
+        from paddle_alexnet.runs.model_folder import find_model
+
         find_model(Path(config.model.weights))
     from paddle_alexnet.trainer import train
 
