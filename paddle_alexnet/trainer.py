@@ -13,7 +13,7 @@ from paddle import callbacks
 from paddle.metric import Accuracy
 from paddle.static import InputSpec
 
-from paddle_alexnet.config import Config, DataConfig, ScheduleConfig, TrainConfig, save_config
+from paddle_alexnet.config import Config, DataConfig, save_config
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
@@ -28,6 +28,7 @@ from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_c
 from paddle_alexnet.runs.model_folder import Metadata
 from paddle_alexnet.training.callbacks import Epoch, Progress, Recorder, StopOnNaN
 from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.schedules import build_schedule
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def _train(config: Config) -> Results:
     if config.model.weights:
         start_from(network, table, preprocess, Path(config.model.weights))
 
-    optimizer = build_optimizer(network, config.optimizer, config.schedule)
+    schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
+    optimizer = build_optimizer(network, config.optimizer, schedule.rate)
     image = InputSpec([None, 3, preprocess.image_size, preprocess.image_size], "float32", "image")
     model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
     model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
@@ -100,7 +102,8 @@ def _train(config: Config) -> Results:
         verbose=0,
         callbacks=[
             StopOnNaN(),
-            *schedule_callbacks(config.schedule, config.train),
+            *schedule.callbacks,
+            *early_stopping(config.train.patience),
             Progress(len(train_loader.dataset)),
             recorder,
         ],
@@ -161,23 +164,11 @@ def start_from(network: AlexNet, table: ImageTable, preprocess: Preprocess, weig
     load_weights(network, {k: v.numpy() for k, v in start.state_dict().items()}, source=str(weights))
 
 
-def schedule_callbacks(schedule: ScheduleConfig, train: TrainConfig) -> list[callbacks.Callback]:
-    """What changes the learning rate and what stops early, all by the epoch.
-
-    Paddle would add a schedule callback of its own that steps per batch.
-    """
-    steps: list[callbacks.Callback] = [callbacks.LRScheduler(by_step=False, by_epoch=True)]
-    if schedule.name == "plateau":
-        steps.append(
-            callbacks.ReduceLROnPlateau(
-                "loss", factor=schedule.factor, patience=schedule.patience, mode="min", min_delta=0
-            )
-        )
-    if train.patience:
-        steps.append(
-            callbacks.EarlyStopping("loss", mode="min", patience=train.patience, min_delta=0, save_best_model=False)
-        )
-    return steps
+def early_stopping(patience: int) -> list[callbacks.Callback]:
+    """What ends a run after so many epochs without a better validation loss; nothing for 0."""
+    if not patience:
+        return []
+    return [callbacks.EarlyStopping("loss", mode="min", patience=patience, min_delta=0, save_best_model=False)]
 
 
 def begin_output(output: Path) -> None:
