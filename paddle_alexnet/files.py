@@ -66,7 +66,10 @@ def atomic_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
                 if not path.is_symlink():
                     _sync(path)
             _sync(partial)
-            _swap(partial, target)
+            if replace:
+                _swap(partial, target)
+            else:
+                partial.rename(target)  # fails where another process has filled it meanwhile
             _sync(target.parent)
     except (OSError, UnicodeEncodeError) as error:
         raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error

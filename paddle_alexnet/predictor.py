@@ -15,7 +15,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.inference.paddle_inference import InferenceModel
 from paddle_alexnet.progress import progress
 from paddle_alexnet.runs.checkpoint import restore
-from paddle_alexnet.runs.model_folder import read_folder
+from paddle_alexnet.runs.model_folder import read_model
 
 
 class Predictor:
@@ -27,12 +27,13 @@ class Predictor:
 
     def __init__(self, model: Path, *, device: str = "auto") -> None:
         self.device = use_device(device)
-        folder, self.metadata = read_folder(model)
+        read = read_model(model)
+        self.metadata = read.metadata
         self.logits: Callable[[np.ndarray], np.ndarray]  # image [N, 3, S, S] to logits [N, C]
         if self.metadata.kind == "inference":
-            self.logits = InferenceModel(folder)
+            self.logits = InferenceModel(read.path)
         else:
-            network = restore(folder, self.metadata)
+            network = restore(read)
 
             def logits(image: np.ndarray) -> np.ndarray:
                 with paddle.no_grad():

@@ -63,7 +63,7 @@ def test_best_model_is_that_of_the_best_epoch_after_its_validation(finished_run)
     """`on_epoch_end` fires before the evaluation: a model saved there would belong to another loss."""
     _, metadata = load_checkpoint(finished_run.output)
     best = min(finished_run.history, key=lambda epoch: epoch.val_loss)
-    assert (metadata.epoch, metadata.val_loss) == (best.epoch, best.val_loss)
+    assert (metadata.origin.epoch, metadata.origin.val_loss) == (best.epoch, best.val_loss)
     assert [epoch.improved for epoch in finished_run.history] == [
         epoch.val_loss < min([math.inf, *(e.val_loss for e in finished_run.history[:i])])
         for i, epoch in enumerate(finished_run.history)
@@ -129,7 +129,7 @@ def test_an_earlier_run_is_kept(demo_set, tmp_path, capsys):
     assert (tmp_path / "run.1" / "config.yaml").read_text() == "the earlier one"
     assert not (tmp_path / "run.1" / "checkpoints" / ".best.partial").exists()
     assert "kept as" in capsys.readouterr().out
-    assert Predictor(output).metadata.epoch == 1
+    assert Predictor(output).metadata.origin.epoch == 1
 
 
 def test_a_folder_that_is_no_run_is_left_alone(demo_set, tmp_path):

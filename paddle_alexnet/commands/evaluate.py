@@ -28,6 +28,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     predictor = Predictor(arguments.model, device=arguments.device)
     result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv, crops=arguments.crops)
-    metadata = predictor.metadata
-    print(f"{metadata.preset}, {metadata.kind} of epoch {metadata.epoch}, trained on {metadata.data}")
+    metadata, origin = predictor.metadata, predictor.metadata.origin
+    print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
     print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}")

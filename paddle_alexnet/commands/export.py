@@ -18,5 +18,7 @@ def run(arguments: argparse.Namespace) -> None:
     is_run = (model / "checkpoints").is_dir()
     output = arguments.output or (model / "inference" if is_run else model.with_name(f"{model.name}-inference"))
     difference = export(network, metadata, output)
-    print(f"exported {metadata.preset}, {len(metadata.classes)} classes, epoch {metadata.epoch}, to {output}")
+    print(
+        f"exported {metadata.model.preset}, {len(metadata.classes)} classes, epoch {metadata.origin.epoch}, to {output}"
+    )
     print(f"largest difference to the network: {difference:.1e} of the largest logit")

@@ -21,7 +21,8 @@ def run(arguments: argparse.Namespace) -> None:
     images = find_images(arguments.images)
     predictor = Predictor(arguments.model, device=arguments.device)
     table = predict_table(predictor, images, top=arguments.top)
-    print(f"{predictor.metadata.preset}, epoch {predictor.metadata.epoch}, trained on {predictor.metadata.data}")
+    metadata = predictor.metadata
+    print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
     for path, rows in table.groupby("image", sort=False):
         print(f"{path}  " + "  ".join(f"{row.label} {row.probability:.4f}" for row in rows.itertuples()))
     if arguments.csv:

@@ -369,8 +369,8 @@ def test_classes_have_to_be_as_many_as_the_network_s(pdparams, tmp_path):
     convert(pdparams, tmp_path / "ours", classes=tmp_path / "classes.txt", num_classes=2)
     _, metadata = load_checkpoint(tmp_path / "ours")
     assert metadata.classes.names == ("cat", "dog")
-    assert "converted from" in metadata.data
-    assert (metadata.epoch, metadata.val_loss, metadata.val_top1) == (0, None, None)
+    assert "converted from" in metadata.origin.data
+    assert (metadata.origin.epoch, metadata.origin.val_loss, metadata.origin.val_top1) == (0, None, None)
 
 
 def test_training_starts_from_a_converted_checkpoint(checkpoint, pdparams, state, demo_set, tmp_path):

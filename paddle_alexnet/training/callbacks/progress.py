@@ -1,5 +1,6 @@
 """What a person sees of a run: a bar in a terminal, a few plain lines elsewhere, and the result of each epoch."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -81,10 +82,12 @@ class ShowEpoch(Callback):
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         epoch, epochs = self.history.last, self.params["epochs"]
-        before = History(self.history.epochs[:-1]).best
-        change = f"did not improve on {before.val_loss:.4f}" if before else "is not finite"
+        best = History(self.history.epochs[:-1]).best
+        before = best.val_loss if best else math.inf
         if epoch.improved:
-            change = f"improved from {before.val_loss if before else float('inf'):.4f} to {epoch.val_loss:.4f}, exported"
+            change = f"improved from {before:.4f} to {epoch.val_loss:.4f}, exported"
+        else:
+            change = f"did not improve on {before:.4f}"
         left = (time.monotonic() - self.started) / epoch.epoch * (epochs - epoch.epoch)
         print(
             f"epoch {epoch.epoch}/{epochs}  train_loss {epoch.train_loss:.4f} train_top1 {epoch.train_top1:.3f}  "
