@@ -114,4 +114,5 @@ def _bar(title: str, images: int) -> Optional[tqdm]:
     """A bar that counts images and leaves nothing behind; None without a terminal."""
     if not sys.stderr.isatty():
         return None
-    return tqdm(desc=title, total=images, unit="image", leave=False, bar_format="{desc} |{bar}| {n_fmt}/{total_fmt}")
+    bar_format = "{desc} |{bar}| {n_fmt}/{total_fmt}"
+    return tqdm(desc=title, total=images, leave=False, bar_format=bar_format, file=sys.stderr)
