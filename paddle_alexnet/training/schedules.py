@@ -1,12 +1,16 @@
 """Learning-rate schedules by name: what the optimiser is given, what changes it during training, and both in words."""
 
+import logging
+import math
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
-from paddle.callbacks import Callback, LRScheduler, ReduceLROnPlateau
+from paddle.callbacks import Callback, LRScheduler
 from paddle.optimizer import lr
 
 from paddle_alexnet.config import ScheduleConfig
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,5 +40,28 @@ def _step(config: ScheduleConfig, learning_rate: float) -> Schedule:
 
 def _plateau(config: ScheduleConfig, learning_rate: float) -> Schedule:
     """Multiply the rate by `factor` after `patience` epochs without a better validation loss."""
-    lower = ReduceLROnPlateau("loss", factor=config.factor, patience=config.patience, mode="min", min_delta=0)
+    lower = LowerOnPlateau(factor=config.factor, patience=config.patience)
     return Schedule(learning_rate, (lower,), f"×{config.factor:g} on plateau")
+
+
+class LowerOnPlateau(Callback):
+    """Multiply the optimiser's rate by `factor` each time that `patience` epochs pass without a lower validation loss.
+
+    Paddle's `ReduceLROnPlateau` (2.6.2, 3.3.1) has no effect: it assigns the optimiser's `_learning_rate`, which
+    `get_lr` reads but no update does. `set_lr` reaches the updates.
+    """
+
+    def __init__(self, *, factor: float, patience: int) -> None:
+        super().__init__()
+        self.factor, self.patience = factor, patience
+        self.best, self.waited = math.inf, 0
+
+    def on_eval_end(self, logs: dict[str, Any]) -> None:
+        if logs["loss"] < self.best:
+            self.best, self.waited = logs["loss"], 0
+            return
+        self.waited += 1
+        if self.waited == self.patience:
+            optimizer, self.waited = self.model._optimizer, 0
+            optimizer.set_lr(optimizer.get_lr() * self.factor)
+            _log.info(f"validation loss on a plateau: learning rate {optimizer.get_lr():g} from now on")
