@@ -45,6 +45,7 @@ class Results:
     output: Path
     history: tuple[Epoch, ...]
     best: Optional[Epoch]
+    visualdl: Optional[Path]  # the folder of its log, where VisualDL could be used
 
 
 def train(config: Config) -> Results:
@@ -101,7 +102,8 @@ def _train(config: Config) -> Results:
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
         with say_what_is_kept(run), closing(progress), closing(visualdl):
             model.fit(train_loader, val_loader, epochs=config.train.epochs, verbose=0, callbacks=callbacks)
-    return Results(run.path, tuple(history.epochs), history.best)
+    log = run.visualdl if run.visualdl.is_dir() else None
+    return Results(run.path, tuple(history.epochs), history.best, log)
 
 
 def seed_everything(seed: int) -> None:

@@ -3,6 +3,7 @@
 import argparse
 
 from paddle_alexnet.commands.options import add_recipe_options
+from paddle_alexnet.commands.typed import typed, typed_module
 from paddle_alexnet.config import describe_keys, load_config
 
 
@@ -25,4 +26,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"inference model:  {results.output / 'inference'}")
         print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
     print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")
-    print(f"more to look at:  visualdl --logdir {results.output / 'visualdl'}")
+    if results.visualdl is not None:
+        print(f"more to look at:  {typed_module('visualdl.server.app', '--logdir', results.visualdl)}")
+    if best is not None:
+        print(f"next: {typed('evaluate', results.output)}")
+        print(f"      {typed('predict', results.output)} IMAGE")
