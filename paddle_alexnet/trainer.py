@@ -102,6 +102,8 @@ def _train(config: Config) -> Results:
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
         with say_what_is_kept(run), closing(progress), closing(visualdl):
             model.fit(train_loader, val_loader, epochs=config.train.epochs, verbose=0, callbacks=callbacks)
+    if len(history.epochs) < config.train.epochs:
+        _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
     log = run.visualdl if run.visualdl.is_dir() else None
     return Results(run.path, tuple(history.epochs), history.best, log)
 
@@ -140,7 +142,7 @@ def early_stopping(patience: int) -> list[Callback]:
     """What ends a run after so many epochs without a better mean validation loss; nothing for 0."""
     if not patience:
         return []
-    return [EarlyStopping("loss", mode="min", patience=patience, min_delta=0, save_best_model=False)]
+    return [EarlyStopping("loss", mode="min", patience=patience, min_delta=0, verbose=0, save_best_model=False)]
 
 
 def as_set(config: Config) -> Config:

@@ -24,11 +24,11 @@ class Progress(Callback):
         self.bar: Optional[tqdm] = None
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
-        self.run_started = time.monotonic()
+        self.run_started = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
         self.epoch, self.title = epoch, f"epoch {epoch + 1}/{self.params['epochs']}"
-        self.done, self.started = 0, time.monotonic()
+        self.done, self.started = 0, time.perf_counter()
         self.bar = _bar(self.title, self.images)
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Progress(Callback):
 
     def _speed_and_time_left(self) -> tuple[float, str]:
         """Images a second in this epoch, and the time left; the run's follows from the whole epochs before."""
-        now = time.monotonic()
+        now = time.perf_counter()
         speed = self.done / (now - self.started)
         epoch_left = (self.images - self.done) / speed
         whole_epoch = (self.started - self.run_started) / self.epoch if self.epoch else self.images / speed
@@ -78,7 +78,7 @@ class ShowEpoch(Callback):
         self.history = history
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
-        self.started = time.monotonic()
+        self.started = time.perf_counter()
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         epoch, epochs = self.history.last, self.params["epochs"]
@@ -88,7 +88,7 @@ class ShowEpoch(Callback):
             change = f"improved from {before:.4f} to {epoch.val_loss:.4f}, exported"
         else:
             change = f"did not improve on {before:.4f}"
-        left = (time.monotonic() - self.started) / epoch.epoch * (epochs - epoch.epoch)
+        left = (time.perf_counter() - self.started) / epoch.epoch * (epochs - epoch.epoch)
         print(
             f"epoch {epoch.epoch}/{epochs}  train_loss {epoch.train_loss:.4f} train_top1 {epoch.train_top1:.3f}  "
             f"val_loss {epoch.val_loss:.4f} val_top1 {epoch.val_top1:.3f}\n"

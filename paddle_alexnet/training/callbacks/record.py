@@ -17,14 +17,14 @@ class RecordEpoch(Callback):
         self.history, self.data = history, data
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
-        self.epoch, self.images, self.started = epoch + 1, 0, time.monotonic()
+        self.epoch, self.images, self.started = epoch + 1, 0, time.perf_counter()
         self.learning_rate = self.model._optimizer.get_lr()
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
         self.images += logs["batch_size"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        self.seconds = time.monotonic() - self.started
+        self.seconds = time.perf_counter() - self.started
         self.train = float(logs["loss"]), float(logs["top1"])  # now, for the evaluation reuses the same dictionary
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:

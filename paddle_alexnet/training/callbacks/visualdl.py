@@ -1,6 +1,8 @@
 """The run's figures for VisualDL."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Optional
 
 from paddle.callbacks import Callback
@@ -20,31 +22,39 @@ class LogVisualDL(Callback):
         self.writer: Optional[Any] = None
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
-        try:
-            from visualdl import LogWriter  # writes into the user's home when it is imported
+        with self._or_without():
+            from visualdl import LogWriter  # makes a folder in the user's home when it is imported
 
             self.writer = LogWriter(logdir=str(self.run.visualdl))
-        except Exception as error:  # whatever keeps it from starting does not concern the training
-            _log.info(f"VisualDL cannot be used here ({error}): training without its log")
-            return
-        self.writer.add_text("data", self.data, 0)
+            self.writer.add_text("data", self.data, 0)
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         if self.writer is None:
             return
         epoch = self.history.last
-        for tag, value in (
-            ("loss/train", epoch.train_loss),
-            ("loss/val", epoch.val_loss),
-            ("top1/train", epoch.train_top1),
-            ("top1/val", epoch.val_top1),
-            ("learning_rate", epoch.learning_rate),
-            ("images_per_second", epoch.images_per_second),
-        ):
-            self.writer.add_scalar(tag=tag, step=epoch.epoch, value=float(value))
+        with self._or_without():
+            for tag, value in (
+                ("loss/train", epoch.train_loss),
+                ("loss/val", epoch.val_loss),
+                ("top1/train", epoch.train_top1),
+                ("top1/val", epoch.val_top1),
+                ("learning_rate", epoch.learning_rate),
+                ("images_per_second", epoch.images_per_second),
+            ):
+                self.writer.add_scalar(tag=tag, step=epoch.epoch, value=float(value))
 
     def close(self) -> None:
         """End the writer's thread."""
         if self.writer is not None:
-            self.writer.close()
+            with self._or_without():
+                self.writer.close()
             self.writer = None
+
+    @contextmanager
+    def _or_without(self) -> Iterator[None]:
+        """Go on without VisualDL where it fails, whatever the reason: the training does not depend on it."""
+        try:
+            yield
+        except Exception as error:
+            self.writer = None
+            _log.info(f"VisualDL cannot be used here ({error}): training without its log")

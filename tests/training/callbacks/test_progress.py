@@ -28,7 +28,7 @@ def terminal(monkeypatch):
 def clock(monkeypatch):
     """The time that the callbacks see, in seconds, for tests to move."""
     now = [0.0]
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     return now
 
 

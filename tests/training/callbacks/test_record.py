@@ -10,7 +10,7 @@ from paddle_alexnet.training.history import History
 def test_an_epoch_is_recorded_with_its_own_losses_rate_and_speed(monkeypatch):
     """`fit` hands the same dictionary to training and evaluation, and lowers the rate before it evaluates."""
     now, history, rates = [0.0], History(), iter([0.1, 0.01, 0.01])
-    monkeypatch.setattr(record, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(record, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     callback = RecordEpoch(history, data="photographs")
     callback.set_model(SimpleNamespace(_optimizer=SimpleNamespace(get_lr=lambda: next(rates))))
     for epoch, val_loss in enumerate([2.0, float("nan"), 1.0]):

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 from helpers import REPOSITORY
@@ -10,6 +11,10 @@ from helpers import REPOSITORY
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.training.callbacks.visualdl import LogVisualDL
 from paddle_alexnet.training.history import Epoch, History
+
+
+def full(**scalar):
+    raise OSError(28, "No space left on device")
 
 
 def log_an_epoch(folder, history):
@@ -44,6 +49,18 @@ def test_a_visualdl_that_cannot_be_imported_is_said_in_a_line(tmp_path, monkeypa
     (record,) = caplog.records
     assert record.getMessage().startswith("VisualDL cannot be used here (")
     assert not (tmp_path / "visualdl").exists()
+
+
+def test_a_log_that_cannot_be_written_any_more_does_not_end_the_run(tmp_path, caplog):
+    callback = log_an_epoch(tmp_path, History())
+    callback.close()
+    callback.writer = SimpleNamespace(add_scalar=full)
+    with caplog.at_level(logging.INFO):
+        callback.on_eval_end({})
+        callback.on_eval_end({})
+        callback.close()
+    assert len(caplog.messages) == 1
+    assert "No space left" in caplog.messages[0]
 
 
 @pytest.mark.slow
