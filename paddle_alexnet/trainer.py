@@ -86,9 +86,9 @@ def _train(config: Config) -> Results:
     visualdl = LogVisualDL(run, history, data=data_name)
     callbacks = [
         StopOnNaN(),
-        *schedule.callbacks,
-        *early_stopping(config.train.patience),
         progress,
+        *schedule.callbacks,  # before what is saved: a run that goes on from there has the next rate
+        *early_stopping(config.train.patience),
         RecordEpoch(history, data=data_name),  # those after it read the epoch that it adds to the history
         SaveModels(run, network, metadata, history),
         ShowEpoch(history),
