@@ -14,9 +14,9 @@ import pytest
 from helpers import assert_user_error, run_tool
 
 from paddle_alexnet import AlexNet, Predictor, UserError
+from paddle_alexnet.data.images import find_images
 from paddle_alexnet.evaluation import evaluate
 from paddle_alexnet.export.jit import export
-from paddle_alexnet.predictor import find_images
 from paddle_alexnet.runs.checkpoint import WEIGHTS, load_checkpoint, read_pdparams, save_checkpoint
 from paddle_alexnet.runs.model_folder import write_model
 

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from paddle_alexnet.commands.typed import typed, typed_module
+from paddle_alexnet.commands.options import command_line, module_line
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def here(tmp_path, monkeypatch):
 )
 def test_a_command_is_started_as_this_process_was(here, monkeypatch, started, expected):
     monkeypatch.setattr(sys, "argv", [started])
-    assert typed("prepare-data", "my run") == expected
+    assert command_line("prepare-data", "my run") == expected
 
 
 def test_what_the_shell_finds_needs_no_path(here, monkeypatch):
     monkeypatch.setenv("PATH", str(here / ".venv" / "bin"))
     monkeypatch.setattr(sys, "argv", [str(here / ".venv" / "bin" / "paddle-alexnet")])
-    assert typed("predict", "runs/a", "IMAGE") == "paddle-alexnet predict runs/a IMAGE"
-    assert typed_module("visualdl.server.app", "--logdir", "a b") == "python -m visualdl.server.app --logdir 'a b'"
+    assert command_line("predict", "runs/a", "IMAGE") == "paddle-alexnet predict runs/a IMAGE"
+    assert module_line("visualdl.server.app", "--logdir", "a b") == "python -m visualdl.server.app --logdir 'a b'"
 
 
 def test_elsewhere_a_path_is_whole(here, monkeypatch):
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")
     monkeypatch.setattr(sys, "argv", ["-c"])
-    assert typed("predict") == f"{here}/.venv/bin/python -m paddle_alexnet predict"
+    assert command_line("predict") == f"{here}/.venv/bin/python -m paddle_alexnet predict"
