@@ -224,7 +224,7 @@ def test_what_needs_no_picture_is_refused_before_one_is_read(finished_run, demo_
         assert not (tmp_path / "run").exists()
         return str(error.value)
 
-    assert "device=cpu" in refused("device=gpu:63")
+    assert "device gpu:63: there are" in refused("device=gpu:63")
     assert "cannot write there" in refused(output=tmp_path / "file" / "run")
     assert "no model there" in refused(f"model.weights={tmp_path}")
     weights = f"model.weights={finished_run.output}"
