@@ -1,14 +1,15 @@
 """The networks as a table: data, no code. Hold it beside the articles.
 
 A preset is a sequence of named blocks, a block a sequence of stages, in the order in which an image
-passes them. To add a network, add an entry to PRESETS.
+passes them. To add a network, add an entry to PRESETS. `walk` gives the stages without the blocks, each with
+the name by which it is called everywhere: conv1, relu1, lrn1, pool1, … conv5, … fc6, … fc8.
 
 Shapes are [N, C, H, W]. A Linear's `out_features` of None is the number of classes.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Optional, Union
+from typing import Literal, NamedTuple, Optional, Union
 
 CEIL = (0, 3, 0, 3)  # top, bottom, left, right: 224 gives 55 as the 2012 code's ceil does
 Padding = Union[int, tuple[int, int, int, int], Literal["SAME"]]
@@ -73,7 +74,7 @@ Stage = Union[Conv, Linear, ReLU, LRN, MaxPool, Flatten, Dropout]
 
 @dataclass(frozen=True)
 class Preset:
-    """A network. `init` names the rule for weights, see `paddle_alexnet/network.py`."""
+    """A network. `init` names the rule for its first weights, see `network/initialisation.py`."""
 
     source: str
     image_size: int
@@ -81,6 +82,53 @@ class Preset:
     num_classes: int = 1000
     init: Literal["paddle", "torch", "normal", "truncated_normal"] = "paddle"
     quirks: frozenset[str] = field(default_factory=frozenset)
+
+
+class NamedStage(NamedTuple):
+    """A stage and where its layer is found: `network.block2[0]` has the block `block2` and the position 0."""
+
+    name: str
+    block: str
+    position: int
+    stage: Stage
+
+    @property
+    def key(self) -> str:
+        """What its parameters are called by in a state dict: `block2.0`."""
+        return f"{self.block}.{self.position}"
+
+
+def kind(stage: Stage) -> str:
+    """What a stage does, in the word that its name begins with."""
+    if isinstance(stage, LRN) and stage.within_channel:
+        return "spatial_norm"
+    return _KINDS[type(stage)]
+
+
+def walk(preset: Preset, *, lrn: bool = True) -> list[NamedStage]:
+    """The stages in the order in which an image passes them; `lrn=False` leaves out the normalisation.
+
+    A name is the stage's kind and the number of the convolution or linear layer that it belongs to, counted
+    through the network, as in Caffe: pool5 follows conv5, and fc6 is the first linear layer.
+    """
+    named, number = [], 0
+    for block, stages in preset.blocks.items():
+        kept = [stage for stage in stages if lrn or not isinstance(stage, LRN)]
+        for position, stage in enumerate(kept):
+            number += isinstance(stage, (Conv, Linear))
+            named.append(NamedStage(f"{kind(stage)}{number}", block, position, stage))
+    return named
+
+
+_KINDS = {
+    Conv: "conv",
+    Linear: "fc",
+    ReLU: "relu",
+    LRN: "lrn",
+    MaxPool: "pool",
+    Flatten: "flatten",
+    Dropout: "dropout",
+}
 
 
 _CAFFE_LRN = LRN(5, alpha=1e-4, beta=0.75, k=1.0)

@@ -87,6 +87,15 @@ def test_impossible_settings_are_refused(settings, words):
         LRN(**settings)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_groups_must_divide_the_channels(backend, tensors):
+    with pytest.raises(UserError, match="16 channels into 3 equal columns"):
+        LRN(groups=3, channels=16, backend=backend)
+    if backend != "band":
+        with pytest.raises(UserError, match="16 channels into 3 equal columns"):
+            LRN(groups=3, backend=backend)(paddle.to_tensor(tensors[0]))
+
+
 def test_auto_takes_the_fastest_that_the_job_allows():
     assert choose_backend("auto", "train") == usable_backends("train")[0] == "native"
     assert choose_backend("auto", "onnx") == "band"
