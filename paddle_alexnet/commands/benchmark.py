@@ -1,11 +1,13 @@
 """Time a network's passes, or the stages of loading images, on this machine."""
 
 import argparse
+import json
 from pathlib import Path
 
 from paddle_alexnet.commands.options import add_device_option, add_recipe_options, positive
 from paddle_alexnet.config import load_config
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,14 +38,15 @@ def run(arguments: argparse.Namespace) -> None:
     if path and not path.parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
     if arguments.subject == "loader":
-        from paddle_alexnet.benchmark.loader import benchmark_loader
+        from paddle_alexnet.benchmark.loader import benchmark_loader, format_loading
 
         table = benchmark_loader(arguments.root, batch_size=arguments.batch_size, device=arguments.device)
+        print(format_loading(table))
         report = {"stages": table.to_dict("records")}
     else:
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
         config = load_config(arguments.config, [*arguments.override, *device])
-        from paddle_alexnet.benchmark.network import benchmark_network
+        from paddle_alexnet.benchmark.network import benchmark_network, format_report
 
         report = benchmark_network(
             arguments.preset,
@@ -55,8 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
             burn_in=arguments.burn_in,
             steps=arguments.steps,
         )
+        print(format_report(report))
     if path:
-        from paddle_alexnet.benchmark.network import write_json
-
-        write_json(report, path)
+        write_text(path, json.dumps(report, indent=2) + "\n")
         print(f"wrote {path}")
