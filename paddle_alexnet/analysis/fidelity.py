@@ -18,7 +18,7 @@ from paddle_alexnet.analysis.structure import describe
 from paddle_alexnet.config import Config
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import LRN
-from paddle_alexnet.network.presets import Conv, Flatten, Linear, NamedStage, kind
+from paddle_alexnet.network.presets import Conv, Flatten, Linear, NamedStage
 from paddle_alexnet.training.optimisers import build_optimizer
 from paddle_alexnet.training.schedules import Schedule, build_schedule
 
@@ -267,7 +267,7 @@ def _orders(stages: list[NamedStage]) -> list[str]:
         if isinstance(stage, (Conv, Linear)):
             orders.append([])
         if not isinstance(stage, Flatten):
-            orders[-1].append(kind(stage))
+            orders[-1].append(stage.kind)
     return [", ".join(order) for order in orders]
 
 

@@ -15,7 +15,7 @@ from paddle.base.layer_helper import LayerHelper
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import one_of
-from paddle_alexnet.network.backends import Backend, choose, usable
+from paddle_alexnet.network.backends import Backend, choose
 
 _NATIVE_RANGE = 10.0  # largest (k + a * S) / k
 
@@ -141,11 +141,6 @@ BACKENDS = {
     "builtin": Backend(_builtin, onnx=(2,)),
     "none": Backend(lambda layer, x: x),  # AlexNet leaves the layers out
 }
-
-
-def usable_backends(job: str) -> list[str]:
-    """The backends that this Paddle can use for a job (`train`, `jit` or `onnx`), the fastest first."""
-    return usable(BACKENDS, job)
 
 
 def choose_backend(lrn: str, job: str = "train") -> str:

@@ -17,6 +17,7 @@ Padding = Union[int, tuple[int, int, int, int], Literal["SAME"]]
 
 @dataclass(frozen=True)
 class Conv:
+    kind = "conv"
     out_channels: int
     kernel_size: int
     stride: int = 1
@@ -28,6 +29,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Linear:
+    kind = "fc"
     in_features: int
     out_features: Optional[int]
     std: float = 0.01
@@ -36,7 +38,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class ReLU:
-    pass
+    kind = "relu"
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,14 @@ class LRN:
     groups: int = 1
     within_channel: bool = False
 
+    @property
+    def kind(self) -> str:
+        return "spatial_norm" if self.within_channel else "lrn"
+
 
 @dataclass(frozen=True)
 class MaxPool:
+    kind = "pool"
     kernel_size: int = 3
     stride: int = 2
     padding: Union[int, Literal["SAME"]] = 0
@@ -61,11 +68,12 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class Flatten:
-    pass
+    kind = "flatten"
 
 
 @dataclass(frozen=True)
 class Dropout:
+    kind = "dropout"
     p: float = 0.5
 
 
@@ -92,18 +100,6 @@ class NamedStage(NamedTuple):
     position: int
     stage: Stage
 
-    @property
-    def key(self) -> str:
-        """What its parameters are called by in a state dict: `block2.0`."""
-        return f"{self.block}.{self.position}"
-
-
-def kind(stage: Stage) -> str:
-    """What a stage does, in the word that its name begins with."""
-    if isinstance(stage, LRN) and stage.within_channel:
-        return "spatial_norm"
-    return _KINDS[type(stage)]
-
 
 def walk(preset: Preset, *, lrn: bool = True) -> list[NamedStage]:
     """The stages in the order in which an image passes them; `lrn=False` leaves out the normalisation.
@@ -113,22 +109,10 @@ def walk(preset: Preset, *, lrn: bool = True) -> list[NamedStage]:
     """
     named, number = [], 0
     for block, stages in preset.blocks.items():
-        kept = [stage for stage in stages if lrn or not isinstance(stage, LRN)]
-        for position, stage in enumerate(kept):
+        for position, stage in enumerate(stage for stage in stages if lrn or not isinstance(stage, LRN)):
             number += isinstance(stage, (Conv, Linear))
-            named.append(NamedStage(f"{kind(stage)}{number}", block, position, stage))
+            named.append(NamedStage(f"{stage.kind}{number}", block, position, stage))
     return named
-
-
-_KINDS = {
-    Conv: "conv",
-    Linear: "fc",
-    ReLU: "relu",
-    LRN: "lrn",
-    MaxPool: "pool",
-    Flatten: "flatten",
-    Dropout: "dropout",
-}
 
 
 _CAFFE_LRN = LRN(5, alpha=1e-4, beta=0.75, k=1.0)

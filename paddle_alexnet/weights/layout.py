@@ -70,11 +70,11 @@ def layers(preset: str) -> list[Layer]:
     """The layers of a preset that have weights, in the order in which an image passes them."""
     found: list[Layer] = []
     channels, flattened, after_dropout, unnumbered = 3, False, False, 0
-    for named in walk(PRESETS[preset]):
-        stage, image = named.stage, None
+    for name, block, position, stage in walk(PRESETS[preset]):
+        image = None
         # PyTorch's `classifier` has no Flatten: the articles flatten in `forward`.
-        unnumbered = 0 if named.position == 0 else unnumbered
-        unnumbered += isinstance(stage, Flatten) and named.block == "classifier"
+        unnumbered = 0 if position == 0 else unnumbered
+        unnumbered += isinstance(stage, Flatten) and block == "classifier"
         flattened |= isinstance(stage, Flatten)
         after_dropout |= isinstance(stage, Dropout)
         if isinstance(stage, Conv):
@@ -87,8 +87,8 @@ def layers(preset: str) -> list[Layer]:
                 image = (channels, side, side)
         else:
             continue
-        torch_key = f"{named.block}.{named.position - unnumbered}"
-        found.append(Layer(named.name, named.key, torch_key, shape, image, after_dropout))
+        key, torch_key = f"{block}.{position}", f"{block}.{position - unnumbered}"
+        found.append(Layer(name, key, torch_key, shape, image, after_dropout))
         flattened = after_dropout = False
     return found
 
