@@ -70,7 +70,8 @@ FACTS = (
     _same("network", "parameters", "60,965,224"),
     Fact("network", "order in layer 1", _RELU_LRN_POOL, "conv, lrn, pool, relu", _RELU_LRN_POOL),
     Fact("network", "order in layer 2", _RELU_LRN_POOL, "conv, relu, lrn, spatial_norm, pool", _RELU_LRN_POOL),
-    _same("network", "order in layers 3 … 5", "conv, relu; conv, relu; conv, relu, pool"),
+    _same("network", "order in layers 3 and 4", "conv, relu; conv, relu"),
+    Fact("network", "order in layer 5", "conv, relu, pool", "conv, pool, relu", "conv, relu, pool"),
     _same("network", "order in layers 6 … 8", "fc, relu, dropout; fc, relu, dropout; fc"),
     _same("network", "layers left out of the pass", "none"),
     _same("network", "overlapping pooling, window/stride", "3/2"),
@@ -80,7 +81,7 @@ FACTS = (
     Fact("network", "LRN k", "2", "2", "1"),
     Fact("network", "LRN across columns", "across", "2 columns apart", "across"),
     _same("network", "LRN beyond the first and last channel", "zeros"),
-    Fact("network", "spatial norm", "none", "5×5, scale 0.001", "none"),
+    Fact("network", "spatial norm", "none", "5×5, scale 0.001, k 1", "none"),
     _same("network", "dropout", "0.5, 0.5"),
     *(
         Fact("network", f"{name} weight std", *(f"{_STD[reference][i]:g}" for reference in REFERENCES))
@@ -180,7 +181,8 @@ def _network(network: AlexNet) -> dict[str, str]:
         "parameters": f"{table['parameters'].sum():,}",
         "order in layer 1": orders[0],
         "order in layer 2": orders[1],
-        "order in layers 3 … 5": "; ".join(orders[2:5]),
+        "order in layers 3 and 4": "; ".join(orders[2:4]),
+        "order in layer 5": orders[4],
         "order in layers 6 … 8": "; ".join(orders[5:]),
         "layers left out of the pass": _all(table.loc[table["output_shape"].isna(), "layer"]),
         "overlapping pooling, window/stride": _all(
@@ -194,7 +196,7 @@ def _network(network: AlexNet) -> dict[str, str]:
         "LRN beyond the first and last channel": _all(
             "left out of the mean" if norm.exclusive else "zeros" for norm in norms
         ),
-        "spatial norm": _all(f"{norm.size}×{norm.size}, scale {norm.mean_scale:g}" for norm in spatial),
+        "spatial norm": _all(f"{norm.size}×{norm.size}, scale {norm.mean_scale:g}, k {norm.k:g}" for norm in spatial),
         "dropout": ", ".join(f"{layer.p:g}" for layer in sequence if isinstance(layer, nn.Dropout)) or "none",
     }
     for stage, layer in network.named_layers():

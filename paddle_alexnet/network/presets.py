@@ -119,7 +119,8 @@ _CAFFE_LRN = LRN(5, alpha=1e-4, beta=0.75, k=1.0)
 _PAPER_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, average=False)
 _TENSORFLOW_LRN = LRN(11, alpha=0.001 / 9, beta=0.75, k=1.0, average=False)
 _COLUMN_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, groups=2)
-_SPATIAL_NORM = LRN(5, alpha=0.001, beta=0.75, k=2.0, within_channel=True)
+# The layer files of run 145 give this norm no minDiv, whose default is 1, and the others 2.
+_SPATIAL_NORM = LRN(5, alpha=0.001, beta=0.75, k=1.0, within_channel=True)
 
 PRESETS: dict[str, Preset] = {
     "paddle2": Preset(
@@ -154,7 +155,7 @@ PRESETS: dict[str, Preset] = {
         quirks=frozenset({"dead_fc2"}),
     ),
     "single": Preset(
-        source="article on AlexNet in Paddle 2.x, 2021: its layer table",
+        source="layer table of the article that holds the training script in Paddle fluid, 2020",
         image_size=224,
         blocks={
             "block1": (Conv(96, 11, stride=4, padding=2), ReLU(), LRN(), MaxPool()),
@@ -232,7 +233,7 @@ PRESETS: dict[str, Preset] = {
             ),
             "block3": (Conv(384, 3, padding=1, std=0.03), ReLU()),
             "block4": (Conv(384, 3, padding=1, groups=2, std=0.03, bias=1), ReLU()),
-            "block5": (Conv(256, 3, padding=1, groups=2, std=0.03, bias=1), ReLU(), MaxPool()),
+            "block5": (Conv(256, 3, padding=1, groups=2, std=0.03, bias=1), MaxPool(), ReLU()),
             "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), Dropout()),
             "block7": (Linear(4096, 4096, bias=1), ReLU(), Dropout()),
             "out_fc": (Linear(4096, None),),

@@ -22,11 +22,11 @@ def test_presets_of_2012_match_their_source(preset, reference):
 def test_each_reference_is_told_from_the_others():
     differs = differing("model.preset=paper", reference="source145", part="network")
     assert set(differs) == {
-        *("order in layer 1", "order in layer 2", "spatial norm", "LRN across columns"),
+        *("order in layer 1", "order in layer 2", "order in layer 5", "spatial norm", "LRN across columns"),
         *("LRN factor of the sum of squares (α or α/n)", "conv3 weight std", "conv4 weight std", "conv5 weight std"),
     }
     assert differs["conv3 weight std"] == "differs (ours 0.01 / theirs 0.03)"
-    assert differs["spatial norm"] == "differs (ours none / theirs 5×5, scale 0.001)"
+    assert differs["spatial norm"] == "differs (ours none / theirs 5×5, scale 0.001, k 1)"
 
 
 def test_paddle2_differs_from_the_paper_in_what_is_known():

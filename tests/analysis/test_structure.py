@@ -36,7 +36,8 @@ SHAPES = {
     "Co Re 128×13×13, Ma 128×6×6, Fl Dr 4608, Li Re Dr 2048, Li Re 2048, Li 1000",
     "tensorflow": "Co Re LR 64×56×56, Ma 64×27×27, Co Re LR 192×27×27, Ma 192×13×13, Co Re 384×13×13, "
     "Co Re 256×13×13, Co Re 256×13×13, Ma 256×7×7, Fl 12544, Li Re 4096, Li Re 4096, Li Re 1000",
-    "source145": f"Co LR 96×55×55, Ma Re 96×27×27, Co Re LR LR 256×27×27, Ma 256×13×13, {LAST} 1000",
+    "source145": f"Co LR 96×55×55, Ma Re 96×27×27, Co Re LR LR 256×27×27, Ma 256×13×13, "
+    f"Co Re 384×13×13, Co Re 384×13×13, Co 256×13×13, Ma Re 256×6×6, {LONG} 1000",
     "caffenet": f"Co Re 96×55×55, Ma LR 96×27×27, Co Re 256×27×27, Ma LR 256×13×13, {LAST} 1000",
     "owt": "Co Re 64×55×55, Ma 64×27×27, Co Re 192×27×27, Ma 192×13×13, Co Re 384×13×13, Co Re 256×13×13, "
     "Co Re 256×13×13, Ma 256×6×6, Fl Dr 9216, Li Re Dr 4096, Li Re 4096, Li 1000",
