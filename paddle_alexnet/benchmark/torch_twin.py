@@ -23,7 +23,7 @@ def torch_runner(
     """
     torch = _import_torch()
     if device.startswith("gpu") and not torch.cuda.is_available():
-        raise UserError("this PyTorch cannot use the GPU: compare on the CPU with --device cpu")
+        raise UserError("this PyTorch cannot use the GPU: compare on the CPU (device=cpu)")
     place = device.replace("gpu", "cuda")
     torch.set_num_threads(threads())
     twin = torch_twin(network).to(place)
