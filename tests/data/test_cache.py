@@ -16,7 +16,6 @@ from helpers import small_config
 from PIL import Image
 
 from paddle_alexnet import UserError
-from paddle_alexnet.benchmark.loader import PLAIN, benchmark_loader
 from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data import cache
 from paddle_alexnet.data.cache import open_cache
@@ -242,15 +241,6 @@ def test_no_thread_outlives_the_iteration(root):
         list(loader)
     assert threading.active_count() == before
     assert "multiprocessing.shared_memory" not in sys.modules
-
-
-def test_benchmark_times_every_stage_beside_the_plain_loader(demo_set, capsys):
-    table = benchmark_loader(demo_set, workers=(1, 2), batch_size=4, images=6, repeats=1, device="cpu")
-    assert set(table["workers"]) == {1, 2}
-    assert {"read", "decode", "transform", "collate", "whole loader", PLAIN} <= set(table["stage"])
-    assert (table["images_per_second"] > 0).all()
-    assert table.loc[table["stage"] == PLAIN, "times_plain"].eq(1).all()
-    assert "6 images of" in capsys.readouterr().out
 
 
 def test_cached_training_pipeline_is_many_times_a_plain_loader(demo_set):
