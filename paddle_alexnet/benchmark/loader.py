@@ -85,12 +85,14 @@ def _stages(
     """Each stage as a function that takes every image through it; each but `collate` does what comes before it too."""
     numbers = range(len(dataset))
     with redirect_stderr(StringIO()):
-        decoded = copy(dataset)
-        decoded.decoded = open_cache("disk", dataset, scratch / "cache", unreadable=UnreadableImages(), workers=workers)
+        cached_set = copy(dataset)
+        cached_set.decoded = open_cache(
+            "disk", dataset, scratch / "cache", unreadable=UnreadableImages(), workers=workers
+        )
 
     def loader(*, cached: bool) -> Loader:
         return Loader(
-            decoded if cached else dataset,
+            cached_set if cached else dataset,
             PREPROCESS,
             batch_size=batch_size,
             shuffle=True,
