@@ -119,7 +119,7 @@ def _read(source: Path, preset: Optional[str], source_format: Optional[str]) -> 
 def _notes(file_format: str) -> list[str]:
     notes = []
     if LAYOUTS[file_format].halves_after_dropout:
-        notes.append("fc1 and fc2 are halved: PaddleClas at inference halves what dropout gives them")
+        notes.append("fc6 and fc7 are halved: PaddleClas at inference halves what dropout gives them")
     if LAYOUTS[file_format].bgr:
         mean, std = ([float(f"{value:.6g}") for value in values] for values in (CAFFE_MEAN, CAFFE_STD))
         notes.append(

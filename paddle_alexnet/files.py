@@ -91,7 +91,9 @@ def atomic_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
             if replace:
                 _swap(partial, target)
             else:
-                partial.rename(target)  # which fails where somebody has filled it meanwhile
+                with suppress(FileNotFoundError):
+                    target.rmdir()  # refused where another process has filled it meanwhile
+                partial.rename(target)
             _sync(target.parent)
     except (OSError, UnicodeEncodeError) as error:
         raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error

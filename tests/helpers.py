@@ -56,3 +56,8 @@ def assert_user_error(result: "subprocess.CompletedProcess[str]", *parts: str) -
     assert "error: " in line
     for part in parts:
         assert part in line
+
+
+def truncate(path: Path) -> None:
+    """Cut a file in half."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -1,17 +1,18 @@
 """Time a network's passes, or the stages of loading images, on this machine."""
 
 import argparse
+import json
 
 from paddle_alexnet.commands.options import (
     add_device_option,
     add_recipe_options,
-    check_there,
     not_negative,
     positive,
     typed_path,
 )
 from paddle_alexnet.config import load_config
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import write_text
 from paddle_alexnet.names import LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
 
@@ -47,16 +48,19 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
     if arguments.subject == "loader":
         if arguments.root:
+            from paddle_alexnet.data.table import check_there
+
             check_there(arguments.root)
-        from paddle_alexnet.benchmark.loader import benchmark_loader
+        from paddle_alexnet.benchmark.loader import benchmark_loader, format_loading
 
         table = benchmark_loader(arguments.root, batch_size=arguments.batch_size, device=arguments.device)
+        print(format_loading(table))
         report = {"stages": table.to_dict("records")}
     else:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
         config = load_config(arguments.config, [*arguments.override, *device])
-        from paddle_alexnet.benchmark.network import benchmark_network
+        from paddle_alexnet.benchmark.network import benchmark_network, format_report
 
         report = benchmark_network(
             arguments.preset,
@@ -68,8 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
             burn_in=arguments.burn_in,
             steps=arguments.steps,
         )
+        print(format_report(report))
     if path:
-        from paddle_alexnet.benchmark.network import write_json
-
-        write_json(report, path)
+        write_text(path, json.dumps(report, indent=2) + "\n")
         print(f"wrote {path}")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from paddle_alexnet.commands.options import add_device_option, check_there, typed_path
+from paddle_alexnet.commands.options import add_device_option, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     find_model(arguments.model)
     if arguments.root:
+        from paddle_alexnet.data.table import check_there
+
         check_there(arguments.root, arguments.csv)
     from paddle_alexnet.evaluation import evaluate
     from paddle_alexnet.predictor import Predictor

@@ -1,10 +1,12 @@
 """Options that several verbs share, the types of arguments, and checks that need no Paddle."""
 
 import argparse
+import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
@@ -47,14 +49,30 @@ def read_recipe(arguments: argparse.Namespace) -> "Config":
     return config
 
 
-def command_line(verb: str, *words: str) -> str:
-    """A command to show, called as this one was: by the script, by the module or by its name."""
+def command_line(verb: str, *words: object) -> str:
+    """A command to show, called as this one was: by a script of `tools/`, by its name or as a module."""
     script = Path(sys.argv[0])
-    if script.parent.name == "tools":
-        program = f"python tools/{verb.replace('-', '_')}.py"
+    if script.suffix == ".py" and script.parent.name == "tools":
+        program = [_shown(sys.executable), str(script.with_name(f"{verb.replace('-', '_')}.py"))]
+    elif script.name == "paddle-alexnet":
+        program = [_shown(sys.argv[0]), verb]
     else:
-        program = f"{'python -m paddle_alexnet' if script.name == '__main__.py' else 'paddle-alexnet'} {verb}"
-    return f"{program} {shlex.join(words)}"
+        return module_line("paddle_alexnet", verb, *words)
+    return shlex.join([*program, *map(str, words)])
+
+
+def module_line(module: str, *words: object) -> str:
+    """A command to show that runs a module with the Python that runs this one."""
+    return shlex.join([_shown(sys.executable), "-m", module, *map(str, words)])
+
+
+def _shown(program: str) -> str:
+    """A program's bare name where a shell finds it by that, else its path, from here where it lies below."""
+    path = Path(program).absolute()
+    found = shutil.which(path.name)
+    if found and Path(found).absolute() == path:
+        return path.name
+    return os.path.relpath(path) if Path.cwd() in path.parents else str(path)
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
@@ -91,14 +109,3 @@ def _whole(text: str, least: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) >= least):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
     return int(text)
-
-
-def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> None:
-    """Raise UserError for what is not there of a data set, before anything is imported that reads it."""
-    csv = root / "labels.csv" if csv is None else csv
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder of images; prepare-data makes one")
-    if not csv.exists():
-        raise UserError(f"{csv}: no such CSV; prepare-data makes one")
-    if classes is not None and not classes.exists():
-        raise UserError(f"{classes}: no such class list")

@@ -35,8 +35,10 @@ def run(arguments: argparse.Namespace) -> None:
         if name:
             one_of(name, PRESETS, what="preset")
     config = load_config(arguments.config or Path(DEFAULT_RECIPE), arguments.override or ())
+    import paddle
+
     from paddle_alexnet.analysis.fidelity import compare_with_2012, format_fidelity
-    from paddle_alexnet.analysis.structure import compare, format_comparison, print_summary
+    from paddle_alexnet.analysis.structure import compare, describe, format_comparison, format_table
     from paddle_alexnet.device import use_device
     from paddle_alexnet.network.alexnet import AlexNet
 
@@ -47,4 +49,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(format_fidelity(compare_with_2012(config)))
     else:
         network = AlexNet(arguments.preset or "paddle2", arguments.num_classes, arguments.lrn or "avgpool3d")
-        print_summary(network, arguments.batch_size or 1)
+        table = describe(network, batch_size := arguments.batch_size or 1)
+        paddle.summary(network, (batch_size, 3, network.image_size, network.image_size))  # prints
+        print(format_table(table))
