@@ -53,7 +53,7 @@ def train(config: Config) -> Results:
 def _train(config: Config) -> Results:
     device = use_device(config.device)
     seed_everything(config.train.seed)
-    run = RunFolder(Path(config.output))
+    run = RunFolder(config.output)
     output = run.path
 
     table, data_name = open_data(config.data, output)
