@@ -1,5 +1,6 @@
-"""Writing to disk in one step or not at all: whoever reads finds the old content or the new one, whole.
+"""Paths as users type them, files of theirs, and writing in one step or not at all.
 
+Whoever reads finds the old content or the new one, whole.
 What is being written lies beside its place under a name of its own, locked while its writer lives. What a killed
 writer left behind is removed by the next one for the same place.
 """
@@ -22,6 +23,27 @@ try:
     import fcntl
 except ImportError:  # Windows: nothing is locked, and nothing that was left behind is removed
     fcntl = None  # type: ignore[assignment]
+
+
+def user_path(text: str) -> Path:
+    """A path as a user types it, `~` meaning their home folder. Raises UserError where no file can be called so."""
+    if not text or "\0" in text:
+        raise UserError(f"{text!r} is no path: name a file or a folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{text}: there is no such home folder; write ./{text} for a folder of that name") from None
+
+
+def read_small(path: Path, *, at_most: int) -> bytes:
+    """Read a file of at most so many bytes. Raises OSError for a larger one, a folder, a pipe or a device."""
+    if not path.is_file():
+        raise OSError("there is none" if not path.exists() else "it is not a regular file")
+    with path.open("rb") as stream:
+        content = stream.read(at_most + 1)
+    if len(content) > at_most:
+        raise OSError(f"it is larger than {at_most} bytes")
+    return content
 
 
 @contextmanager
@@ -66,7 +88,12 @@ def atomic_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
                 if not path.is_symlink():
                     _sync(path)
             _sync(partial)
-            _swap(partial, target)
+            if replace:
+                _swap(partial, target)
+            else:
+                with suppress(FileNotFoundError):
+                    target.rmdir()  # refused where another process has filled it meanwhile
+                partial.rename(target)
             _sync(target.parent)
     except (OSError, UnicodeEncodeError) as error:
         raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error

@@ -9,7 +9,6 @@ from typing import Union
 import numpy as np
 import pandas as pd
 
-from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.inference.engine import open_engine
@@ -41,25 +40,6 @@ class Predictor:
                 batch = [Path(image) for image in images[start : start + batch_size]]
                 pixels = np.stack(list(pool.map(preprocess, batch)))
                 yield from zip(batch, np.exp(log_softmax(self.logits(preprocess.batch(pixels)))))
-
-
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The images that paths mean: a file is itself, a folder every image below it in order of name.
-
-    Raises UserError for a path that is not there or a folder without images.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-            if not inside:
-                raise UserError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise UserError(f"{path}: no such image or folder")
-    return found
 
 
 def top_classes(probabilities: np.ndarray, top: int) -> np.ndarray:

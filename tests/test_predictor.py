@@ -11,7 +11,8 @@ import pytest
 from helpers import assert_user_error, run_tool
 
 from paddle_alexnet import Predictor, UserError
-from paddle_alexnet.predictor import find_images, top_classes
+from paddle_alexnet.data.images import find_images
+from paddle_alexnet.predictor import top_classes
 
 SCRIPT = """
 import sys, zlib, numpy as np

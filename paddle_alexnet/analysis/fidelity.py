@@ -19,6 +19,7 @@ from paddle_alexnet.config import Config
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import LRN
 from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.schedules import Schedule, build_schedule
 
 REFERENCES = {
     "paper": "the paper's text, 2012",
@@ -126,8 +127,9 @@ def compare_with_2012(config: Config) -> pd.DataFrame:
     """
     paddle.seed(config.train.seed)
     network = AlexNet(config.model.preset, None, config.model.lrn, quirks=config.model.quirks)
-    optimizer = build_optimizer(network, config.optimizer, config.schedule)
-    ours = {**_network(network), **_optimiser(network, optimizer, config), **_data(network, config)}
+    schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
+    optimizer = build_optimizer(network, config.optimizer, schedule.rate)
+    ours = {**_network(network), **_optimiser(network, optimizer, schedule, config), **_data(network, config)}
     return pd.DataFrame(
         {
             "part": fact.part,
@@ -201,7 +203,9 @@ def _network(network: AlexNet) -> dict[str, str]:
     return facts
 
 
-def _optimiser(network: AlexNet, optimizer: paddle.optimizer.Optimizer, config: Config) -> dict[str, str]:
+def _optimiser(
+    network: AlexNet, optimizer: paddle.optimizer.Optimizer, schedule: Schedule, config: Config
+) -> dict[str, str]:
     parameters = list(network.named_parameters())
     weights = [parameter for name, parameter in parameters if name.endswith("weight")]
     biases = [parameter for name, parameter in parameters if name.endswith("bias")]
@@ -210,11 +214,6 @@ def _optimiser(network: AlexNet, optimizer: paddle.optimizer.Optimizer, config: 
         return f"{optimizer.get_lr() * parameter.optimize_attr['learning_rate']:g}"
 
     momentum = isinstance(optimizer, paddle.optimizer.Momentum)
-    schedule, scheduler = "constant", optimizer._learning_rate
-    if isinstance(scheduler, paddle.optimizer.lr.MultiStepDecay):
-        schedule = f"×{scheduler.gamma:g} after epochs {', '.join(map(str, scheduler.milestones))}"
-    elif config.schedule.name == "plateau":  # done by a callback, so not to be seen on the optimiser
-        schedule = f"×{config.schedule.factor:g} on plateau"
     return {
         "update rule": type(optimizer).__name__,
         "momentum": f"{optimizer._momentum:g}" if momentum else "none",
@@ -222,7 +221,7 @@ def _optimiser(network: AlexNet, optimizer: paddle.optimizer.Optimizer, config: 
         "weight decay": _all(_decay(optimizer, weight) for weight in weights),
         "weight decay of biases": _all(_decay(optimizer, bias) for bias in biases),
         "learning rate": _all(map(rate, weights)),
-        "learning-rate schedule": schedule,
+        "learning-rate schedule": schedule.description,
         "bias learning rate at the start": _all(map(rate, biases)),
         "bias learning rate later": "as the weights'",  # a multiple of the one rate that there is
         "batch size": str(config.train.batch_size),

@@ -208,7 +208,7 @@ def measure_peak(synchronize: Callable[[], object]) -> float:
 def paddle_runner(network: AlexNet, image: np.ndarray, label: np.ndarray, config: Config, device: str) -> Runner:
     """The steps of a Paddle network on image [N, 3, S, S] float32 and label [N] int64."""
     x, y = paddle.to_tensor(image), paddle.to_tensor(label)
-    optimizer = build_optimizer(network, config.optimizer, config.schedule)
+    optimizer = build_optimizer(network, config.optimizer, config.optimizer.learning_rate)
     cross_entropy = nn.CrossEntropyLoss()
 
     def forward() -> None:

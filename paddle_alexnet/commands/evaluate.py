@@ -1,17 +1,16 @@
 """Mean loss and top-1 accuracy of a trained network on a split, every image once."""
 
 import argparse
-from pathlib import Path
 
-from paddle_alexnet.commands.options import add_device_option
-from paddle_alexnet.data.table import SPLITS
+from paddle_alexnet.commands.options import add_device_option, check_there, typed_path
+from paddle_alexnet.runs.model_folder import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
-    parser.add_argument("--split", default="val", choices=SPLITS)
-    parser.add_argument("--root", type=Path, help="folder of images, default the one it was trained on")
-    parser.add_argument("--csv", type=Path, help="its table, default labels.csv in --root")
+    parser.add_argument("model", type=typed_path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
+    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
+    parser.add_argument("--root", type=typed_path, help="folder of images, default the one it was trained on")
+    parser.add_argument("--csv", type=typed_path, help="its table, default labels.csv in --root")
     parser.add_argument(
         "--crops",
         type=int,
@@ -23,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    find_model(arguments.model)
+    if arguments.root:
+        check_there(arguments.root, arguments.csv)
     from paddle_alexnet.evaluation import evaluate
     from paddle_alexnet.predictor import Predictor
 

@@ -1,15 +1,20 @@
 """Export the inference model of a run or checkpoint."""
 
 import argparse
-from pathlib import Path
+
+from paddle_alexnet.commands.options import typed_path
+from paddle_alexnet.runs.model_folder import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="RUN_OR_CHECKPOINT")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="default RUN/inference or CHECKPOINT-inference")
+    parser.add_argument("model", type=typed_path, metavar="RUN_OR_CHECKPOINT")
+    parser.add_argument(
+        "--output", type=typed_path, metavar="DIR", help="default RUN/inference or CHECKPOINT-inference"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
+    find_model(arguments.model)
     from paddle_alexnet.export.jit import export
     from paddle_alexnet.runs.checkpoint import load_checkpoint
 
