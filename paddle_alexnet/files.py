@@ -66,7 +66,12 @@ def atomic_folder(place: Path, *, replace: bool = False) -> Iterator[Path]:
                 if not path.is_symlink():
                     _sync(path)
             _sync(partial)
-            _swap(partial, target)
+            if replace:
+                _swap(partial, target)
+            else:
+                with suppress(FileNotFoundError):
+                    target.rmdir()  # refused where another process has filled it meanwhile
+                partial.rename(target)
             _sync(target.parent)
     except (OSError, UnicodeEncodeError) as error:
         raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error

@@ -14,7 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from paddle_alexnet.errors import UserError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+IMAGE_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")  # Pillow's names
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .avif .jp2 .j2k".split()
+)
 MAX_SIDE = 65_500  # pixels, JPEG's own limit
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
