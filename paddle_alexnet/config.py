@@ -57,7 +57,7 @@ class DataConfig:
         description="side of the patch that the network's input is cropped from, at random in training, in the centre "
         "in evaluation; null: the network's own, so that nothing is cropped off",
     )
-    mirror: bool = Field(default=False, description="training: flip every second image, at random, left to right")
+    horizontal_flip: bool = Field(default=False, description="training: flip half of the images left to right")
     colour_jitter: float = Field(
         default=0.0, ge=0, le=1, description="training: brightness, contrast, saturation times 1 ± up to this"
     )
@@ -68,7 +68,9 @@ class DataConfig:
         default="eigenvalues",
         description="what that σ multiplies: eigenvalues (the paper) or their roots, deviations (the code of 2012)",
     )
-    erasing: float = Field(default=0.0, ge=0, le=1, description="training: probability of erasing a random rectangle")
+    random_erasing: float = Field(
+        default=0.0, ge=0, le=1, description="training: probability of erasing a random rectangle"
+    )
     mixup: float = Field(
         default=0.0, ge=0, description="training: α of mixup, which blends pairs of images and labels; 0: off"
     )

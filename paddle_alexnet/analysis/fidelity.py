@@ -251,7 +251,7 @@ def _data(network: AlexNet, config: Config) -> dict[str, str]:
     return {
         "geometry": geometry[data.geometry],
         "training crops": f"random {size}×{size}" if random else "none",
-        "horizontal flips": "random" if data.mirror else "none",
+        "horizontal flips": "random" if data.horizontal_flip else "none",
         "mean subtracted": means[data.normalise],
         "range of a colour after scaling": "as measured"
         if data.normalise == "channel"

@@ -4,11 +4,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from copy import copy
 from io import StringIO
 from pathlib import Path
 from typing import Callable, Optional
 
-import numpy as np
 import paddle
 import pandas as pd
 from paddle.vision import transforms
@@ -16,7 +16,7 @@ from PIL import Image
 
 from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import Faults, LabelledImages
+from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.prepare.demo import draw_demo
 from paddle_alexnet.data.preprocess import Preprocess
@@ -25,7 +25,7 @@ from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.device import use_device
 
 # The paper's crops and flips.
-CHANGES = DataConfig(geometry="crop", resize=256, mirror=True)
+CHANGES = DataConfig(geometry="crop", resize=256, horizontal_flip=True)
 PREPROCESS = Preprocess(224, CHANGES.mean, CHANGES.std, geometry="crop", resize=256)
 PLAIN = "plain loader"
 
@@ -85,17 +85,17 @@ def _stages(
     """Each stage as a function that takes every image through it; each but `collate` does what comes before it too."""
     numbers = range(len(dataset))
     with redirect_stderr(StringIO()):
-        decoded = open_cache("disk", dataset, PREPROCESS, scratch / "cache", faults=Faults(), workers=workers)
+        decoded = copy(dataset)
+        decoded.decoded = open_cache("disk", dataset, scratch / "cache", unreadable=UnreadableImages(), workers=workers)
 
     def loader(*, cached: bool) -> Loader:
         return Loader(
-            dataset,
+            decoded if cached else dataset,
             PREPROCESS,
             batch_size=batch_size,
             shuffle=True,
             workers=workers,
-            changes=CHANGES,
-            decoded=decoded if cached else None,
+            augmentation=CHANGES,
             on_device=on_device,
         )
 
@@ -103,9 +103,8 @@ def _stages(
         return lambda: [None for _ in in_threads(function, numbers, workers=workers)]
 
     files, cached = loader(cached=False), loader(cached=True)
-    first = np.arange(min(batch_size, len(dataset)))
-    part = [files.prepare(first, epoch=0)]
-    labels, readable = dataset.labels[first], np.ones(len(first), bool)
+    first = list(numbers[:batch_size])
+    chunks = [files.prepare(first, epoch=0)]
     plain = transforms.Compose(
         [
             transforms.Resize(256),
@@ -129,11 +128,9 @@ def _stages(
     return {
         "read": in_turn(lambda n: dataset.path(n).read_bytes()),
         "decode": in_turn(lambda n: PREPROCESS.patch(dataset.path(n))),
-        "transform": in_turn(lambda n: files.prepare(np.array([n]), epoch=0)),
-        "transform, cached": in_turn(lambda n: cached.prepare(np.array([n]), epoch=0)),
-        "collate": lambda: [
-            files.collate(part, labels, readable, step=0, epoch=0) for _ in range(0, len(dataset), len(first))
-        ],
+        "transform": in_turn(lambda n: files.prepare([n], epoch=0)),
+        "transform, cached": in_turn(lambda n: cached.prepare([n], epoch=0)),
+        "collate": lambda: [files.collate(chunks, step=0, epoch=0) for _ in range(0, len(dataset), len(first))],
         "whole loader": lambda: [None for _ in files],
         "whole loader, cached": lambda: [None for _ in cached],
         PLAIN: plain_loader,
