@@ -11,7 +11,7 @@ from typing import Callable, Optional
 import numpy as np
 import paddle
 
-from paddle_alexnet.data.preprocess import Part, Preprocess, Source
+from paddle_alexnet.data.preprocess import Part, Preprocess
 from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
@@ -31,7 +31,7 @@ class Decoded:
 class LabelledImages(paddle.io.Dataset):
     """One split of a table: (image uint8 [S, S, 3], label int64) by index.
 
-    Where `decoded` is set, its patches are read in place of the files.
+    Where `decoded` is set, `patches` come from there and not from the files.
     """
 
     def __init__(self, table: ImageTable, split: str, preprocess: Preprocess) -> None:
@@ -49,12 +49,8 @@ class LabelledImages(paddle.io.Dataset):
     def path(self, index: int) -> Path:
         return self.table.root / self.table.filenames[self.rows[index]]
 
-    def read(self, index: int, decode: Callable[[Source], np.ndarray]) -> np.ndarray:
-        """`decode` an image's file, or its decoded patch. Raises UserError, with the line of the CSV, if unreadable."""
-        if self.decoded is not None:
-            if index in self.decoded.unreadable:
-                raise UserError(self.decoded.unreadable[index])
-            return decode(self.decoded.planes[index].transpose(1, 2, 0))
+    def read(self, index: int, decode: Callable[[Path], np.ndarray]) -> np.ndarray:
+        """`decode` an image's file. Raises UserError, with the line of the CSV, if it is unreadable."""
         try:
             return decode(self.path(index))
         except UserError as error:

@@ -16,12 +16,17 @@ from paddle_alexnet.errors import UserError
 def open_loaders(config: Config, table: ImageTable, image_size: int, *, on_device: bool) -> tuple[Loader, Loader]:
     """The loaders of the train and val splits; `train.preprocess` is what the finished model's images go through.
 
-    Raises UserError for a patch smaller than the network's input, and before the first step for more unreadable images
+    Raises UserError for settings that contradict each other, and before the first step for more unreadable images
     than `data.fault_limit`, unless neither `data.verify` nor a cache reads them all.
     """
     data = config.data
     if data.resize and data.resize < image_size:
         raise UserError(f"data.resize is {data.resize}, less than the network's input of {image_size}: raise it")
+    if data.cache != "none" and data.geometry == "random_resized_crop":
+        raise UserError(
+            f"data.cache={data.cache} keeps central squares alone, data.geometry=random_resized_crop needs the "
+            "whole image: use data.cache=none or data.geometry=crop"
+        )
     preprocess = Preprocess(
         image_size, data.mean, data.std, geometry="squash" if data.geometry == "squash" else "crop", resize=data.resize
     )

@@ -18,7 +18,7 @@ def test_nothing_in_the_data_folder_is_touched(root, tmp_path):
         return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in root.rglob("*")}
 
     before = state()
-    settings = ("data.cache=disk", "data.normalise=channel", "data.geometry=random_resized_crop", "data.resize=40")
+    settings = ("data.cache=disk", "data.normalise=channel", "data.geometry=crop", "data.resize=40")
     config = small_config(root, tmp_path / "runs" / "a", *settings)
     for loader in open_loaders(config, read_table(root), 32, on_device=False):
         assert sum(len(label) for _, label in loader) == len(loader.dataset)
@@ -42,6 +42,12 @@ def test_what_is_measured_is_what_the_model_s_images_go_through(root, tmp_path, 
         average = preprocess.batch(images).mean(axis=0)
         if normalise == "pixel":
             assert np.abs(average).max() < 0.5 / 255 / min(given.std) + 1e-5, "the mean image, rounded to whole levels"
+
+
+def test_a_cache_of_central_squares_does_not_serve_random_parts_of_the_whole(demo_set, tmp_path):
+    settings = ("data.cache=ram", "data.geometry=random_resized_crop")
+    with pytest.raises(UserError, match=r"data\.cache=ram .* use data\.cache=none or data\.geometry=crop"):
+        open_loaders(small_config(demo_set, tmp_path / "run", *settings), read_table(demo_set), 32, on_device=False)
 
 
 def test_patch_smaller_than_the_input_is_one_line(demo_set, tmp_path):
