@@ -14,7 +14,7 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from paddle_alexnet.runs.model_folder import Metadata
+from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.weights.files import WRITERS, read_arrays, write_arrays
 from paddle_alexnet.weights.layout import LAYOUTS, choose_preset, from_state, layers, pair, to_state
 
@@ -73,7 +73,7 @@ def convert(
         )
 
     paddle.seed(seed)
-    lrn, quirks = (found.metadata.lrn, found.metadata.quirks) if found.metadata else ("auto", ())
+    lrn, quirks = (found.metadata.model.lrn, found.metadata.model.quirks) if found.metadata else ("auto", ())
     network = AlexNet(found.preset, count, lrn, quirks=quirks)
     notes, state = _notes(found.file_format), found.state
     if num_classes is not None:
@@ -105,10 +105,10 @@ class _Found:
 def _read(source: Path, preset: Optional[str], source_format: Optional[str]) -> _Found:
     if source.is_dir():
         network, metadata = load_checkpoint(source)
-        if preset not in (None, metadata.preset) or source_format not in (None, "paddle"):
-            raise UserError(f"{source}: is a checkpoint of {metadata.preset}: leave --preset and --from out")
+        if preset not in (None, metadata.model.preset) or source_format not in (None, "paddle"):
+            raise UserError(f"{source}: is a checkpoint of {metadata.model.preset}: leave --preset and --from out")
         state = {name: value.numpy() for name, value in network.state_dict().items()}
-        return _Found("paddle", metadata.preset, state, metadata)
+        return _Found("paddle", metadata.model.preset, state, metadata)
     file_format, arrays = read_arrays(source, source_format)
     layout = LAYOUTS[file_format]
     weights = pair(arrays, layout, source=str(source))
@@ -119,7 +119,7 @@ def _read(source: Path, preset: Optional[str], source_format: Optional[str]) -> 
 def _notes(file_format: str) -> list[str]:
     notes = []
     if LAYOUTS[file_format].halves_after_dropout:
-        notes.append("fc1 and fc2 are halved: PaddleClas at inference halves what dropout gives them")
+        notes.append("fc6 and fc7 are halved: PaddleClas at inference halves what dropout gives them")
     if LAYOUTS[file_format].bgr:
         mean, std = ([float(f"{value:.6g}") for value in values] for values in (CAFFE_MEAN, CAFFE_STD))
         notes.append(
@@ -136,20 +136,8 @@ def _metadata(found: _Found, network: AlexNet, *, classes: ClassList, source: Pa
         preprocess = Preprocess(network.image_size, CAFFE_MEAN, CAFFE_STD)
     else:
         preprocess = Preprocess(network.image_size, DataConfig().mean, DataConfig().std)
-    return Metadata(
-        preset=network.preset,
-        lrn=network.lrn,
-        quirks=network.quirks,
-        classes=classes,
-        preprocess=preprocess,
-        data=f"an unknown set, converted from {source}",
-        data_root="",
-        data_csv="",
-        epoch=0,
-        val_loss=None,
-        val_top1=None,
-        paddle=paddle.__version__,
-    )
+    origin = Origin(data=f"an unknown set, converted from {source}", paddle=paddle.__version__)
+    return Metadata(network.spec, classes, preprocess, origin)
 
 
 def _check_target(target: Path, given: Optional[str]) -> str:

@@ -39,11 +39,11 @@ def evaluate(
     if the network sees the whole patch, so that there is nothing to crop.
     """
     metadata = predictor.metadata
-    if root is None and not metadata.data_root:
+    if root is None and not metadata.origin.data_root:
         raise UserError("this model's data set is not known: name one with --root")
-    root = Path(metadata.data_root) if root is None else root
-    if csv is None and str(root) == metadata.data_root:
-        csv = Path(metadata.data_csv)
+    root = Path(metadata.origin.data_root) if root is None else root
+    if csv is None and str(root) == metadata.origin.data_root:
+        csv = Path(metadata.origin.data_csv)
     table = read_table(root, csv)
     if table.classes != metadata.classes:
         raise UserError(

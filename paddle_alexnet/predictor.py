@@ -9,13 +9,12 @@ import numpy as np
 import paddle
 import pandas as pd
 
-from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.inference.paddle_inference import InferenceModel
 from paddle_alexnet.progress import progress
 from paddle_alexnet.runs.checkpoint import restore
-from paddle_alexnet.runs.model_folder import read_folder
+from paddle_alexnet.runs.model_folder import read_model
 
 
 class Predictor:
@@ -27,12 +26,13 @@ class Predictor:
 
     def __init__(self, model: Path, *, device: str = "auto") -> None:
         self.device = use_device(device)
-        folder, self.metadata = read_folder(model)
+        read = read_model(model)
+        self.metadata = read.metadata
         self.logits: Callable[[np.ndarray], np.ndarray]  # image [N, 3, S, S] to logits [N, C]
         if self.metadata.kind == "inference":
-            self.logits = InferenceModel(folder)
+            self.logits = InferenceModel(read.path)
         else:
-            network = restore(folder, self.metadata)
+            network = restore(read)
 
             def logits(image: np.ndarray) -> np.ndarray:
                 with paddle.no_grad():
@@ -56,32 +56,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The images that paths mean: a file is itself, a folder every image below it in order of name.
-
-    Raises UserError for a path that is not there or a folder without images.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-            if not inside:
-                raise UserError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise UserError(f"{path}: no such image or folder")
-    return found
-
-
 def predict_table(predictor: Predictor, images: Sequence[Path], *, top: int = 5) -> pd.DataFrame:
     """The `top` most probable classes of each image: columns image, rank, label, wnid, probability.
 
     `top` beyond the number of classes gives them all. Raises UserError if it is less than 1.
     """
     if top < 1:
-        raise UserError(f"--top is {top}: ask for at least 1 class")
+        raise UserError(f"top is {top}: ask for at least 1 class")
     classes = predictor.metadata.classes
     rows = []
     for path, probabilities in progress(predictor.predict(images), what="predicting", total=len(images)):

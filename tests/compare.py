@@ -11,7 +11,7 @@ from paddle import nn
 from paddle_alexnet.conversion import convert
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint
-from paddle_alexnet.runs.model_folder import Metadata
+from paddle_alexnet.runs.metadata import Metadata
 
 TOLERANCE = 1e-5
 Outputs = list[tuple[str, np.ndarray]]  # a layer's name, what it gives

@@ -39,8 +39,6 @@ def run_tool(verb: str, *arguments: object, cwd: Optional[Path] = None) -> "subp
             if cwd is not None:
                 os.chdir(cwd)
             code = main(words)
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
         finally:
             os.chdir(here)
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())

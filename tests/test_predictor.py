@@ -1,5 +1,6 @@
 """What people do with a trained network: export, evaluate, predict; from a checkpoint and from the exported folder."""
 
+import io
 import json
 import pickle
 import shutil
@@ -13,11 +14,11 @@ import pytest
 from helpers import assert_user_error, run_tool
 
 from paddle_alexnet import AlexNet, Predictor, UserError
+from paddle_alexnet.data.images import find_images
 from paddle_alexnet.evaluation import evaluate
 from paddle_alexnet.export.jit import export
-from paddle_alexnet.predictor import find_images
 from paddle_alexnet.runs.checkpoint import WEIGHTS, load_checkpoint, read_pdparams, save_checkpoint
-from paddle_alexnet.runs.model_folder import write_folder
+from paddle_alexnet.runs.model_folder import write_model
 
 SCRIPT = """
 import sys, zlib, numpy as np
@@ -48,9 +49,13 @@ def test_metadata_says_all_that_a_user_of_the_model_needs(exported, finished_run
     assert about["classes"]["names"][:2] == ["stripes", "waves"]
     assert about["preprocess"]["image_size"] == 224
     assert len(about["preprocess"]["mean"]) == len(about["preprocess"]["std"]) == 3
-    assert (about["preset"], about["lrn"], about["data"]) == ("half", "none", "embedded demo set")
-    assert about["val_loss"] == finished_run.best.val_loss
-    assert about["epoch"] == finished_run.best.epoch
+    assert (about["model"]["preset"], about["model"]["lrn"], about["origin"]["data"]) == (
+        "half",
+        "none",
+        "embedded demo set",
+    )
+    assert about["origin"]["val_loss"] == finished_run.best.val_loss
+    assert about["origin"]["epoch"] == finished_run.best.epoch
 
 
 def test_checkpoint_and_exported_folder_agree(finished_run, exported):
@@ -114,7 +119,7 @@ def test_an_export_that_differs_is_an_error_and_not_kept(finished_run, tmp_path,
 def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, finished_run, tmp_path):
     _, metadata = load_checkpoint(finished_run.output)
     network = AlexNet("caffenet", 10, lrn)
-    described = replace(metadata, preset="caffenet", preprocess=replace(metadata.preprocess, image_size=227))
+    described = replace(metadata, model=network.spec, preprocess=replace(metadata.preprocess, image_size=227))
     assert export(network, described, tmp_path / "model") <= 1e-5
     assert network.training, "the network goes on training as before"
 
@@ -122,14 +127,14 @@ def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, finished_run,
 def test_failed_write_leaves_the_model_that_was_there(finished_run, tmp_path):
     _, metadata = load_checkpoint(finished_run.output)
     place = tmp_path / "model"
-    write_folder(place, metadata, lambda folder: (folder / "a").touch())
+    write_model(place, metadata, lambda folder: (folder / "a").touch())
 
     def fail(folder):
         (folder / "a").write_text("half")
         raise OSError("no space left on device")
 
     with pytest.raises(UserError, match="untouched"):
-        write_folder(place, metadata, fail)
+        write_model(place, metadata, fail)
     assert (place / "a").read_text() == ""
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -153,9 +158,8 @@ def test_weights_file_that_would_run_code_is_refused(tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
-    (tmp_path / "weights.pdparams").write_bytes(pickle.dumps({"w": Evil()}))
     with pytest.raises(UserError, match="would run"):
-        read_pdparams(tmp_path / "weights.pdparams")
+        read_pdparams(io.BytesIO(pickle.dumps({"w": Evil()})), source=tmp_path / WEIGHTS)
     assert not (tmp_path / "ran").exists()
 
 
@@ -164,14 +168,14 @@ def test_plain_paddle_reads_the_checkpoint_s_weights(finished_run):
 
     place = finished_run.output / "checkpoints" / "best"
     theirs = paddle.load(str(place / WEIGHTS))
-    ours = read_pdparams(place / WEIGHTS)
+    ours = read_pdparams(io.BytesIO((place / WEIGHTS).read_bytes()), source=place)
     assert set(theirs) == set(ours)
     assert all(np.array_equal(theirs[name].numpy(), ours[name]) for name in ours)
 
 
 def test_weights_that_do_not_fit_are_all_listed(finished_run, tmp_path):
     _, metadata = load_checkpoint(finished_run.output)
-    save_checkpoint(tmp_path / "other", AlexNet("half", 7), replace(metadata, preset="half"))
+    save_checkpoint(tmp_path / "other", AlexNet("half", 7), metadata)
     with pytest.raises(UserError) as error:
         load_checkpoint(tmp_path / "other")
     assert str(error.value).count("must be") == 2  # weight and bias of the last layer

@@ -1,5 +1,6 @@
 """How many images a second each stage of the data pipeline gives, beside a plain loader timed in the same run."""
 
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ CHANGES = DataConfig(geometry="crop", resize=256, horizontal_flip=True)
 PREPROCESS = Preprocess(224, CHANGES.mean, CHANGES.std, geometry="crop", resize=256)
 PLAIN = "plain loader"
 
+_log = logging.getLogger(__name__)
+
 
 def benchmark_loader(
     root: Optional[Path] = None,
@@ -40,7 +43,7 @@ def benchmark_loader(
     repeats: int = 3,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """Time the stages of loading up to `images` training images, of the demo set without `root`, and print a table.
+    """Time the stages of loading up to `images` training images, of the demo set without `root`.
 
     Returns columns stage, workers, images_per_second (the best of `repeats`; the stages take turns) and times_plain.
     Raises UserError where the data set cannot be read.
@@ -52,6 +55,8 @@ def benchmark_loader(
             draw_demo(root)
         dataset = LabelledImages(read_table(root, csv), "train", PREPROCESS)
         dataset.rows, dataset.labels = dataset.rows[:images], dataset.labels[:images]
+        place = "normalised on the GPU" if on_device else "on the CPU"
+        _log.info(f"{len(dataset)} images of {root}, batches of {batch_size}, {place}; best of {repeats}")
         stages = {
             (name, count): stage
             for count in workers
@@ -65,18 +70,19 @@ def benchmark_loader(
                 if on_device:
                     paddle.device.cuda.synchronize()
                 seconds[key] = min(seconds[key], time.perf_counter() - started)
-    table = pd.DataFrame(
+    return pd.DataFrame(
         [(*key, len(dataset) / taken, seconds[PLAIN, key[1]] / taken) for key, taken in seconds.items()],
         columns=["stage", "workers", "images_per_second", "times_plain"],
     )
-    place = "normalised on the GPU" if on_device else "on the CPU"
-    print(f"{len(dataset)} images of {dataset.table.root}, batches of {batch_size}, {place}; best of {repeats}")
-    for row in table.to_dict("records"):
-        print(
-            f"{row['stage']:<24} {row['workers']:>2} workers {row['images_per_second']:>9.1f} images/s "
-            f"{row['times_plain']:>6.2f} × plain"
-        )
-    return table
+
+
+def format_loading(table: pd.DataFrame) -> str:
+    """The table of `benchmark_loader` as text."""
+    return "\n".join(
+        f"{row['stage']:<24} {row['workers']:>2} workers {row['images_per_second']:>9.1f} images/s "
+        f"{row['times_plain']:>6.2f} × plain"
+        for row in table.to_dict("records")
+    )
 
 
 def _stages(
@@ -85,12 +91,14 @@ def _stages(
     """Each stage as a function that takes every image through it; each but `collate` does what comes before it too."""
     numbers = range(len(dataset))
     with redirect_stderr(StringIO()):
-        decoded = copy(dataset)
-        decoded.decoded = open_cache("disk", dataset, scratch / "cache", unreadable=UnreadableImages(), workers=workers)
+        cached_set = copy(dataset)
+        cached_set.decoded = open_cache(
+            "disk", dataset, scratch / "cache", unreadable=UnreadableImages(), workers=workers
+        )
 
     def loader(*, cached: bool) -> Loader:
         return Loader(
-            decoded if cached else dataset,
+            cached_set if cached else dataset,
             PREPROCESS,
             batch_size=batch_size,
             shuffle=True,

@@ -8,25 +8,26 @@ sources:
 """
 
 import argparse
-import shlex
-from pathlib import Path
+
+from paddle_alexnet.commands.options import command_line, not_negative, typed_path
+from paddle_alexnet.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", type=Path, required=True, metavar="SRC", help="the pictures; never changed")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new folder to write")
+    parser.add_argument("--source", type=typed_path, required=True, metavar="SRC", help="the pictures; never changed")
+    parser.add_argument("--output", type=typed_path, required=True, metavar="DIR", help="new folder to write")
     parser.add_argument(
         "--classes",
         help="classes to take, in order: a file with one a line, or a,b,c "
         "(default: all, sorted; of an archive the ten of the fluid script)",
     )
-    parser.add_argument("--synset-words", type=Path, metavar="FILE", help="names of wnids, if not ILSVRC-2012's")
+    parser.add_argument("--synset-words", type=typed_path, metavar="FILE", help="names of wnids, if not ILSVRC-2012's")
     parser.add_argument(
         "--split",
         default="70,10,20",
         help="percentages of train,val,test in each class (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    parser.add_argument("--seed", type=not_negative, default=0, help="of the draw (default: 0)")
     parser.add_argument(
         "--group",
         metavar="PATTERN",
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if not arguments.source.exists():
+        raise UserError(f"{arguments.source}: no such file or folder; a source is a folder, an archive or a .csv")
     from paddle_alexnet.data.prepare.preparation import parse_classes, prepare
     from paddle_alexnet.data.prepare.splits import parse_split
 
@@ -51,4 +54,4 @@ def run(arguments: argparse.Namespace) -> None:
     if empty:
         print(f"no images in {' and '.join(empty)}: training needs some, give --split other percentages")
     else:
-        print(f"next: python tools/train.py -o {shlex.quote(f'data.root={prepared.root}')}")
+        print(f"next: {command_line('train', '-o', f'data.root={prepared.root}')}")

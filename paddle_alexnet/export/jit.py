@@ -12,7 +12,8 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.inference.paddle_inference import InferenceModel
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
-from paddle_alexnet.runs.model_folder import Metadata, write_folder
+from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.runs.model_folder import write_model
 
 TOLERANCE = 1e-5  # of the largest logit, or of 1 where all are smaller
 
@@ -55,7 +56,8 @@ def export(network: AlexNet, metadata: Metadata, place: Path) -> float:
     training = network.training
     network.eval()
     try:
-        write_folder(place, replace(metadata, kind="inference", lrn=lrn), fill)
+        model = replace(metadata.model, lrn=lrn)
+        write_model(place, replace(metadata, kind="inference", model=model), fill)
     finally:
         if training:
             network.train()

@@ -1,8 +1,10 @@
 """Weights of a run: saved whole, loaded without running code from the file."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import paddle
@@ -10,7 +12,8 @@ from paddle import nn
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.runs.model_folder import Metadata, read_folder, write_folder
+from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.runs.model_folder import Model, read_model, write_model
 from paddle_alexnet.weights.unpickle import load_pdparams
 
 WEIGHTS = "weights.pdparams"
@@ -18,7 +21,7 @@ WEIGHTS = "weights.pdparams"
 
 def save_checkpoint(place: Path, network: nn.Layer, metadata: Metadata) -> None:
     """Write a checkpoint folder: `weights.pdparams`, which `paddle.load` reads too, and metadata."""
-    write_folder(
+    write_model(
         place,
         replace(metadata, kind="checkpoint"),
         lambda folder: paddle.save(network.state_dict(), str(folder / WEIGHTS)),
@@ -30,16 +33,19 @@ def load_checkpoint(path: Path) -> tuple[AlexNet, Metadata]:
 
     `path` is a run or a checkpoint. Raises UserError if it is damaged or does not fit its metadata.
     """
-    place, metadata = read_folder(path)
-    if metadata.kind != "checkpoint":
-        raise UserError(f"{path}: an exported model, which has no weights to load; name a run or a checkpoint")
-    return restore(place, metadata), metadata
+    model = read_model(path)
+    return restore(model), model.metadata
 
 
-def restore(place: Path, metadata: Metadata) -> AlexNet:
-    """The network of a checkpoint folder that `read_folder` has checked, in evaluation mode."""
-    network = AlexNet(metadata.preset, len(metadata.classes), metadata.lrn, quirks=metadata.quirks)
-    load_weights(network, read_pdparams(place / WEIGHTS), source=str(place))
+def restore(model: Model) -> AlexNet:
+    """The network of a checkpoint, in evaluation mode. Raises UserError if the weights do not fit it."""
+    if model.metadata.kind != "checkpoint":
+        raise UserError(f"{model.path}: an exported model, which has no weights to load; name a run or a checkpoint")
+    source = model.path / WEIGHTS
+    if WEIGHTS not in model.files:
+        raise UserError(f"{source}: missing from the model; copy the whole folder")
+    network = AlexNet.build(model.metadata.model)
+    load_weights(network, read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=source), source=str(model.path))
     network.eval()
     return network
 
@@ -58,16 +64,14 @@ def load_weights(network: nn.Layer, weights: Mapping[str, np.ndarray], *, source
     network.set_state_dict(dict(weights))
 
 
-def read_pdparams(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by name from a `.pdparams` file.
+def read_pdparams(stream: BinaryIO, *, source: Path) -> dict[str, np.ndarray]:
+    """Arrays by name from the content of a `.pdparams` file; errors call it `source`.
 
     `paddle.load` unpickles, and so runs whatever code the file holds. This reads only what an
     honest file holds: arrays, tuples and dictionaries. Raises UserError for anything else.
     """
     try:
-        state = load_pdparams(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the weights ({error})") from None
+        state = load_pdparams(stream)
     except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(f"{path}: not a weights file, or a damaged one ({error})") from None
+        raise UserError(f"{source}: not a weights file, or a damaged one ({error})") from None
     return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}

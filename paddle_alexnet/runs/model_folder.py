@@ -1,90 +1,112 @@
-"""A folder that holds a finished model: written in one step, read only if it is whole.
+"""A folder that holds a finished model: written in one step, read whole or not at all.
 
-Checkpoints and exported inference models are such folders. Each carries `metadata.json`: what the
-network is, what its input goes through, what its outputs mean, and a checksum of every other file
-(Paddle loads a file with a flipped byte without a word).
+Checkpoints and exported inference models are such folders. Each carries `metadata.json`: what the model is, and a
+checksum of every other file (Paddle loads a file with a flipped byte without a word).
 """
 
 import hashlib
-from dataclasses import dataclass, field, replace
+import os
+import stat
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Literal, Optional
+from typing import Callable
 
-from pydantic import TypeAdapter, ValidationError
-
-from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_folder, finish_swap
+from paddle_alexnet.files import atomic_folder
+from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.runs.metadata import Metadata, from_json, to_json
+
+METADATA = "metadata.json"
+MAX_BYTES = 4 << 30  # of a file; the largest network's weights have 0.3 GB
+# A link could lead to any file, and to open a pipe would be to wait for ever.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True)
-class Metadata:
-    """What a model is. `output` is always logits: apply softmax for probabilities."""
+class Model:
+    """A model as it was read: `files` are the bytes of each, by name, that agree with `metadata`."""
 
-    preset: str
-    lrn: str
-    quirks: tuple[str, ...]
-    classes: ClassList
-    preprocess: Preprocess
-    data: str  # the data set in words
-    data_root: str
-    data_csv: str
-    epoch: int
-    val_loss: Optional[float]  # None for converted weights
-    val_top1: Optional[float]
-    paddle: str
-    kind: Literal["checkpoint", "inference"] = "checkpoint"
-    output: str = "logits"
-    sha256: dict[str, str] = field(default_factory=dict)  # by file name
+    path: Path
+    metadata: Metadata
+    files: dict[str, bytes]
 
 
-_JSON = TypeAdapter(Metadata)
-
-
-def write_folder(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -> None:
+def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -> None:
     """Let `fill` write into a temporary folder beside `place`, then swap it in.
 
     A reader, and a run that is killed at any moment, find the old folder or the new one, whole.
     Raises UserError where something else is there, or the disk refuses; what was there stays.
     """
-    if place.exists() and not (place / "metadata.json").is_file():
+    if place.exists() and not (place / METADATA).is_file():
         raise UserError(f"{place}: there already, and not a model: name another folder")
     with atomic_folder(place, replace=True) as partial:
         fill(partial)
-        sums = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-        (partial / "metadata.json").write_bytes(_JSON.dump_json(replace(metadata, sha256=sums), indent=2))
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())}
+        (partial / METADATA).write_bytes(to_json(replace(metadata, sha256=sums)))
 
 
-def read_folder(path: Path) -> tuple[Path, Metadata]:
-    """Find the model folder that `path` means, check every byte of it, and read its metadata.
+def find_model(path: Path) -> Path:
+    """The folder of the model that a path means: a run (its best checkpoint), a model's folder or a file in it.
 
-    `path` is a run (meaning its best checkpoint), a checkpoint, an exported folder or a file in
-    one of these. Raises UserError if there is none or if it is damaged.
+    Raises UserError if there is no model.
     """
-    place = path.parent if path.is_file() else path
-    if (place / "checkpoints").is_dir():
-        place = place / "checkpoints" / "best"
-    finish_swap(place)
     try:
-        metadata = _JSON.validate_json((place / "metadata.json").read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no model there: name a run, a checkpoint or an exported folder") from None
-    except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{place / 'metadata.json'}: damaged or from another program ({reason})") from None
-    for name, expected in metadata.sha256.items():
-        file = place / name
-        if not file.is_file():
-            raise UserError(f"{file}: missing from the model; copy the whole folder")
-        if _sha256(file) != expected:
-            raise UserError(f"{file}: damaged, its checksum is not the one in metadata.json; copy or export it again")
-    return place, metadata
+        place = path.expanduser().resolve()
+        place = place.parent if place.is_file() else place
+        run = RunFolder(place)
+        place = run.best if run.checkpoints.is_dir() else place
+        if any((folder / METADATA).is_file() for folder in _names(place)):
+            return place
+    except (OSError, RuntimeError, ValueError):  # an unknown user's home, a name that is too long or holds NUL
+        pass
+    raise UserError(f"{path}: no model there: name a run, a checkpoint or an exported folder")
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def read_model(path: Path) -> Model:
+    """Read the model that a path means, see `find_model`, and check every byte of it.
+
+    What is read belongs together, also while a training run replaces the folder: it is read again where that happened
+    meanwhile. Raises UserError if there is no model or if it is damaged.
+    """
+    place = find_model(path)
+    content = _read_metadata(place)
+    while True:
+        try:
+            metadata = from_json(content, source=place / METADATA)
+            return Model(place, metadata, {name: _read_checked(place, name, metadata) for name in metadata.sha256})
+        except UserError:
+            before, content = content, _read_metadata(place)
+            if content == before:
+                raise
+
+
+def _names(place: Path) -> tuple[Path, ...]:
+    """Where a model's folder may be: for a moment while it is replaced, only its old one is there."""
+    return place, place.with_name(f".{place.name}.old"), place
+
+
+def _read_metadata(place: Path) -> bytes:
+    return _read(place, METADATA)
+
+
+def _read_checked(place: Path, name: str, metadata: Metadata) -> bytes:
+    content = _read(place, name)
+    if hashlib.sha256(content).hexdigest() != metadata.sha256[name]:
+        raise UserError(f"{place / name}: damaged, its checksum is not the one in {METADATA}; copy or export it again")
+    return content
+
+
+def _read(place: Path, name: str) -> bytes:
+    """The bytes of a regular file in a model's folder."""
+    for folder in _names(place):
+        try:
+            with open(os.open(folder / name, _FLAGS), "rb") as stream:
+                found = os.fstat(stream.fileno())
+                if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+                    raise UserError(f"{place / name}: not a file of a model: copy or export it again")
+                return stream.read()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UserError(f"{place / name}: cannot read it ({error.strerror})") from None
+    raise UserError(f"{place / name}: missing from the model; copy the whole folder")

@@ -116,7 +116,8 @@ def _read_torch(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _read_pdparams(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    return _named(load_pdparams(path))
+    with path.open("rb") as stream:
+        return _named(load_pdparams(stream))
 
 
 def _read_npy(path: Path) -> Iterator[tuple[str, np.ndarray]]:

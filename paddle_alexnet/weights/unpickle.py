@@ -52,13 +52,12 @@ def decode(raw: bytes, kind: str) -> np.ndarray:
     return np.frombuffer(raw, kind)
 
 
-def load_pdparams(path: Path) -> dict[str, Any]:
+def load_pdparams(stream: BinaryIO) -> dict[str, Any]:
     """What `paddle.load` gives of a state dict, tensors as arrays.
 
     Raises UnpicklingError if it is no dictionary, or if there is more in it than arrays in containers.
     """
-    with path.open("rb") as stream:
-        state = ArrayUnpickler(stream).load()
+    state = ArrayUnpickler(stream).load()
     if not isinstance(state, dict):
         raise pickle.UnpicklingError(f"it holds a {type(state).__name__}, not names with arrays")
     # Paddle writes a tensor as (its own name, array).

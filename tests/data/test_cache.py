@@ -1,7 +1,9 @@
 """The cache of decoded patches: the same images, built once, and again when something changed."""
 
+import gc
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,3 +103,25 @@ def test_no_room_and_a_cache_inside_the_data_are_one_line(root, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 9))
     with pytest.raises(UserError, match=r"no room for .* data\.cache_folder"):
         opened(root)
+
+
+def test_a_disk_cache_is_let_go_with_its_dataset(root):
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("no /proc/self/maps")
+    dataset = split(root)
+    for _ in range(2):  # built, then read
+        dataset.decoded = opened(root)
+        assert str(root.parent / "cache") in maps.read_text()
+        dataset.decoded = None
+        gc.collect()
+        assert str(root.parent / "cache") not in maps.read_text()
+
+
+def test_no_thread_outlives_a_cache_that_could_not_be_filled(root):
+    truncate(split(root).path(0))
+    before = threading.active_count()
+    with pytest.raises(UserError) as error:  # whose traceback holds every frame
+        opened(root)
+    assert error.tb and threading.active_count() == before
+    assert list((root.parent / "cache").iterdir()) == []

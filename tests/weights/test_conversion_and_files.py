@@ -26,7 +26,7 @@ from paddle_alexnet.weights.files import read_arrays
 from paddle_alexnet.weights.layout import Weights, choose_preset, fitting_presets, layers
 from paddle_alexnet.weights.unpickle import Parameter, load_torch, tensor_of_storage
 
-NAMES = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc1", "fc2", "fc3"]
+NAMES = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def by_layer(state):
 
 
 def as_tensorflow(state):
-    """[k, k, in, out] and [in, out]; fc1 reads rows, columns, channels; with an optimiser's slots."""
+    """[k, k, in, out] and [in, out]; fc6 reads rows, columns, channels; with an optimiser's slots."""
     arrays = {"global_step": np.int64(7), "beta1_power": np.float32(0.9)}
     for name, (weight, bias) in zip([*NAMES[:5], "a1", "a2", "a3"], by_layer(state)):
         if weight.ndim == 4:
@@ -216,7 +216,7 @@ ALIKE = [{"paper", "source145", "caffe", "caffenet"}, {"fluid", "single"}]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("num_classes", [7, 4096])  # as many classes as neurons makes fc2 and fc3 alike
+@pytest.mark.parametrize("num_classes", [7, 4096])  # as many classes as neurons makes fc7 and fc8 alike
 def test_a_file_tells_its_preset(preset, num_classes):
     alike = next((group for group in ALIKE if preset in group), {preset})
     weights = shapes_of(preset, num_classes)
@@ -239,8 +239,8 @@ def test_every_layer_that_does_not_fit_is_listed_and_the_right_preset_named(pdpa
     for name, found, expected in [
         ("conv1", "48×3×11×11", "64×3×11×11"),
         ("conv5", "128×192×3×3", "256×256×3×3"),
-        ("fc1", "4608×2048", "9216×4096"),
-        ("fc3", "2048×10", "4096×classes"),
+        ("fc6", "4608×2048", "9216×4096"),
+        ("fc8", "2048×10", "4096×classes"),
     ]:
         assert any(name in part and f"is {found}, must be {expected}" in part for part in message.split("; "))
     assert all(name in message for name in NAMES)
@@ -254,7 +254,7 @@ def test_a_network_that_is_none_of_the_presets():
     with pytest.raises(UserError, match=r"conv6.weight is 256×256×3×3, must be absent.*fits no preset"):
         choose_preset([*weights[:5], extra, *weights[5:]], source="file")
     odd = Weights("conv2.weight", weights[1].weight, np.zeros(5))
-    faults = r"preset owt: conv2 \(conv2.weight\) has a bias of 5, must be 192; fc3 is missing"
+    faults = r"preset owt: conv2 \(conv2.weight\) has a bias of 5, must be 192; fc8 is missing"
     with pytest.raises(UserError, match=faults):
         choose_preset([weights[0], odd, *weights[2:7]], source="file")
 
@@ -351,7 +351,7 @@ def test_a_new_last_layer_only_on_request_and_by_seed(pdparams, state, tmp_path)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         converted = convert(pdparams, tmp_path / name, num_classes=4, seed=seed)
         assert converted.num_classes == 4
-        assert any("fc3 is new" in note for note in converted.notes)
+        assert any("fc8 is new" in note for note in converted.notes)
         network, _ = load_checkpoint(tmp_path / name)
         found = {key: value.numpy() for key, value in network.state_dict().items()}
         heads.append(found.pop("classifier.7.weight"))
@@ -369,8 +369,8 @@ def test_classes_have_to_be_as_many_as_the_network_s(pdparams, tmp_path):
     convert(pdparams, tmp_path / "ours", classes=tmp_path / "classes.txt", num_classes=2)
     _, metadata = load_checkpoint(tmp_path / "ours")
     assert metadata.classes.names == ("cat", "dog")
-    assert "converted from" in metadata.data
-    assert (metadata.epoch, metadata.val_loss, metadata.val_top1) == (0, None, None)
+    assert "converted from" in metadata.origin.data
+    assert (metadata.origin.epoch, metadata.origin.val_loss, metadata.origin.val_top1) == (0, None, None)
 
 
 def test_training_starts_from_a_converted_checkpoint(checkpoint, pdparams, state, demo_set, tmp_path):
@@ -443,6 +443,6 @@ def test_a_missing_framework_is_named_with_the_remedy(pdparams, tmp_path, monkey
 @pytest.mark.slow
 def test_the_tool_exits_with_2_and_one_line(pdparams, tmp_path):
     result = run_tool("convert_weights", pdparams, tmp_path / "ours", "--preset", "owt")
-    assert_user_error(result, str(pdparams), "conv1", "fc3", "it fits half")
+    assert_user_error(result, str(pdparams), "conv1", "fc8", "it fits half")
     with pytest.raises(UserError, match="--num-classes is 0"):
         convert(pdparams, tmp_path / "ours", num_classes=0)

@@ -1,0 +1,102 @@
+"""The folder of a training run: where everything in it lies, and how a run begins."""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from paddle_alexnet.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+_log = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """The paths in a run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        path = path.expanduser()
+        self.path = path if path.name not in ("", "..") else path.resolve()
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.csv"
+        self.curves = self.path / "curves.png"
+        self.visualdl = self.path / "visualdl"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best"  # of the epoch with the lowest mean validation loss
+        self.last = self.checkpoints / "last"  # of the last finished epoch
+        self.inference = self.path / "inference"  # the exported model of `best`
+        self._lock = self.path / ".lock"
+
+    def is_run(self) -> bool:
+        """Whether there is a run here, however far it came."""
+        return self.config.is_file() or self.checkpoints.is_dir()
+
+    def check(self) -> None:
+        """Raise UserError if `begin` would, as far as that can be told without changing anything."""
+        try:
+            if not self.is_run():
+                self._refuse_foreign()
+            elif self._lock.exists():
+                os.close(self._acquire())
+            nearest = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+            if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+                raise OSError(f"{nearest} is not a folder that can be written")
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        """Make the folder, an earlier run in it is moved aside, and keep it locked while this run lives.
+
+        Raises UserError if another run is writing it, if it cannot be written, or if it holds what is no run's.
+        """
+        try:
+            if self.is_run():
+                self._move_aside()
+            self._refuse_foreign()
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = self._acquire()
+            self.checkpoints.mkdir()
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            yield
+        finally:
+            self._lock.unlink(missing_ok=True)
+            os.close(lock)
+
+    def _refuse_foreign(self) -> None:
+        if self.path.is_dir() and any(path != self._lock for path in self.path.iterdir()):
+            raise UserError(f"{self.path}: holds files that are not a run's: name another folder as output")
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"{self.path}: cannot write there ({error}): name another folder as output")
+
+    def _move_aside(self) -> None:
+        lock = self._acquire()
+        kept = next(p for i in range(1, 10**6) if not (p := self.path.with_name(f"{self.path.name}.{i}")).exists())
+        for left in self.path.rglob(".*.partial"):  # what a killed run was writing
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+        self._lock.unlink()
+        self.path.rename(kept)
+        os.close(lock)
+        _log.info(f"{self.path} held an earlier run: kept as {kept}")
+
+    def _acquire(self) -> int:
+        """The descriptor that holds the lock until it is closed; the system closes it when the process dies."""
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UserError(f"{self.path}: another run is writing it: wait for it, or name another folder") from None
+        except OSError:  # a file system without locks
+            pass
+        return descriptor

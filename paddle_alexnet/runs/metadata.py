@@ -1,0 +1,154 @@
+"""`metadata.json`: what a model is, and where it came from. Read as the input of a stranger.
+
+It needs no Paddle, so that a fault in it is said at once.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import math
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.network.spec import ModelSpec
+
+SCHEMA = 2  # of the form before, which was flat, the number was not written
+MAX_IMAGE_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model came from: the data set that it was trained on, and how well it did after which epoch."""
+
+    data: str  # in words
+    data_root: str = ""
+    data_csv: str = ""
+    epoch: int = 0
+    val_loss: Optional[float] = None  # None for converted weights
+    val_top1: Optional[float] = None
+    paddle: str = ""  # the version that wrote it
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a model is: `model` builds its network, `preprocess` makes its input, `classes` name its outputs.
+
+    `output` is always logits: apply softmax for probabilities.
+    """
+
+    model: ModelSpec
+    classes: ClassList
+    preprocess: Preprocess
+    origin: Origin
+    kind: Literal["checkpoint", "inference"] = "checkpoint"
+    output: Literal["logits"] = "logits"
+    sha256: dict[str, str] = field(default_factory=dict)  # of every other file in the folder, by name
+    schema: int = SCHEMA
+
+
+_JSON = TypeAdapter(Metadata)
+
+
+def to_json(metadata: Metadata) -> bytes:
+    """The content of `metadata.json`, with a checksum of itself. Raises UserError for what `from_json` would refuse."""
+    for fault in _faults(metadata):
+        raise UserError(f"a model cannot be written: {fault}")
+    content = json.loads(_JSON.dump_json(metadata))
+    return json.dumps({**content, "checksum": _checksum(content)}, indent=2, ensure_ascii=False).encode()
+
+
+def from_json(content: bytes, *, source: Path) -> Metadata:
+    """Read the content of a `metadata.json`. Raises UserError that names `source` if it is not sound."""
+    try:
+        values = json.loads(content)
+        if not isinstance(values, dict):
+            raise ValueError("it holds no names with values")
+        checksum = values.pop("checksum", None)
+        if "schema" not in values:
+            values = _lift(values)
+        elif values["schema"] != SCHEMA:
+            raise UserError(f"{source}: has schema {values['schema']!r:.20}, this version reads {SCHEMA}: upgrade it")
+        elif checksum != _checksum(values):
+            raise ValueError("its checksum is not that of its content")
+        metadata = _JSON.validate_python(values)
+        for fault in _faults(metadata):
+            raise ValueError(fault)
+        return metadata
+    except ValidationError as error:  # a ValueError with a page of text
+        reason = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    shown = "".join(c if c.isprintable() else "?" for c in reason[:200])
+    raise UserError(f"{source}: damaged or from another program ({shown}): copy or export the model again")
+
+
+def _lift(flat: dict[str, Any]) -> dict[str, Any]:
+    """The form of today of the flat one that had no schema."""
+    classes = flat.get("classes") or {}
+    names = classes.get("names") if isinstance(classes, dict) else None
+    model = {name: flat.pop(name, None) for name in ("preset", "lrn", "quirks")}
+    names_of_origin = Origin.__dataclass_fields__
+    return {
+        "model": {**model, "num_classes": len(names) if isinstance(names, list) else None},
+        "origin": {name: flat.pop(name) for name in names_of_origin if name in flat},
+        **flat,
+    }
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _faults(metadata: Metadata) -> Iterator[str]:
+    """What is wrong with values of the right types."""
+    names, preprocess = metadata.classes.names, metadata.preprocess
+    if not names or len(names) != len(metadata.classes.wnids) or len(names) != metadata.model.num_classes:
+        yield f"{len(names)} class names, {len(metadata.classes.wnids)} wnids, {metadata.model.num_classes} outputs"
+    if len(set(names)) < len(names):
+        yield "two classes have the same name"
+    for text in _texts(asdict(metadata)):
+        if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+            yield f"a control character in {text[:80]!r}"
+    size = preprocess.image_size
+    if not 1 <= size <= preprocess.patch_size <= MAX_IMAGE_SIZE:
+        yield f"image_size {size}, resize {preprocess.resize}: must be 1 to {MAX_IMAGE_SIZE}, image_size the smaller"
+    if not all(map(math.isfinite, (*preprocess.mean, *preprocess.std))) or 0 in preprocess.std:
+        yield f"mean {preprocess.mean}, std {preprocess.std}: must be finite, and std not 0"
+    if preprocess.mean_image is not None and _png_size(preprocess.mean_image) != (size, size):
+        yield f"mean_image is not a PNG of {size}×{size} pixels"
+    for name, digest in metadata.sha256.items():
+        if name != Path(name).name or name.startswith(".") or "\\" in name or len(name.encode()) > 255:
+            yield f"{name[:80]!r} is not the name of a file in the folder"
+        if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+            yield f"{digest[:80]!r} is not a SHA-256"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts(key)
+            yield from _texts(inner)
+    elif isinstance(value, (tuple, list)):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _png_size(text: str) -> Optional[tuple[int, int]]:
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+            return image.size if image.mode == "RGB" else None
+    except Exception:  # a damaged picture may raise anything
+        return None
