@@ -60,7 +60,7 @@ def train(config: Config) -> Results:
 def _train(config: Config) -> Results:
     # What can be refused without reading a picture is refused first.
     device = use_device(config.device)
-    run = RunFolder(Path(config.output))
+    run = RunFolder(config.output)
     run.check()
     seed_everything(config.train.seed)
 
