@@ -1,9 +1,10 @@
 """Mean loss and top-1 accuracy of a trained network on a split, every image once."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from paddle_alexnet.commands.options import add_device_option
+from paddle_alexnet.commands.options import add_device_option, add_preprocess_options, changed_preprocess
 from paddle_alexnet.data.table import SPLITS
 
 
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
     )
     add_device_option(parser)
+    add_preprocess_options(parser, default="the model's own")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -27,6 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.predictor import Predictor
 
     predictor = Predictor(arguments.model, device=arguments.device)
+    preprocess = changed_preprocess(predictor.metadata.preprocess, arguments)
+    predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
     result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv, crops=arguments.crops)
     metadata, origin = predictor.metadata, predictor.metadata.origin
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")

@@ -1,9 +1,10 @@
 """The classes of images: one, several, or folders of them."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from paddle_alexnet.commands.options import add_device_option
+from paddle_alexnet.commands.options import add_device_option, add_preprocess_options, changed_preprocess
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=5, help="classes per image, default %(default)s")
     parser.add_argument("--csv", type=Path, help="also write the table to this file")
     add_device_option(parser)
+    add_preprocess_options(parser, default="the model's own")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -20,6 +22,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     images = find_images(arguments.images)
     predictor = Predictor(arguments.model, device=arguments.device)
+    preprocess = changed_preprocess(predictor.metadata.preprocess, arguments)
+    predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
     table = predict_table(predictor, images, top=arguments.top)
     metadata = predictor.metadata
     print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
