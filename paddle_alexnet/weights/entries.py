@@ -52,8 +52,11 @@ Entries = Iterator[tuple[str, Entry]]  # by the names in the file
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file to read. Raises ValueError for a pipe, a device, a folder and what is too large."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe would wait for a writer
-    stream = os.fdopen(os.open(path, flags), "rb")
+
+    def at_once(name: str, flags: int) -> int:  # a pipe would wait for a writer
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    stream = open(path, "rb", opener=at_once)  # noqa: SIM115
     found = os.fstat(stream.fileno())
     if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
         stream.close()

@@ -116,7 +116,7 @@ def _unpack(raw: bytes, filters: list[int], size: int, item: int) -> bytes:
 def write_hdf5(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """The form that Keras 2 wrote and `load_weights` of Keras 2 and 3 reads, layer by layer in order."""
     h5py = importlib.import_module("h5py")
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:  # `atomic_file` holds a lock on it already
         layers = list(dict.fromkeys(name.partition("/")[0] for name in arrays))
         file.attrs["layer_names"] = [layer.encode() for layer in layers]
         for layer in layers:

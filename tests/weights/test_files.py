@@ -242,6 +242,20 @@ def test_members_of_a_zip_file_may_be_stored_or_deflated_alone(tmp_path):
 
 # Writing
 
+SUFFIXES = [(".pth", "torch"), (".h5", "h5py"), (".safetensors", "json"), (".pdparams", "paddle")]
+
+
+@pytest.mark.parametrize("suffix, needs", SUFFIXES)
+def test_what_is_written_here_is_read_again(suffix, needs, tmp_path):
+    pytest.importorskip(needs)
+    arrays = {name.replace(".", "/"): array for name, array in ARRAYS.items()}
+    write_arrays(tmp_path / f"a{suffix}", arrays)
+    found = read_arrays(tmp_path / f"a{suffix}")
+    if suffix == ".h5":  # Keras has a group for each layer
+        arrays = {f"{name.partition('/')[0]}/{name}": array for name, array in arrays.items()}
+    assert_read(found, arrays)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
 
 def test_a_missing_framework_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -250,9 +264,7 @@ def test_a_missing_framework_is_named_with_the_remedy(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "suffix, needs", [(".pth", "torch"), (".h5", "h5py"), (".safetensors", "json"), (".pdparams", "paddle")]
-)
+@pytest.mark.parametrize("suffix, needs", SUFFIXES)
 def test_a_full_disk_ends_in_a_line(suffix, needs, tmp_path):
     pytest.importorskip(needs)
     arrays = {"conv1/kernel:0": np.zeros((1 << 19,), np.float32)}
