@@ -66,6 +66,7 @@ setup(
             "pre-commit",
             "ruff>=0.17.6,<0.18",
             "types-tqdm",
+            "wheel",  # a test builds one without the network
         ],
         "parity": ["torch", "tensorflow-cpu", "safetensors", "h5py"],
     },

@@ -8,31 +8,54 @@ import ctypes
 import io
 import os
 import platform
+import signal
 import sys
 import zlib  # noqa: F401  Paddle 2.6 exports an old zlib, which crashes Python's own where that is loaded later
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from typing import Any, Optional
+from types import ModuleType
+from typing import Callable, Optional
 
 
-class _QuietImport:
-    """Imports Paddle without its warning about OMP_NUM_THREADS.
+class _PaddleLoader(SourceFileLoader):
+    """Imports Paddle without two side effects.
 
-    That is about OpenBLAS, which Paddle's x86 builds do not use.
+    Its warning about OMP_NUM_THREADS, which is about OpenBLAS, which its x86 builds do not use; and its handler for
+    SIGTERM, which prints a C++ stack and would replace the one of the program that imports it.
     """
 
-    @staticmethod
-    def find_spec(name: str, path: Optional[Sequence[str]] = None, target: Any = None) -> Optional[ModuleSpec]:
-        spec = PathFinder.find_spec(name, path) if name == "paddle" else None
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+    def exec_module(self, module: ModuleType) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
 
-            def quietly(module: Any) -> None:
-                with contextlib.redirect_stderr(io.StringIO()):
-                    execute(module)
+        def restore() -> None:
+            with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler that is not Python's
+                signal.signal(signal.SIGTERM, handler)
 
-            spec.loader.exec_module = quietly  # type: ignore[method-assign]
+        quiet = contextlib.redirect_stderr(io.StringIO()) if _threads_set_here else contextlib.nullcontext()
+        _finder.before_submodule = restore  # soon, for most of the import's time comes after Paddle has set its own
+        try:
+            with quiet:
+                super().exec_module(module)
+        finally:
+            restore()
+            _finder.before_submodule = None
+
+
+class _PaddleFinder(MetaPathFinder):
+    """Finds Paddle where Python would, and has `_PaddleLoader` load it."""
+
+    before_submodule: Optional[Callable[[], None]] = None
+
+    def find_spec(
+        self, fullname: str, path: Optional[Sequence[str]], target: Optional[ModuleType] = None
+    ) -> Optional[ModuleSpec]:
+        if self.before_submodule is not None and fullname.startswith("paddle."):
+            self.before_submodule()
+        spec = PathFinder.find_spec(fullname, path) if fullname == "paddle" else None
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _PaddleLoader(spec.loader.name, spec.loader.path)
         return spec
 
 
@@ -56,6 +79,8 @@ if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
     trim_threshold, mmap_threshold = -1, -3
     ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 30)
     ctypes.CDLL(None).mallopt(trim_threshold, (1 << 31) - 1)
-if platform.machine() in ("x86_64", "AMD64") and "OMP_NUM_THREADS" not in os.environ:
+_threads_set_here = platform.machine() in ("x86_64", "AMD64") and "OMP_NUM_THREADS" not in os.environ
+if _threads_set_here:
     os.environ["OMP_NUM_THREADS"] = str(_cores())  # Paddle computes on one core unless told otherwise
-    sys.meta_path.insert(0, _QuietImport)  # type: ignore[arg-type]
+_finder = _PaddleFinder()
+sys.meta_path.insert(0, _finder)

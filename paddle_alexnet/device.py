@@ -1,8 +1,17 @@
 """Which device to compute on."""
 
-import paddle
+import re
 
 from paddle_alexnet.errors import UserError
+
+
+def check_device(device: str) -> str:
+    """Return `auto`, `cpu` or `gpu:N` as it is, without importing Paddle. Raises UserError for anything else."""
+    if re.fullmatch(r"auto|cpu|gpu:\d{1,3}", device):
+        return device
+    kind, _, number = device.lower().partition(":")
+    meant = {"cpu": "cpu", "gpu": f"gpu:{number or 0}", "cuda": f"gpu:{number or 0}"}.get(kind, "auto")
+    raise UserError(f"device {device!r} is not one of auto, cpu, gpu:N; write {meant}")
 
 
 def use_device(device: str) -> str:
@@ -11,11 +20,14 @@ def use_device(device: str) -> str:
     Raises UserError for a GPU that is not there. Paddle's own `set_device("gpu")` would end the
     process on a machine without one, so it is asked first.
     """
+    import paddle
+
+    check_device(device)
     count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
     if device == "auto":
         device = "gpu:0" if count else "cpu"
-    if device.startswith("gpu") and int(device.partition(":")[2] or 0) >= count:
+    if device.startswith("gpu") and int(device.partition(":")[2]) >= count:
         built = "" if paddle.is_compiled_with_cuda() else "; this Paddle is built without CUDA"
-        raise UserError(f"device {device}: there are {count} GPUs here{built}: use device=auto or device=cpu")
+        raise UserError(f"device {device}: there are {count} GPUs here{built}: use auto or cpu")
     paddle.set_device(device)
     return device

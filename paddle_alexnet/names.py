@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from paddle_alexnet.errors import UserError
 
+LRN_BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")  # of local response normalisation
+
 
 def one_of(name: str, known: Iterable[str], *, what: str) -> str:
     """Return the name if it is known, else raise UserError that says the nearest and lists them all."""

@@ -1,33 +1,39 @@
-"""The main job as one function: data, network, optimiser, model, callbacks, fit."""
+"""Training as one function: data, network, optimiser, `paddle.Model`, callbacks, fit."""
 
 import logging
 import random
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
 import numpy as np
 import paddle
-from paddle import callbacks
+from paddle.callbacks import Callback, EarlyStopping
 from paddle.metric import Accuracy
 from paddle.static import InputSpec
 
-from paddle_alexnet.config import Config, DataConfig, ScheduleConfig, TrainConfig, save_config
-from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.config import Config, DataConfig, save_config
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
-from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.export.jit import export
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import Metadata, Origin
-from paddle_alexnet.training.callbacks import Epoch, Progress, Recorder, StopOnNaN
+from paddle_alexnet.training.callbacks.guard import StopOnNaN
+from paddle_alexnet.training.callbacks.metrics import WriteMetrics
+from paddle_alexnet.training.callbacks.progress import Progress, ShowEpoch
+from paddle_alexnet.training.callbacks.record import RecordEpoch
+from paddle_alexnet.training.callbacks.save import SaveModels
+from paddle_alexnet.training.callbacks.visualdl import LogVisualDL
+from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.schedules import build_schedule
+from paddle_alexnet.training.start import read_start, start_from
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ class Results:
     output: Path
     history: tuple[Epoch, ...]
     best: Optional[Epoch]
+    visualdl: Optional[Path]  # the folder of its log, where VisualDL could be used
 
 
 def train(config: Config) -> Results:
@@ -51,58 +58,54 @@ def train(config: Config) -> Results:
 
 
 def _train(config: Config) -> Results:
+    # What can be refused without reading a picture is refused first.
     device = use_device(config.device)
+    run = RunFolder(config.output)
+    run.check()
     seed_everything(config.train.seed)
-    run = RunFolder(Path(config.output))
-    output = run.path
 
-    table, data_name = open_data(config.data, output)
+    table, data_name = open_data(config.data, run.path)
     network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
+    start = read_start(Path(config.model.weights), network, table) if config.model.weights else None
     train_loader, val_loader = open_loaders(config, table, network.image_size, on_device=device.startswith("gpu"))
     preprocess = train_loader.preprocess
-    if config.model.weights:
-        start_from(network, table, preprocess, Path(config.model.weights))
+    if start:
+        start_from(start, network, preprocess)
 
-    optimizer = build_optimizer(network, config.optimizer, config.schedule)
+    schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
+    optimizer = build_optimizer(network, config.optimizer, schedule.rate)
     image = InputSpec([None, 3, preprocess.image_size, preprocess.image_size], "float32", "image")
     model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
     model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
 
-    def save(epoch: Epoch) -> None:
-        origin = Origin(
-            data=data_name,
-            data_root=str(table.root.absolute()),
-            data_csv=str(table.csv.absolute()),
-            epoch=epoch.epoch,
-            val_loss=epoch.val_loss,
-            val_top1=epoch.val_top1,
-            paddle=paddle.__version__,
-        )
-        metadata = Metadata(network.spec, table.classes, preprocess, origin)
-        save_checkpoint(run.last, network, metadata)
-        if epoch.improved:
-            save_checkpoint(run.best, network, metadata)
-            export(network, metadata, run.inference)
+    history = History()
+    train_images, val_images = len(train_loader.dataset), len(val_loader.dataset)
+    origin = Origin(data_name, str(table.root.absolute()), str(table.csv.absolute()), paddle=paddle.__version__)
+    metadata = Metadata(network.spec, table.classes, preprocess, origin)
+    progress = Progress(train_images=train_images, val_images=val_images)
+    visualdl = LogVisualDL(run, history, data=data_name)
+    callbacks = [
+        StopOnNaN(),
+        progress,
+        *schedule.callbacks,  # before what is saved: a run that goes on from there has the next rate
+        *early_stopping(config.train.patience),
+        RecordEpoch(history, data=data_name),  # those after it read the epoch that it adds to the history
+        SaveModels(run, network, metadata, history),
+        ShowEpoch(history),
+        WriteMetrics(run, history),
+        visualdl,
+    ]
 
     with run.begin():
-        resolved = replace(config, data=replace(config.data, root=str(table.root), csv=str(table.csv)))
-        save_config(resolved, run.config, comment=f"the data is {data_name}")
+        save_config(as_set(config), run.config, comment=f"the data is {data_name}")
         _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
-        _log.info(f"data: {data_name}: {len(train_loader.dataset)} train, {len(val_loader.dataset)} val images")
-        recorder = Recorder(output, data=data_name, save=save)
-        model.fit(
-            train_loader,
-            val_loader,
-            epochs=config.train.epochs,
-            verbose=0,
-            callbacks=[
-                StopOnNaN(),
-                *schedule_callbacks(config.schedule, config.train),
-                Progress(len(train_loader.dataset)),
-                recorder,
-            ],
-        )
-    return Results(output, tuple(recorder.history), recorder.best)
+        _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
+        with say_what_is_kept(run), closing(progress), closing(visualdl):
+            model.fit(train_loader, val_loader, epochs=config.train.epochs, verbose=0, callbacks=callbacks)
+    if len(history.epochs) < config.train.epochs:
+        _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
+    log = run.visualdl if run.visualdl.is_dir() else None
+    return Results(run.path, tuple(history.epochs), history.best, log)
 
 
 def seed_everything(seed: int) -> None:
@@ -125,53 +128,49 @@ def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
         root = output.parent / "demo-data"
         _log.info(f"no data.root is set and there is no data/labels.csv: training on the {DEMO_NAME}, drawn in {root}")
         if not root.exists():
-            draw_demo(root)
+            try:
+                draw_demo(root)
+            except UserError:
+                if not root.exists():
+                    raise
+                # Another run that started at the same time was first; it has drawn the same images.
     table = read_table(root, csv, Path(config.classes) if config.classes else None)
     return table, DEMO_NAME if is_demo(table.classes) else str(table.csv)
 
 
-def start_from(network: AlexNet, table: ImageTable, preprocess: Preprocess, weights: Path) -> None:
-    """Start from a checkpoint's weights.
-
-    Raises UserError if it is of another network, of other classes, or for input of another scale. Of
-    converted weights whose classes have no names, only the number must be the data set's.
-    """
-    start, metadata = load_checkpoint(weights)
-    if metadata.model.preset != network.preset:
-        raise UserError(f"{weights}: is a {metadata.model.preset}, the config says model.preset={network.preset}")
-    expected, found = len(table.classes), len(metadata.classes)
-    if expected != found and metadata.classes == ClassList.unnamed(found):
-        raise UserError(
-            f"{weights}: has {found} classes, {table.csv} has {expected}: convert the weights again with "
-            f"tools/convert_weights.py --num-classes {expected}"
-        )
-    if metadata.classes not in (table.classes, ClassList.unnamed(expected)):
-        raise UserError(f"{weights}: was trained for other classes than {table.csv} has; their outputs do not match")
-    theirs = metadata.preprocess
-    if theirs.mean_image and preprocess.mean_image:  # each the mean of its own data set
-        theirs = replace(theirs, mean=preprocess.mean)
-    if not np.allclose([theirs.mean, theirs.std], [preprocess.mean, preprocess.std], rtol=1e-3):
-        mean, std = ([float(f"{value:.6g}") for value in values] for values in (theirs.mean, theirs.std))
-        how = "pixel" if theirs.mean_image else "given"
-        change = f"-o data.normalise={how} -o 'data.mean={mean}' -o 'data.std={std}'"
-        raise UserError(f"{weights}: expects other input: add {change}")
-    load_weights(network, {k: v.numpy() for k, v in start.state_dict().items()}, source=str(weights))
+def early_stopping(patience: int) -> list[Callback]:
+    """What ends a run after so many epochs without a better mean validation loss; nothing for 0."""
+    if not patience:
+        return []
+    return [EarlyStopping("loss", mode="min", patience=patience, min_delta=0, verbose=0, save_best_model=False)]
 
 
-def schedule_callbacks(schedule: ScheduleConfig, train: TrainConfig) -> list[callbacks.Callback]:
-    """What changes the learning rate and what stops early, all by the epoch.
+def as_set(config: Config) -> Config:
+    """The settings as the user made them, their paths absolute: repeated from any folder they mean the same."""
 
-    Paddle would add a schedule callback of its own that steps per batch.
-    """
-    steps: list[callbacks.Callback] = [callbacks.LRScheduler(by_step=False, by_epoch=True)]
-    if schedule.name == "plateau":
-        steps.append(
-            callbacks.ReduceLROnPlateau(
-                "loss", factor=schedule.factor, patience=schedule.patience, mode="min", min_delta=0
-            )
-        )
-    if train.patience:
-        steps.append(
-            callbacks.EarlyStopping("loss", mode="min", patience=train.patience, min_delta=0, save_best_model=False)
-        )
-    return steps
+    def absolute(path: Optional[str]) -> Optional[str]:
+        return path and str(Path(path).expanduser().absolute())
+
+    data = replace(
+        config.data,
+        root=absolute(config.data.root),
+        csv=absolute(config.data.csv),
+        classes=absolute(config.data.classes),
+        cache_folder=absolute(config.data.cache_folder),
+    )
+    model = replace(config.model, weights=absolute(config.model.weights))
+    return replace(config, output=str(RunFolder(Path(config.output)).path.absolute()), model=model, data=data)
+
+
+@contextmanager
+def say_what_is_kept(run: RunFolder) -> Iterator[None]:
+    """Where a run is left before its end, by Ctrl-C or an error, log where its models lie and how to go on."""
+    try:
+        yield
+    except BaseException:
+        if run.best.is_dir():
+            _log.info(f"the best model so far is kept: {run.best}")
+            _log.info(f"to go on from the last epoch: model.weights={run.last}, with another output")
+        else:
+            _log.info(f"no epoch was finished: {run.path} holds no model")
+        raise

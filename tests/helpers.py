@@ -10,6 +10,10 @@ from typing import Optional
 
 import paddle_alexnet
 from paddle_alexnet.commands.main import main
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.runs.metadata import Metadata, Origin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -26,6 +30,13 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
     return paddle_alexnet.load_config(None, [*fixed, *overrides])
 
 
+def metadata_of(network: AlexNet) -> Metadata:
+    """Metadata as a training run would write it beside a network."""
+    names = tuple(f"class {index}" for index in range(network.num_classes))
+    preprocess = Preprocess(network.image_size, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    return Metadata(network.spec, ClassList(names, (None,) * len(names)), preprocess, Origin("a test's", epoch=3))
+
+
 def run_tool(verb: str, *arguments: object, cwd: Optional[Path] = None) -> "subprocess.CompletedProcess[str]":
     """Run a verb in this process as the command line does, from another folder if one is given."""
     out, err, here = io.StringIO(), io.StringIO(), Path.cwd()
@@ -35,8 +46,6 @@ def run_tool(verb: str, *arguments: object, cwd: Optional[Path] = None) -> "subp
             if cwd is not None:
                 os.chdir(cwd)
             code = main(words)
-        except SystemExit as stop:  # argparse
-            code = int(stop.code or 0)
         finally:
             os.chdir(here)
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
@@ -58,3 +67,8 @@ def assert_user_error(result: "subprocess.CompletedProcess[str]", *parts: str) -
     assert "error: " in line
     for part in parts:
         assert part in line
+
+
+def truncate(path: Path) -> None:
+    """Cut a file in half."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -21,7 +21,7 @@ from paddle_alexnet.data.table import read_table
 from paddle_alexnet.evaluation import evaluate
 from paddle_alexnet.export.jit import export
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
-from paddle_alexnet.trainer import start_from
+from paddle_alexnet.training.start import read_start, start_from
 from paddle_alexnet.weights.layout import layers
 
 
@@ -363,24 +363,24 @@ def test_classes_have_to_be_as_many_as_the_network_s(pdparams, tmp_path):
 def test_training_starts_from_a_converted_checkpoint(checkpoint, pdparams, state, demo_set, tmp_path):
     table, network = read_table(demo_set, None), AlexNet("tiny", 10)
     preprocess = Preprocess(99, DataConfig().mean, DataConfig().std)
-    start_from(network, table, preprocess, checkpoint)
+    start_from(read_start(checkpoint, network, table), network, preprocess)
     assert all(np.array_equal(value.numpy(), state[name]) for name, value in network.state_dict().items())
 
     convert(pdparams, tmp_path / "four", num_classes=4)
     with pytest.raises(UserError, match=r"has 4 classes.* has 10.*num.classes.* 10"):
-        start_from(network, table, preprocess, tmp_path / "four")
+        read_start(tmp_path / "four", network, table)
     (tmp_path / "classes.txt").write_text("\n".join("abcdefghij"))
     convert(pdparams, tmp_path / "named", classes=tmp_path / "classes.txt")
     with pytest.raises(UserError, match="other classes"):
-        start_from(network, table, preprocess, tmp_path / "named")
-    with pytest.raises(UserError, match=r"add .*-o 'data.mean=\[0.485, 0.456, 0.406\]'"):
-        start_from(network, table, Preprocess(99, (0, 0, 0), (1, 1, 1)), checkpoint)
+        read_start(tmp_path / "named", network, table)
+    with pytest.raises(UserError, match=r"data.mean=\[0.485, 0.456, 0.406\]"):
+        start_from(read_start(checkpoint, network, table), network, Preprocess(99, (0, 0, 0), (1, 1, 1)))
 
 
 def test_a_converted_checkpoint_is_evaluated_exported_and_predicted_with(pdparams, demo_set, tmp_path):
     done = run_tool("convert_weights", pdparams, tmp_path / "ours", "--classes", demo_set / "classes.txt")
     assert done.returncode == 0, done.stderr
-    assert f"tools/train.py -o model.preset=tiny -o model.weights={tmp_path / 'ours'}" in done.stdout
+    assert f" train -o model.preset=tiny -o model.weights={tmp_path / 'ours'}" in done.stdout
     assert 0 <= evaluate(Predictor(tmp_path / "ours"), root=demo_set).top1 <= 1
     export(*load_checkpoint(tmp_path / "ours"), tmp_path / "exported")
     picture = next((demo_set / "images").rglob("*.jpg"))

@@ -1,22 +1,36 @@
 """The main job on a small set, and the traps of `paddle.Model` that it steps around."""
 
+import logging
 import math
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import paddle
 import pandas as pd
 import pytest
 from helpers import REPOSITORY, assert_user_error, run_tool, small_config
+from paddle.metric import Accuracy
 from PIL import Image
 
-from paddle_alexnet import Predictor, UserError, load_config, train
+from paddle_alexnet import Predictor, UserError, load_config, train, trainer
+from paddle_alexnet.config import DataConfig, OptimizerConfig, ScheduleConfig
+from paddle_alexnet.data.prepare import demo
 from paddle_alexnet.evaluation import evaluate
-from paddle_alexnet.metrics import MeanLoss
+from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.runs.checkpoint import load_checkpoint
+from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.trainer import as_set, early_stopping, open_data, say_what_is_kept
+from paddle_alexnet.training.callbacks.record import RecordEpoch
+from paddle_alexnet.training.history import History
+from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.schedules import build_schedule
 
 
 def test_a_run_leaves_everything_a_person_looks_for(finished_run):
@@ -70,30 +84,37 @@ def test_best_model_is_that_of_the_best_epoch_after_its_validation(finished_run)
     ]
 
 
-def test_schedule_steps_by_the_epoch(demo_set, tmp_path):
+def fit_frozen(epochs, schedule=None, patience=0):
+    """The history of a linear network whose rate is too small to change it, so that no epoch betters the first."""
+    network, history = paddle.nn.Linear(2, 2), History()
+    schedule = build_schedule(schedule or ScheduleConfig(), 1e-30)
+    batches = [(paddle.ones([2, 2]), paddle.to_tensor([0, 1])) for _ in range(4)]
+    model = paddle.Model(network, inputs=paddle.static.InputSpec([None, 2], "float32", "image"))
+    optimizer = build_optimizer(network, OptimizerConfig(name="sgd"), schedule.rate)
+    model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
+    callbacks = [*schedule.callbacks, *early_stopping(patience), RecordEpoch(history, data="ones")]
+    model.fit(batches, batches, epochs=epochs, verbose=0, callbacks=callbacks)
+    return history
+
+
+def test_schedule_steps_by_the_epoch():
     """Paddle's own callback steps per batch: with 4 batches an epoch the rate would fall in the first."""
-    results = train(
-        small_config(demo_set, tmp_path / "run", "schedule.name=step", "schedule.milestones=[1, 2]", "train.epochs=3")
-    )
-    assert [epoch.learning_rate for epoch in results.history] == pytest.approx([1e-4, 1e-5, 1e-6])
+    history = fit_frozen(3, ScheduleConfig(name="step", milestones=(1, 2)))
+    assert [epoch.learning_rate for epoch in history.epochs] == pytest.approx([1e-30, 1e-31, 1e-32], abs=0, rel=1e-5)
 
 
-def test_patience_counts_epochs_without_improvement(demo_set, tmp_path):
-    """At a rate of 1e-30 no epoch is better than the first; Paddle's default would stop after that one."""
-    frozen = ("optimizer.learning_rate=1e-30", "train.epochs=6")
-    stopped = train(small_config(demo_set, tmp_path / "stop", *frozen, "train.patience=2"))
-    assert len(stopped.history) == 3
+def test_plateau_watches_the_validation_loss():
+    history = fit_frozen(4, ScheduleConfig(name="plateau", patience=1, factor=0.5))
+    rates = [epoch.learning_rate for epoch in history.epochs]
+    assert rates == pytest.approx([1e-30, 1e-30, 0.5e-30, 0.25e-30], abs=0, rel=1e-5)
+
+
+def test_patience_counts_epochs_without_improvement():
+    """Paddle's default would stop after the first epoch."""
+    stopped = fit_frozen(6, patience=2)
+    assert len(stopped.epochs) == 3
     assert stopped.best.epoch == 1
-
-
-@pytest.mark.slow
-def test_plateau_lowers_the_rate_on_the_mean_loss(demo_set, tmp_path):
-    plateau = ("schedule.name=plateau", "schedule.patience=1", "schedule.factor=0.5")
-    results = train(
-        small_config(demo_set, tmp_path / "run", *plateau, "optimizer.learning_rate=1e-30", "train.epochs=3")
-    )
-    rates = [epoch.learning_rate / 1e-30 for epoch in results.history]
-    assert rates == pytest.approx([1, 1, 0.5])
+    assert len(fit_frozen(6).epochs) == 6
 
 
 @pytest.mark.slow
@@ -115,20 +136,69 @@ def test_starting_from_a_checkpoint_starts_from_its_weights(finished_run, demo_s
     assert results.best.val_loss == pytest.approx(finished_run.best.val_loss, rel=1e-5)
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_says_where(demo_set, tmp_path):
-    with pytest.raises(UserError, match=r"epoch 1, step \d+: lower optimizer.learning_rate"):
+def test_a_run_that_fails_says_where_and_that_nothing_is_kept(demo_set, tmp_path, caplog):
+    threads = threading.active_count()
+    where = r"epoch 1, step \d+: lower optimizer.learning_rate$"
+    with caplog.at_level(logging.INFO), pytest.raises(UserError, match=where):
         train(small_config(demo_set, tmp_path / "run", "optimizer.learning_rate=1e30"))
+    assert caplog.messages[-1] == f"no epoch was finished: {tmp_path / 'run'} holds no model"
+    assert threading.active_count() == threads
+    with RunFolder(tmp_path / "run").begin():
+        pass  # its lock has ended with it
+
+
+def test_an_interrupted_run_says_where_its_best_model_lies_and_how_to_go_on(tmp_path, caplog):
+    run = RunFolder(tmp_path)
+    run.best.mkdir(parents=True)
+    with caplog.at_level(logging.INFO), pytest.raises(KeyboardInterrupt), say_what_is_kept(run):
+        raise KeyboardInterrupt
+    assert caplog.messages == [
+        f"the best model so far is kept: {run.best}",
+        f"to go on from the last epoch: model.weights={run.last}, with another output",
+    ]
+
+
+def test_a_run_s_config_is_what_was_set_and_can_be_repeated_from_any_folder(finished_run, demo_set, monkeypatch):
+    config = load_config(finished_run.output / "config.yaml")
+    assert config.data.csv is None, "found, not set"
+    assert config == small_config(demo_set, finished_run.output, "train.epochs=2")
+    monkeypatch.chdir("/usr/lib")
+    relative = load_config(None, ["output=runs/a", "data.root=photos", "data.classes=c.txt", "model.weights=runs/b"])
+    stored = as_set(relative)
+    assert (stored.output, stored.data.root) == ("/usr/lib/runs/a", "/usr/lib/photos")
+    assert (stored.data.classes, stored.model.weights) == ("/usr/lib/c.txt", "/usr/lib/runs/b")
+    assert stored.data.csv is stored.data.cache_folder is None
+
+
+def test_two_runs_that_draw_the_demo_set_at_once_both_get_it(tmp_path, monkeypatch, caplog):
+    """The first one's images must stay where they are: it is reading them."""
+    both = threading.Barrier(2, timeout=60)
+    write_tables = demo.write_tables
+
+    def at_once(folder, **tables):
+        write_tables(folder, **tables)
+        both.wait()
+
+    monkeypatch.setattr(demo, "write_tables", at_once)
+    monkeypatch.setattr(trainer, "draw_demo", partial(demo.draw_demo, images_per_class=2))
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda i: open_data(DataConfig(), tmp_path / f"run{i}"), range(2)))
+    assert [name for _, name in found] == ["embedded demo set"] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["demo-data"]
+    assert len(list((tmp_path / "demo-data").rglob("*.jpg"))) == 20
 
 
 @pytest.mark.slow
-def test_an_earlier_run_is_kept(demo_set, tmp_path, capsys):
+def test_an_earlier_run_is_kept(demo_set, tmp_path, caplog):
     output = tmp_path / "run"
     (output / "checkpoints" / ".best.partial").mkdir(parents=True)  # as a killed run leaves it
     (output / "config.yaml").write_text("the earlier one")
-    train(small_config(demo_set, output, "train.epochs=1"))
+    with caplog.at_level(logging.INFO):
+        train(small_config(demo_set, output, "train.epochs=1"))
     assert (tmp_path / "run.1" / "config.yaml").read_text() == "the earlier one"
     assert not (tmp_path / "run.1" / "checkpoints" / ".best.partial").exists()
-    assert "kept as" in capsys.readouterr().out
+    assert "kept as" in caplog.text
     assert Predictor(output).metadata.origin.epoch == 1
 
 
@@ -139,15 +209,33 @@ def test_a_folder_that_is_no_run_is_left_alone(demo_set, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_unwritable_output_is_one_line(demo_set, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write there"):
-        train(small_config(demo_set, tmp_path / "file" / "run"))
+def test_what_needs_no_picture_is_refused_before_one_is_read(finished_run, demo_set, tmp_path):
+    """Every image is an empty file: any that is read is another error."""
+    shutil.copy(demo_set / "labels.csv", tmp_path)
+    for image in demo_set.rglob("*.jpg"):
+        empty = tmp_path / image.relative_to(demo_set)
+        empty.parent.mkdir(parents=True, exist_ok=True)
+        empty.touch()
+    (tmp_path / "file").touch()
 
+    def refused(*overrides, output=tmp_path / "run"):
+        with pytest.raises(UserError) as error:
+            train(small_config(tmp_path, output, "data.verify=true", *overrides))
+        assert not (tmp_path / "run").exists()
+        return str(error.value)
 
-def test_a_gpu_that_is_not_there_is_one_line(demo_set, tmp_path):
-    with pytest.raises(UserError, match="device=cpu"):
-        train(small_config(demo_set, tmp_path / "run", "device=gpu:63"))
+    assert "device gpu:63: there are" in refused("device=gpu:63")
+    assert "cannot write there" in refused(output=tmp_path / "file" / "run")
+    assert "no model there" in refused(f"model.weights={tmp_path}")
+    weights = f"model.weights={finished_run.output}"
+    assert "the config says model.preset=fluid" in refused(weights, "model.preset=fluid")
+    classes = tmp_path / "classes.txt"
+    names = (demo_set / "classes.txt").read_text().splitlines()
+    classes.write_text("\n".join([*names, "another"]))
+    assert "was trained for other classes" in refused(weights, f"data.classes={classes}")
+    classes.unlink()
+    with RunFolder(tmp_path / "busy").begin():
+        assert "another run is writing it" in refused(output=tmp_path / "busy")
 
 
 def test_unreadable_image_stops_training_instead_of_hanging(demo_set, tmp_path):

@@ -14,11 +14,13 @@ import paddle
 import pandas as pd
 from paddle import nn
 
-from paddle_alexnet.analysis.structure import describe, layers
+from paddle_alexnet.analysis.structure import describe
 from paddle_alexnet.config import Config
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import LRN
+from paddle_alexnet.network.presets import Conv, Flatten, Linear, NamedStage
 from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.schedules import Schedule, build_schedule
 
 REFERENCES = {
     "paper": "the paper's text, 2012",
@@ -56,7 +58,7 @@ _BIAS = {
     "source145": (0, 1, 0, 1, 1, 1, 1, 0),
     "caffe": (0, 0.1, 0, 0.1, 0.1, 0.1, 0.1, 0),
 }
-_RELU_LRN_POOL = "conv, relu, LRN, pool"
+_RELU_LRN_POOL = "conv, relu, lrn, pool"
 
 FACTS = (
     Fact("network", "input size", "224", "224", "227"),
@@ -66,10 +68,11 @@ FACTS = (
     _same("network", "groups of conv1 … conv5", "1, 2, 1, 2, 2"),
     _same("network", "outputs of fc6 … fc8", "4096, 4096, 1000"),
     _same("network", "parameters", "60,965,224"),
-    Fact("network", "order in layer 1", _RELU_LRN_POOL, "conv, LRN, pool, relu", _RELU_LRN_POOL),
-    Fact("network", "order in layer 2", _RELU_LRN_POOL, "conv, relu, LRN, spatial norm, pool", _RELU_LRN_POOL),
-    _same("network", "order in layers 3 … 5", "conv, relu; conv, relu; conv, relu, pool"),
-    _same("network", "order in layers 6 … 8", "linear, relu, dropout; linear, relu, dropout; linear"),
+    Fact("network", "order in layer 1", _RELU_LRN_POOL, "conv, lrn, pool, relu", _RELU_LRN_POOL),
+    Fact("network", "order in layer 2", _RELU_LRN_POOL, "conv, relu, lrn, spatial_norm, pool", _RELU_LRN_POOL),
+    _same("network", "order in layers 3 and 4", "conv, relu; conv, relu"),
+    Fact("network", "order in layer 5", "conv, relu, pool", "conv, pool, relu", "conv, relu, pool"),
+    _same("network", "order in layers 6 … 8", "fc, relu, dropout; fc, relu, dropout; fc"),
     _same("network", "layers left out of the pass", "none"),
     _same("network", "overlapping pooling, window/stride", "3/2"),
     _same("network", "LRN n", "5"),
@@ -78,7 +81,7 @@ FACTS = (
     Fact("network", "LRN k", "2", "2", "1"),
     Fact("network", "LRN across columns", "across", "2 columns apart", "across"),
     _same("network", "LRN beyond the first and last channel", "zeros"),
-    Fact("network", "spatial norm", "none", "5×5, scale 0.001", "none"),
+    Fact("network", "spatial norm", "none", "5×5, scale 0.001, k 1", "none"),
     _same("network", "dropout", "0.5, 0.5"),
     *(
         Fact("network", f"{name} weight std", *(f"{_STD[reference][i]:g}" for reference in REFERENCES))
@@ -126,8 +129,9 @@ def compare_with_2012(config: Config) -> pd.DataFrame:
     """
     paddle.seed(config.train.seed)
     network = AlexNet(config.model.preset, None, config.model.lrn, quirks=config.model.quirks)
-    optimizer = build_optimizer(network, config.optimizer, config.schedule)
-    ours = {**_network(network), **_optimiser(network, optimizer, config), **_data(network, config)}
+    schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
+    optimizer = build_optimizer(network, config.optimizer, schedule.rate)
+    ours = {**_network(network), **_optimiser(network, optimizer, schedule, config), **_data(network, config)}
     return pd.DataFrame(
         {
             "part": fact.part,
@@ -161,24 +165,24 @@ def _verdict(ours: str, theirs: Optional[str]) -> str:
 
 def _network(network: AlexNet) -> dict[str, str]:
     table = describe(network)
-    sequence = [layer for _, _, layer in layers(network)]
-    orders = _orders(sequence)
-    learned = [layer for layer in sequence if isinstance(layer, (nn.Conv2D, nn.Linear))]
-    convs = [layer for layer in learned if isinstance(layer, nn.Conv2D)]
+    orders = _orders(network.stages)
+    sequence = [layer for _, layer in network.named_layers()]
+    convs = [layer for layer in sequence if isinstance(layer, nn.Conv2D)]
+    linears = [layer for layer in sequence if isinstance(layer, nn.Linear)]
     norms = [layer for layer in sequence if isinstance(layer, LRN) and not layer.within_channel]
     spatial = [layer for layer in sequence if isinstance(layer, LRN) and layer.within_channel]
-    names = [f"conv{i}" if i <= len(convs) else f"fc{i}" for i in range(1, len(learned) + 1)]
     facts = {
         "input size": str(network.image_size),
         "conv1 output": "×".join(map(str, table.loc[table["type"] == "Conv2D", "output_shape"].iloc[0][2:])),
         "channels of conv1 … conv5": ", ".join(str(conv.weight.shape[0]) for conv in convs),
         "kernels of conv1 … conv5": ", ".join(f"{conv.weight.shape[2]}/{conv._stride[0]}" for conv in convs),
         "groups of conv1 … conv5": ", ".join(str(conv._groups) for conv in convs),
-        "outputs of fc6 … fc8": ", ".join(str(linear.weight.shape[1]) for linear in learned[len(convs) :]),
+        "outputs of fc6 … fc8": ", ".join(str(linear.weight.shape[1]) for linear in linears),
         "parameters": f"{table['parameters'].sum():,}",
         "order in layer 1": orders[0],
         "order in layer 2": orders[1],
-        "order in layers 3 … 5": "; ".join(orders[2:5]),
+        "order in layers 3 and 4": "; ".join(orders[2:4]),
+        "order in layer 5": orders[4],
         "order in layers 6 … 8": "; ".join(orders[5:]),
         "layers left out of the pass": _all(table.loc[table["output_shape"].isna(), "layer"]),
         "overlapping pooling, window/stride": _all(
@@ -192,16 +196,19 @@ def _network(network: AlexNet) -> dict[str, str]:
         "LRN beyond the first and last channel": _all(
             "left out of the mean" if norm.exclusive else "zeros" for norm in norms
         ),
-        "spatial norm": _all(f"{norm.size}×{norm.size}, scale {norm.mean_scale:g}" for norm in spatial),
+        "spatial norm": _all(f"{norm.size}×{norm.size}, scale {norm.mean_scale:g}, k {norm.k:g}" for norm in spatial),
         "dropout": ", ".join(f"{layer.p:g}" for layer in sequence if isinstance(layer, nn.Dropout)) or "none",
     }
-    for name, layer in zip(names, learned):
-        facts[f"{name} weight std"] = _std(layer.weight)
-        facts[f"{name} bias at the start"] = _constant(layer.bias)
+    for stage, layer in network.named_layers():
+        if isinstance(layer, (nn.Conv2D, nn.Linear)):
+            facts[f"{stage.name} weight std"] = _std(layer.weight)
+            facts[f"{stage.name} bias at the start"] = _constant(layer.bias)
     return facts
 
 
-def _optimiser(network: AlexNet, optimizer: paddle.optimizer.Optimizer, config: Config) -> dict[str, str]:
+def _optimiser(
+    network: AlexNet, optimizer: paddle.optimizer.Optimizer, schedule: Schedule, config: Config
+) -> dict[str, str]:
     parameters = list(network.named_parameters())
     weights = [parameter for name, parameter in parameters if name.endswith("weight")]
     biases = [parameter for name, parameter in parameters if name.endswith("bias")]
@@ -210,11 +217,6 @@ def _optimiser(network: AlexNet, optimizer: paddle.optimizer.Optimizer, config: 
         return f"{optimizer.get_lr() * parameter.optimize_attr['learning_rate']:g}"
 
     momentum = isinstance(optimizer, paddle.optimizer.Momentum)
-    schedule, scheduler = "constant", optimizer._learning_rate
-    if isinstance(scheduler, paddle.optimizer.lr.MultiStepDecay):
-        schedule = f"×{scheduler.gamma:g} after epochs {', '.join(map(str, scheduler.milestones))}"
-    elif config.schedule.name == "plateau":  # done by a callback, so not to be seen on the optimiser
-        schedule = f"×{config.schedule.factor:g} on plateau"
     return {
         "update rule": type(optimizer).__name__,
         "momentum": f"{optimizer._momentum:g}" if momentum else "none",
@@ -222,7 +224,7 @@ def _optimiser(network: AlexNet, optimizer: paddle.optimizer.Optimizer, config: 
         "weight decay": _all(_decay(optimizer, weight) for weight in weights),
         "weight decay of biases": _all(_decay(optimizer, bias) for bias in biases),
         "learning rate": _all(map(rate, weights)),
-        "learning-rate schedule": schedule,
+        "learning-rate schedule": schedule.description,
         "bias learning rate at the start": _all(map(rate, biases)),
         "bias learning rate later": "as the weights'",  # a multiple of the one rate that there is
         "batch size": str(config.train.batch_size),
@@ -251,7 +253,7 @@ def _data(network: AlexNet, config: Config) -> dict[str, str]:
     return {
         "geometry": geometry[data.geometry],
         "training crops": f"random {size}×{size}" if random else "none",
-        "horizontal flips": "random" if data.mirror else "none",
+        "horizontal flips": "random" if data.horizontal_flip else "none",
         "mean subtracted": means[data.normalise],
         "range of a colour after scaling": "as measured"
         if data.normalise == "channel"
@@ -260,23 +262,14 @@ def _data(network: AlexNet, config: Config) -> dict[str, str]:
     }
 
 
-def _orders(sequence: list[nn.Layer]) -> list[str]:
-    """The order within each learned layer, such as `conv, relu, pool`."""
-    words = {
-        nn.Conv2D: "conv",
-        nn.Linear: "linear",
-        nn.ReLU: "relu",
-        nn.MaxPool2D: "pool",
-        nn.Dropout: "dropout",
-    }
+def _orders(stages: list[NamedStage]) -> list[str]:
+    """The order from one convolution or linear layer to the next, such as `conv, relu, pool`."""
     orders: list[list[str]] = []
-    for layer in sequence:
-        if isinstance(layer, (nn.Conv2D, nn.Linear)):
+    for *_, stage in stages:
+        if isinstance(stage, (Conv, Linear)):
             orders.append([])
-        if isinstance(layer, LRN):
-            orders[-1].append("spatial norm" if layer.within_channel else "LRN")
-        elif type(layer) in words:
-            orders[-1].append(words[type(layer)])
+        if not isinstance(stage, Flatten):
+            orders[-1].append(stage.kind)
     return [", ".join(order) for order in orders]
 
 
@@ -286,7 +279,7 @@ def _all(values: Iterable[str]) -> str:
 
 
 def _std(weight: paddle.Tensor) -> str:
-    """The standard deviation of a weight; a round number within five standard errors of it is meant."""
+    """The standard deviation of a weight, rounded to one digit where that is within five standard errors."""
     measured = float(weight.numpy().std())
     nearest = float(f"{measured:.1g}")
     error = nearest / math.sqrt(2 * math.prod(weight.shape))

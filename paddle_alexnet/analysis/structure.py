@@ -8,7 +8,7 @@ output of an LRN (a square, the sum, a scale, an offset, a power and a division)
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import zip_longest
 from typing import Any, Optional
@@ -21,7 +21,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import LRN
-from paddle_alexnet.network.presets import PRESETS, Preset, Stage
+from paddle_alexnet.network.presets import PRESETS, Preset, Stage, walk
 
 HOW_COUNTED = (
     "FLOPs: 2 per multiply-accumulate (MAC) of a convolution or linear layer, the bias not counted; 1 per\n"
@@ -30,17 +30,10 @@ HOW_COUNTED = (
 )
 
 
-def layers(network: AlexNet) -> Iterator[tuple[str, str, nn.Layer]]:
-    """The layers of the blocks in order: block, index within it, layer."""
-    for block, sequence in network.named_children():
-        for index, layer in sequence.named_children():
-            yield block, index, layer
-
-
 def describe(network: AlexNet, batch_size: int = 1) -> pd.DataFrame:
     """A row per layer, measured on a forward pass of `batch_size` zero images.
 
-    Columns: block, layer (`block1.0`), type, output_shape, parameters, share (% of all parameters),
+    Columns: block, layer (`conv1`), type, output_shape, parameters, share (% of all parameters),
     macs and flops (of the batch), receptive_field and jump (input pixels). A layer that a quirk leaves
     out of the pass has no shape and no arithmetic.
 
@@ -53,8 +46,8 @@ def describe(network: AlexNet, batch_size: int = 1) -> pd.DataFrame:
     rows = []
     field, jump = 1, 1
     whole_image = False  # seen by each output, from the first linear layer on
-    for block, index, layer in layers(network):
-        name, shape = f"{block}.{index}", shapes.get(f"{block}.{index}")
+    for (name, block, _, _), layer in network.named_layers():
+        shape = shapes.get(name)
         parameters = sum(math.prod(parameter.shape) for parameter in layer.parameters())
         macs, flops = _arithmetic(layer, math.prod(shape)) if shape else (0, 0)
         kernel, stride = _window(layer)
@@ -77,13 +70,6 @@ def describe(network: AlexNet, batch_size: int = 1) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"receptive_field": "Int64", "jump": "Int64"})
 
 
-def print_summary(network: AlexNet, batch_size: int = 1) -> None:
-    """Print `paddle.summary`, then the table of `describe`."""
-    table = describe(network, batch_size)
-    paddle.summary(network, (batch_size, 3, network.image_size, network.image_size))
-    print(format_table(table))
-
-
 def format_table(table: pd.DataFrame) -> str:
     """The table of `describe` as text, with a subtotal per block and a total."""
     sums = ["parameters", "share", "macs", "flops"]
@@ -97,8 +83,7 @@ def format_table(table: pd.DataFrame) -> str:
 
 
 def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd.DataFrame:
-    """Two presets side by side: facts of the whole network, then the stages, aligned by their kind
-    within each learned layer.
+    """Two presets side by side: facts of the whole network, then the stages, aligned by name.
 
     Columns: mark (`*` where they differ), what, and one for each preset, headed by its name.
 
@@ -116,13 +101,17 @@ def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd
         ("parameters", *(f"{frame['parameters'].sum():,}" for frame in described)),
         ("MACs", *(f"{frame['macs'].sum():,}" for frame in described)),
     ]
-    halves = [_by_learned_layer(table, frame) for table, frame in zip(tables, described)]
-    for number, (ours, theirs) in enumerate(zip_longest(*halves, fillvalue=[]), start=1):
-        kinds = [[kind for kind, _ in stages] for stages in (ours, theirs)]
-        for _, a, b, c, d in difflib.SequenceMatcher(a=kinds[0], b=kinds[1]).get_opcodes():
-            for left, right in zip_longest(ours[a:b], theirs[c:d], fillvalue=("-", "-")):
-                kind = left[0] if left[0] == right[0] else f"{left[0]} / {right[0]}"
-                rows.append((f"{number} {kind}", left[1], right[1]))
+    ours, theirs = (
+        [
+            (name, _stage(stage, table.init, shape))
+            for (name, *_, stage), shape in zip(walk(table), frame["output_shape"])
+        ]
+        for table, frame in zip(tables, described)
+    )
+    names = [[name for name, _ in stages] for stages in (ours, theirs)]
+    for _, a, b, c, d in difflib.SequenceMatcher(a=names[0], b=names[1]).get_opcodes():
+        for left, right in zip_longest(ours[a:b], theirs[c:d], fillvalue=("", "-")):
+            rows.append((" / ".join(dict.fromkeys(filter(None, (left[0], right[0])))), left[1], right[1]))
     marked = [("*" if left != right else "", what, left, right) for what, left, right in rows]
     return pd.DataFrame(marked, columns=["mark", "what", first, second])
 
@@ -151,9 +140,7 @@ def _output_shapes(network: AlexNet, batch_size: int) -> dict[str, tuple[int, ..
     def record(name: str, _layer: nn.Layer, _inputs: Any, output: paddle.Tensor) -> None:
         shapes[name] = tuple(output.shape)
 
-    hooks = [
-        layer.register_forward_post_hook(partial(record, f"{block}.{index}")) for block, index, layer in layers(network)
-    ]
+    hooks = [layer.register_forward_post_hook(partial(record, stage.name)) for stage, layer in network.named_layers()]
     training = network.training
     network.eval()
     try:
@@ -191,19 +178,12 @@ def _arithmetic(layer: nn.Layer, elements: int) -> tuple[int, int]:
     return 0, elements if isinstance(layer, nn.ReLU) else 0
 
 
-def _by_learned_layer(table: Preset, described: pd.DataFrame) -> list[list[tuple[str, str]]]:
-    """The stages as (kind, text), cut before each convolution and linear layer."""
-    parts: list[list[tuple[str, str]]] = []
-    stages = (stage for stages in table.blocks.values() for stage in stages)
-    for stage, shape in zip(stages, described["output_shape"]):
-        if isinstance(stage, (presets.Conv, presets.Linear)) or not parts:
-            parts.append([])
-        parts[-1].append((type(stage).__name__, _stage(stage, table.init, shape)))
-    return parts
+def _named_texts(table: Preset, shapes: Iterable[tuple[int, ...]]) -> list[tuple[str, str]]:
+    return [(name, _stage(stage, table.init, shape)) for (name, *_, stage), shape in zip(walk(table), shapes)]
 
 
 def _lrn_constants(table: Preset) -> str:
-    stages = (stage for stages in table.blocks.values() for stage in stages)
+    stages = (stage for *_, stage in walk(table))
     return "; ".join(dict.fromkeys(_lrn(stage) for stage in stages if isinstance(stage, presets.LRN))) or "none"
 
 

@@ -1,14 +1,15 @@
 """How many images a second each stage of the data pipeline gives, beside a plain loader timed in the same run."""
 
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from copy import copy
 from io import StringIO
 from pathlib import Path
 from typing import Callable, Optional
 
-import numpy as np
 import paddle
 import pandas as pd
 from paddle.vision import transforms
@@ -16,7 +17,7 @@ from PIL import Image
 
 from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import Faults, LabelledImages
+from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.prepare.demo import draw_demo
 from paddle_alexnet.data.preprocess import Preprocess
@@ -25,9 +26,11 @@ from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.device import use_device
 
 # The paper's crops and flips.
-CHANGES = DataConfig(geometry="crop", resize=256, mirror=True)
+CHANGES = DataConfig(geometry="crop", resize=256, horizontal_flip=True)
 PREPROCESS = Preprocess(224, CHANGES.mean, CHANGES.std, geometry="crop", resize=256)
 PLAIN = "plain loader"
+
+_log = logging.getLogger(__name__)
 
 
 def benchmark_loader(
@@ -40,7 +43,7 @@ def benchmark_loader(
     repeats: int = 3,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """Time the stages of loading up to `images` training images, of the demo set without `root`, and print a table.
+    """Time the stages of loading up to `images` training images, of the demo set without `root`.
 
     Returns columns stage, workers, images_per_second (the best of `repeats`; the stages take turns) and times_plain.
     Raises UserError where the data set cannot be read.
@@ -52,6 +55,8 @@ def benchmark_loader(
             draw_demo(root)
         dataset = LabelledImages(read_table(root, csv), "train", PREPROCESS)
         dataset.rows, dataset.labels = dataset.rows[:images], dataset.labels[:images]
+        place = "normalised on the GPU" if on_device else "on the CPU"
+        _log.info(f"{len(dataset)} images of {root}, batches of {batch_size}, {place}; best of {repeats}")
         stages = {
             (name, count): stage
             for count in workers
@@ -65,18 +70,19 @@ def benchmark_loader(
                 if on_device:
                     paddle.device.cuda.synchronize()
                 seconds[key] = min(seconds[key], time.perf_counter() - started)
-    table = pd.DataFrame(
+    return pd.DataFrame(
         [(*key, len(dataset) / taken, seconds[PLAIN, key[1]] / taken) for key, taken in seconds.items()],
         columns=["stage", "workers", "images_per_second", "times_plain"],
     )
-    place = "normalised on the GPU" if on_device else "on the CPU"
-    print(f"{len(dataset)} images of {dataset.table.root}, batches of {batch_size}, {place}; best of {repeats}")
-    for row in table.to_dict("records"):
-        print(
-            f"{row['stage']:<24} {row['workers']:>2} workers {row['images_per_second']:>9.1f} images/s "
-            f"{row['times_plain']:>6.2f} × plain"
-        )
-    return table
+
+
+def format_loading(table: pd.DataFrame) -> str:
+    """The table of `benchmark_loader` as text."""
+    return "\n".join(
+        f"{row['stage']:<24} {row['workers']:>2} workers {row['images_per_second']:>9.1f} images/s "
+        f"{row['times_plain']:>6.2f} × plain"
+        for row in table.to_dict("records")
+    )
 
 
 def _stages(
@@ -85,17 +91,19 @@ def _stages(
     """Each stage as a function that takes every image through it; each but `collate` does what comes before it too."""
     numbers = range(len(dataset))
     with redirect_stderr(StringIO()):
-        decoded = open_cache("disk", dataset, PREPROCESS, scratch / "cache", faults=Faults(), workers=workers)
+        cached_set = copy(dataset)
+        cached_set.decoded = open_cache(
+            "disk", dataset, scratch / "cache", unreadable=UnreadableImages(), workers=workers
+        )
 
     def loader(*, cached: bool) -> Loader:
         return Loader(
-            dataset,
+            cached_set if cached else dataset,
             PREPROCESS,
             batch_size=batch_size,
             shuffle=True,
             workers=workers,
-            changes=CHANGES,
-            decoded=decoded if cached else None,
+            augmentation=CHANGES,
             on_device=on_device,
         )
 
@@ -103,9 +111,8 @@ def _stages(
         return lambda: [None for _ in in_threads(function, numbers, workers=workers)]
 
     files, cached = loader(cached=False), loader(cached=True)
-    first = np.arange(min(batch_size, len(dataset)))
-    part = [files.prepare(first, epoch=0)]
-    labels, readable = dataset.labels[first], np.ones(len(first), bool)
+    first = list(numbers[:batch_size])
+    chunks = [files.prepare(first, epoch=0)]
     plain = transforms.Compose(
         [
             transforms.Resize(256),
@@ -129,11 +136,9 @@ def _stages(
     return {
         "read": in_turn(lambda n: dataset.path(n).read_bytes()),
         "decode": in_turn(lambda n: PREPROCESS.patch(dataset.path(n))),
-        "transform": in_turn(lambda n: files.prepare(np.array([n]), epoch=0)),
-        "transform, cached": in_turn(lambda n: cached.prepare(np.array([n]), epoch=0)),
-        "collate": lambda: [
-            files.collate(part, labels, readable, step=0, epoch=0) for _ in range(0, len(dataset), len(first))
-        ],
+        "transform": in_turn(lambda n: files.prepare([n], epoch=0)),
+        "transform, cached": in_turn(lambda n: cached.prepare([n], epoch=0)),
+        "collate": lambda: [files.collate(chunks, step=0, epoch=0) for _ in range(0, len(dataset), len(first))],
         "whole loader": lambda: [None for _ in files],
         "whole loader, cached": lambda: [None for _ in cached],
         PLAIN: plain_loader,

@@ -5,32 +5,29 @@ respect to all parameters) and a training step, each burnt in and then timed. Se
 backends, PyTorch) take turns step by step, so that a change in the machine's load meets them all.
 """
 
-import json
+import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import product
-from pathlib import Path
 from typing import Any, Callable, Literal, Optional
 
 import numpy as np
 import paddle
 import pandas as pd
-from paddle import nn
 
 from paddle_alexnet.analysis.structure import describe, format_columns
-from paddle_alexnet.benchmark.runner import PASSES, Runner, nothing, threads
+from paddle_alexnet.benchmark.runner import PASSES, mode, paddle_runner, threads, time_in_turn
 from paddle_alexnet.benchmark.torch_twin import torch_runner
 from paddle_alexnet.config import Config
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import write_text
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
-from paddle_alexnet.training.optimisers import build_optimizer
 
 PEAK_SIDE = 2048  # of the square matrices whose product measures the peak
+
+_log = logging.getLogger(__name__)
 
 
 def benchmark_network(
@@ -44,7 +41,7 @@ def benchmark_network(
     burn_in: int = 10,
     steps: int = 100,
 ) -> dict[str, Any]:
-    """Time a preset, print as it goes, and return everything as plain values for JSON.
+    """Time a preset, log as it goes, and return everything as plain values for JSON.
 
     `config` gives the device, the seed and the optimiser of the training step. Times are seconds per
     batch. The forward pass is in evaluation mode without gradients, the other two in training mode. The
@@ -86,17 +83,17 @@ def benchmark_network(
         "forward_gflop": flops / 1e9,
     }
     for key, value in environment.items():
-        print(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}")
+        _log.info(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value}")
     activations = [
         {"name": name, "type": kind, "shape": list(shape)}
         for name, kind, shape in zip(table["layer"], table["type"], table["output_shape"])
     ]
     for activation in activations:
-        print(f"{activation['name']} {activation['type']}   {activation['shape']}")
+        _log.info(f"{activation['name']} {activation['type']}   {activation['shape']}")
 
     durations, peak = {}, measure_peak(runners[0].synchronize)
     for step in PASSES:
-        print(f"{step}, network in {_mode(step)} mode")
+        _log.info(f"{step}, network in {mode(step)} mode")
         durations[step] = time_in_turn(runners, step, burn_in=burn_in, steps=steps)
         # Again, for a shared machine is not always equally fast.
         peak = max(peak, measure_peak(runners[0].synchronize))
@@ -104,7 +101,7 @@ def benchmark_network(
         {
             "step": step,
             "runner": runner.name,
-            "mode": _mode(step),
+            "mode": mode(step),
             "mean_s": (mean := float(np.mean(durations[step][runner.name]))),
             "std_s": float(np.std(durations[step][runner.name])),
             "images_per_s": batch_size / mean,
@@ -121,43 +118,17 @@ def benchmark_network(
         low, median, high = np.percentile(paired, (10, 50, 90)).tolist()
         pair = {"time_of": runner.name, "over": runners[0].name}
         ratios.append({"step": step, **pair, "median": median, "p10": low, "p90": high})
-    report = {
+    return {
         **environment,
         "peak_gflops": peak,
         "activations": activations,
         "results": results,
         "ratios": ratios,
     }
-    print(format_report(report))
-    return report
-
-
-def time_in_turn(runners: Sequence[Runner], step: str, *, burn_in: int, steps: int) -> dict[str, list[float]]:
-    """Seconds of each timed step by runner, taken in turns; prints as TensorFlow's benchmark does."""
-    durations: dict[str, list[float]] = {runner.name: [] for runner in runners}
-    for runner in runners:
-        getattr(runner.network, _mode(step))()  # both frameworks call it .eval() and .train()
-    for i, runner in product(range(-burn_in, steps), runners):
-        runner.synchronize()
-        start = time.perf_counter()
-        runner.steps[step]()
-        runner.synchronize()
-        duration = time.perf_counter() - start
-        if i < 0:
-            continue
-        durations[runner.name].append(duration)
-        if i % 10 == 0:
-            who = f"{runner.name}: " if len(runners) > 1 else ""
-            print(f"{_now()}: {who}step {i}, duration = {duration:.3f}")
-    for name, seconds in durations.items():
-        who = f"{name}: " if len(runners) > 1 else ""
-        mean, std = np.mean(seconds), np.std(seconds)
-        print(f"{_now()}: {who}{step} across {steps} steps, {mean:.3f} +/- {std:.3f} sec / batch")
-    return durations
 
 
 def format_report(report: Mapping[str, Any]) -> str:
-    """The results of `benchmark` as tables."""
+    """What `benchmark_network` returned, as tables."""
     rows = [
         {
             "step": result["step"],
@@ -187,11 +158,6 @@ def format_report(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_json(report: Mapping[str, Any], path: Path) -> None:
-    """Write the report and say where. Raises UserError if it cannot be written."""
-    write_text(path, json.dumps(report, indent=2) + "\n")
-
-
 def measure_peak(synchronize: Callable[[], object]) -> float:
     """The best rate of up to ten float32 matrix products in Paddle within about two seconds, GFLOP/s."""
     a, b = paddle.randn([PEAK_SIDE, PEAK_SIDE]), paddle.randn([PEAK_SIDE, PEAK_SIDE])
@@ -203,35 +169,3 @@ def measure_peak(synchronize: Callable[[], object]) -> float:
         synchronize()
         durations.append(time.perf_counter() - start)
     return 2 * PEAK_SIDE**3 / min(durations) / 1e9
-
-
-def paddle_runner(network: AlexNet, image: np.ndarray, label: np.ndarray, config: Config, device: str) -> Runner:
-    """The steps of a Paddle network on image [N, 3, S, S] float32 and label [N] int64."""
-    x, y = paddle.to_tensor(image), paddle.to_tensor(label)
-    optimizer = build_optimizer(network, config.optimizer, config.schedule)
-    cross_entropy = nn.CrossEntropyLoss()
-
-    def forward() -> None:
-        with paddle.no_grad():
-            network(x)
-
-    def forward_backward() -> None:
-        loss = (network(x) ** 2).sum() / 2
-        paddle.grad(loss, network.parameters())
-
-    def training_step() -> None:
-        cross_entropy(network(x), y).backward()
-        optimizer.step()
-        optimizer.clear_grad(set_to_zero=False)
-
-    synchronize = paddle.device.cuda.synchronize if device.startswith("gpu") else nothing
-    steps = dict(zip(PASSES, (forward, forward_backward, training_step)))
-    return Runner(f"paddle {network.lrn}", network, steps, synchronize)
-
-
-def _mode(step: str) -> str:
-    return "eval" if step == "Forward" else "train"
-
-
-def _now() -> str:
-    return datetime.now().isoformat(sep=" ", timespec="milliseconds")

@@ -1,11 +1,25 @@
-"""What is timed: a network in one framework, with the passes that it can be asked for."""
+"""What is timed: a network in one framework, with the passes that it can be asked for; and several timed in turns."""
 
+import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
 from typing import Any, Callable
 
+import numpy as np
+import paddle
+from paddle import nn
+
+from paddle_alexnet.config import Config
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.training.optimisers import build_optimizer
+
 PASSES = {"Forward": 1, "Forward-backward": 3, "Training step": 3}  # counted in forward passes' FLOPs
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,4 +38,61 @@ def threads() -> int:
 
 
 def nothing() -> None:
-    """What a CPU has to wait for."""
+    """Synchronise with a CPU, which is done when the call returns."""
+
+
+def mode(step: str) -> str:
+    """The mode of the network in a pass: `eval` or `train`."""
+    return "eval" if step == "Forward" else "train"
+
+
+def paddle_runner(network: AlexNet, image: np.ndarray, label: np.ndarray, config: Config, device: str) -> Runner:
+    """The steps of a Paddle network on image [N, 3, S, S] float32 and label [N] int64."""
+    x, y = paddle.to_tensor(image), paddle.to_tensor(label)
+    optimizer = build_optimizer(network, config.optimizer, config.optimizer.learning_rate)
+    cross_entropy = nn.CrossEntropyLoss()
+
+    def forward() -> None:
+        with paddle.no_grad():
+            network(x)
+
+    def forward_backward() -> None:
+        loss = (network(x) ** 2).sum() / 2
+        paddle.grad(loss, network.parameters())
+
+    def training_step() -> None:
+        cross_entropy(network(x), y).backward()
+        optimizer.step()
+        optimizer.clear_grad(set_to_zero=False)
+
+    synchronize = paddle.device.cuda.synchronize if device.startswith("gpu") else nothing
+    steps = dict(zip(PASSES, (forward, forward_backward, training_step)))
+    return Runner(f"paddle {network.lrn}", network, steps, synchronize)
+
+
+def time_in_turn(runners: Sequence[Runner], step: str, *, burn_in: int, steps: int) -> dict[str, list[float]]:
+    """Seconds of each timed step by runner, taken in turns; logs lines as TensorFlow's benchmark prints them."""
+    durations: dict[str, list[float]] = {runner.name: [] for runner in runners}
+    for runner in runners:
+        getattr(runner.network, mode(step))()  # both frameworks call it .eval() and .train()
+    for i, runner in product(range(-burn_in, steps), runners):
+        runner.synchronize()
+        start = time.perf_counter()
+        runner.steps[step]()
+        runner.synchronize()
+        duration = time.perf_counter() - start
+        if i < 0:
+            continue
+        durations[runner.name].append(duration)
+        if i % 10 == 0:
+            who = f"{runner.name}: " if len(runners) > 1 else ""
+            _log.info(f"{_now()}: {who}step {i}, duration = {duration:.3f}")
+    for name, seconds in durations.items():
+        who = f"{name}: " if len(runners) > 1 else ""
+        mean, std = np.mean(seconds), np.std(seconds)
+        _log.info(f"{_now()}: {who}{step} across {steps} steps, {mean:.3f} +/- {std:.3f} sec / batch")
+    return durations
+
+
+def _now() -> str:
+    return datetime.now().isoformat(sep=" ", timespec="milliseconds")

@@ -6,13 +6,12 @@ from typing import Any, Union
 
 import numpy as np
 
-from paddle_alexnet.analysis.structure import describe, layers
+from paddle_alexnet.analysis.structure import describe
 from paddle_alexnet.benchmark.runner import PASSES, Runner, nothing, threads
 from paddle_alexnet.config import OptimizerConfig
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.network.presets import PRESETS
 
 
 def torch_runner(
@@ -24,7 +23,7 @@ def torch_runner(
     """
     torch = _import_torch()
     if device.startswith("gpu") and not torch.cuda.is_available():
-        raise UserError("this PyTorch cannot use the GPU: compare on the CPU with --device cpu")
+        raise UserError("this PyTorch cannot use the GPU: compare on the CPU (device=cpu)")
     place = device.replace("gpu", "cuda")
     torch.set_num_threads(threads())
     twin = torch_twin(network).to(place)
@@ -87,12 +86,9 @@ def torch_twin(network: AlexNet) -> Any:
             y = torch.nn.functional.local_response_norm(columns, size, self.alpha, beta, k)
             return y.unflatten(0, (-1, self.stage.groups)).flatten(1, 2)
 
-    stages = [stage for stages in PRESETS[network.preset].blocks.values() for stage in stages]
-    if network.lrn == "none":
-        stages = [stage for stage in stages if not isinstance(stage, presets.LRN)]
     shapes = [(1, 3, network.image_size, network.image_size), *describe(network)["output_shape"]]
     modules: list[Any] = []
-    for stage, shape, out, (_, _, layer) in zip(stages, shapes, shapes[1:], layers(network)):
+    for ((*_, stage), layer), shape, out in zip(network.named_layers(), shapes, shapes[1:]):
         if isinstance(stage, (presets.Conv, presets.MaxPool)):
             pads = _pads(stage, shape[2], out[2])
             padding = pads[0] if len(set(pads)) == 1 else 0

@@ -1,11 +1,20 @@
 """Time a network's passes, or the stages of loading images, on this machine."""
 
 import argparse
-from pathlib import Path
+import json
 
-from paddle_alexnet.commands.options import add_device_option, add_recipe_options, positive
+from paddle_alexnet.commands.options import (
+    add_device_option,
+    add_recipe_options,
+    not_negative,
+    positive,
+    typed_path,
+)
 from paddle_alexnet.config import load_config
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import write_text
+from paddle_alexnet.names import LRN_BACKENDS, one_of
+from paddle_alexnet.network.presets import PRESETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,22 +22,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network = subjects.add_parser("network", help="forward pass, forward-backward pass and training step")
     network.add_argument("preset", nargs="?", default="paddle2", metavar="PRESET", help="default %(default)s")
     network.add_argument("--num-classes", type=positive, metavar="N", help="default the preset's own")
-    network.add_argument("--burn-in", type=int, default=10, metavar="N", help="steps not timed, default %(default)s")
+    network.add_argument(
+        "--burn-in", type=not_negative, default=10, metavar="N", help="steps not timed, default %(default)s"
+    )
     network.add_argument("--steps", type=positive, default=100, metavar="N", help="steps timed, default %(default)s")
     network.add_argument(
         "--lrn",
         default="auto",
         metavar="BACKEND[,BACKEND…]",
-        help="LRN backend; several are timed in turns and compared; default %(default)s",
+        help=f"LRN backend: auto, {', '.join(LRN_BACKENDS)}; several take turns and are compared; default %(default)s",
     )
     network.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
     add_recipe_options(network, recipe="whose optimiser takes the training step")
     loader = subjects.add_parser("loader", help="the stages of loading images, beside a plain loader")
-    loader.add_argument("root", nargs="?", type=Path, metavar="ROOT", help="a data set, default the demo set")
+    loader.add_argument("root", nargs="?", type=typed_path, metavar="ROOT", help="a data set, default the demo set")
     for subject in (network, loader):
         subject.add_argument("--batch-size", type=positive, default=32, metavar="B", help="default %(default)s")
         add_device_option(subject)
-        subject.add_argument("--json", type=Path, metavar="FILE", help="write every number there too")
+        subject.add_argument("--json", type=typed_path, metavar="FILE", help="write every number there too")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,14 +47,20 @@ def run(arguments: argparse.Namespace) -> None:
     if path and not path.parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
     if arguments.subject == "loader":
-        from paddle_alexnet.benchmark.loader import benchmark_loader
+        if arguments.root:
+            from paddle_alexnet.data.table import check_there
+
+            check_there(arguments.root)
+        from paddle_alexnet.benchmark.loader import benchmark_loader, format_loading
 
         table = benchmark_loader(arguments.root, batch_size=arguments.batch_size, device=arguments.device)
+        print(format_loading(table))
         report = {"stages": table.to_dict("records")}
     else:
+        one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
         config = load_config(arguments.config, [*arguments.override, *device])
-        from paddle_alexnet.benchmark.network import benchmark_network
+        from paddle_alexnet.benchmark.network import benchmark_network, format_report
 
         report = benchmark_network(
             arguments.preset,
@@ -55,8 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
             burn_in=arguments.burn_in,
             steps=arguments.steps,
         )
+        print(format_report(report))
     if path:
-        from paddle_alexnet.benchmark.network import write_json
-
-        write_json(report, path)
+        write_text(path, json.dumps(report, indent=2) + "\n")
         print(f"wrote {path}")

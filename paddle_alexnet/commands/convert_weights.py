@@ -7,25 +7,30 @@ OUTPUT  a new folder, a checkpoint for training with -o model.weights=FOLDER;
 """
 
 import argparse
-import shlex
-from pathlib import Path
 
-from paddle_alexnet.commands.options import add_preprocess_options, preprocess_changes
-from paddle_alexnet.config import DataConfig
+from paddle_alexnet.commands.options import (
+    add_preprocess_options,
+    command_line,
+    not_negative,
+    positive,
+    preprocess_changes,
+    typed_path,
+)
+from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.weights.layout import LAYOUTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="INPUT")
-    parser.add_argument("target", type=Path, metavar="OUTPUT")
+    parser.add_argument("source", type=typed_path, metavar="INPUT")
+    parser.add_argument("target", type=typed_path, metavar="OUTPUT")
     parser.add_argument("--preset", choices=PRESETS, help="network, default the one that the weights fit")
     parser.add_argument("--from", dest="source_format", choices=LAYOUTS, help="default by its name")
     parser.add_argument("--to", dest="target_format", choices=("keras", "paddle", "torch"), help="default by its name")
     parser.add_argument("--key", metavar="NAME", help="which weights of several in INPUT, such as model_ema")
-    parser.add_argument("--num-classes", type=int, metavar="N", help="draw a new last layer for N classes")
-    parser.add_argument("--seed", type=int, default=0, help="of that layer, default %(default)s")
-    parser.add_argument("--classes", type=Path, metavar="FILE", help="the classes in order, one a line")
+    parser.add_argument("--num-classes", type=positive, metavar="N", help="draw a new last layer for N classes")
+    parser.add_argument("--seed", type=not_negative, default=0, help="of that layer, default %(default)s")
+    parser.add_argument("--classes", type=typed_path, metavar="FILE", help="the classes in order, one a line")
     parser.add_argument(
         "--quirks", type=_names, metavar="NAME,…", help="the network's, such as dead_fc2, default the checkpoint's"
     )
@@ -37,6 +42,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    source = arguments.source
+    if not (source.exists() or source.with_name(f"{source.name}.index").exists()):
+        raise UserError(f"{source}: no such file or folder of weights")
     from paddle_alexnet.conversion import convert
 
     converted = convert(
@@ -53,11 +61,13 @@ def run(arguments: argparse.Namespace) -> None:
         preprocess=preprocess_changes(arguments),
     )
     what = f"{converted.file_format} weights of {converted.preset}, {converted.num_classes} classes"
-    print(f"{arguments.source}: {what}")
+    print(f"{source}: {what}")
     for note in converted.notes:
         print(note)
     print(f"wrote {arguments.target}")
     if arguments.target.is_dir():
+        from paddle_alexnet.config import DataConfig
+
         settings = {"model.preset": converted.preset, "model.weights": arguments.target}
         if converted.quirks:
             settings["model.quirks"] = f"[{', '.join(converted.quirks)}]"
@@ -65,5 +75,5 @@ def run(arguments: argparse.Namespace) -> None:
             value = getattr(converted.preprocess, name)
             if value != getattr(DataConfig(), name):
                 settings[f"data.{name}"] = list(value) if isinstance(value, tuple) else value
-        overrides = (f"-o {shlex.quote(f'{key}={value}')}" for key, value in settings.items())
-        print(f"next: python tools/train.py {' '.join(overrides)}")
+        words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+        print(f"next: {command_line('train', *words)}")

@@ -2,17 +2,15 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
-from paddle_alexnet.commands.options import add_device_option, add_preprocess_options, changed_preprocess
-from paddle_alexnet.data.table import SPLITS
+from paddle_alexnet.commands.options import add_device_option, add_preprocess_options, changed_preprocess, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
-    parser.add_argument("--split", default="val", choices=SPLITS)
-    parser.add_argument("--root", type=Path, help="folder of images, default the one it was trained on")
-    parser.add_argument("--csv", type=Path, help="its table, default labels.csv in --root")
+    parser.add_argument("model", type=typed_path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
+    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
+    parser.add_argument("--root", type=typed_path, help="folder of images, default the one it was trained on")
+    parser.add_argument("--csv", type=typed_path, help="its table, default labels.csv in --root")
     parser.add_argument(
         "--crops",
         type=int,
@@ -25,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.runs.model_folder import find_model
+
+    find_model(arguments.model)
+    if arguments.root:
+        from paddle_alexnet.data.table import check_there
+
+        check_there(arguments.root, arguments.csv)
     from paddle_alexnet.evaluation import evaluate
     from paddle_alexnet.predictor import Predictor
 

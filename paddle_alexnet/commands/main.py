@@ -1,17 +1,18 @@
-"""`paddle-alexnet VERB …`: find the verb's file, run it, and turn what a user can cause into one line.
+"""`paddle-alexnet VERB …`: find the verb's file and run it.
 
 A verb's file has a docstring, `add_arguments(parser)` and `run(arguments)`; it imports what it needs when it runs,
 so that help and errors do not wait for Paddle.
 """
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Optional
+from typing import NoReturn, Optional
 
+from paddle_alexnet.commands.process import exit_code
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.names import one_of
 
 VERBS = {
     "train": "train a network on a labelled image set",
@@ -30,45 +31,38 @@ VERBS = {
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run a command line, without the program's name, and return its exit code.
 
-    0 when done, 1 where the command found faults, 2 for what a user can mend, 130 when interrupted.
+    0 when done, 1 where the command found faults, 2 for what a user can mend, 130 when interrupted, 143 when
+    terminated, 141 where nobody reads its output any more.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
-        prog="paddle-alexnet",
-        description="AlexNet in PaddlePaddle: train, trust, export and read it.",
-        epilog="verbs:\n" + "\n".join(f"  {verb:<16} {text}" for verb, text in VERBS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of those below; VERB --help tells more")
-    verb = parser.parse_args(arguments[:1]).verb
-    command = import_module(f"paddle_alexnet.commands.{verb.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
-        prog=f"paddle-alexnet {verb}",
-        description=command.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(parser)
-    parsed = parser.parse_args(arguments[1:])
-    _show_messages()
+    return exit_code(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(words: Sequence[str]) -> Optional[int]:
     try:
-        return command.run(parsed) or 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        parser = _Parser(
+            prog="paddle-alexnet",
+            description="AlexNet in PaddlePaddle: train, trust, export and read it.",
+            epilog="verbs:\n" + "\n".join(f"  {verb:<16} {text}" for verb, text in VERBS.items()),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("verb", metavar="VERB", help="one of those below; VERB --help tells more")
+        verb = one_of(parser.parse_args(words[:1]).verb, VERBS, what="verb")
+        command = import_module(f"paddle_alexnet.commands.{verb.replace('-', '_')}")
+        parser = _Parser(
+            prog=f"paddle-alexnet {verb}",
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(parser)
+        arguments = parser.parse_args(words[1:])
+    except SystemExit:  # the help has been shown
+        return None
+    code: Optional[int] = command.run(arguments)
+    return code
 
 
-class _ToStdout(logging.Handler):
-    """What the package logs, as plain lines on whatever stdout is at the time."""
+class _Parser(argparse.ArgumentParser):
+    """Raises UserError for a command line that it cannot read."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), flush=True)
-
-
-def _show_messages() -> None:
-    logger = logging.getLogger("paddle_alexnet")
-    logger.setLevel(logging.INFO)
-    if not any(isinstance(handler, _ToStdout) for handler in logger.handlers):
-        logger.addHandler(_ToStdout())
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")

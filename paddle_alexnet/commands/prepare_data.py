@@ -8,29 +8,32 @@ sources:
 """
 
 import argparse
-import shlex
-from pathlib import Path
+
+from paddle_alexnet.commands.options import command_line, not_negative, typed_path
+from paddle_alexnet.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", type=Path, required=True, metavar="SRC", help="the pictures; never changed")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new folder to write")
+    parser.add_argument("--source", type=typed_path, required=True, metavar="SRC", help="the pictures; never changed")
+    parser.add_argument("--output", type=typed_path, required=True, metavar="DIR", help="new folder to write")
     parser.add_argument(
         "--classes",
         help="classes to take, in order: a file with one a line, or a,b,c "
         "(default: all, sorted; of an archive the ten of the fluid script)",
     )
-    parser.add_argument("--synset-words", type=Path, metavar="FILE", help="names of wnids, if not ILSVRC-2012's")
+    parser.add_argument("--synset-words", type=typed_path, metavar="FILE", help="names of wnids, if not ILSVRC-2012's")
     parser.add_argument(
         "--split",
         default="70,10,20",
         help="percentages of train,val,test in each class (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    parser.add_argument("--seed", type=not_negative, default=0, help="of the draw (default: 0)")
     parser.add_argument("--link", action="store_true", help="make symbolic links in place of copies")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if not arguments.source.exists():
+        raise UserError(f"{arguments.source}: no such file or folder; a source is a folder, an archive or a .csv")
     from paddle_alexnet.data.prepare.preparation import parse_classes, parse_split, prepare
 
     options = vars(arguments)
@@ -38,4 +41,4 @@ def run(arguments: argparse.Namespace) -> None:
     prepared = prepare(**{**options, "classes": classes, "split": parse_split(arguments.split)})
     print(prepared.counts.to_string())
     print(f"wrote {prepared.csv} and {prepared.classes}")
-    print(f"next: python tools/train.py -o {shlex.quote(f'data.root={prepared.root}')}")
+    print(f"next: {command_line('train', '-o', f'data.root={prepared.root}')}")

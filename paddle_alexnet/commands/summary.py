@@ -3,20 +3,22 @@
 import argparse
 from pathlib import Path
 
-from paddle_alexnet.commands.options import positive
+from paddle_alexnet.commands.options import positive, typed_path
 from paddle_alexnet.config import DEFAULT_RECIPE, load_config
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.names import LRN_BACKENDS, one_of
+from paddle_alexnet.network.presets import PRESETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preset", nargs="?", metavar="PRESET", help="network, default paddle2")
     parser.add_argument("--num-classes", type=positive, metavar="N", help="default the preset's own")
     parser.add_argument("--batch-size", type=positive, metavar="B", help="images in the pass, default 1")
-    parser.add_argument("--lrn", metavar="BACKEND", help="of local response normalisation, default avgpool3d")
+    parser.add_argument("--lrn", metavar="BACKEND", help=f"of LRN: auto, {', '.join(LRN_BACKENDS)}; default avgpool3d")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--diff", nargs=2, metavar="PRESET", help="two presets side by side, * where they differ")
     modes.add_argument("--fidelity", action="store_true", help="a recipe against the paper, its source and Caffe")
-    parser.add_argument("-c", "--config", type=Path, help=f"recipe for --fidelity, default {DEFAULT_RECIPE}")
+    parser.add_argument("-c", "--config", type=typed_path, help=f"recipe for --fidelity, default {DEFAULT_RECIPE}")
     parser.add_argument("-o", "--override", action="append", metavar="KEY=VALUE", help="set a key of that recipe")
 
 
@@ -29,9 +31,14 @@ def run(arguments: argparse.Namespace) -> None:
     for name, value in vars(arguments).items():
         if value and name not in heeded:
             raise UserError(f"--{name.replace('_', '-')} has no effect here: leave it out")
+    for name in (arguments.preset, *(arguments.diff or ())):
+        if name:
+            one_of(name, PRESETS, what="preset")
     config = load_config(arguments.config or Path(DEFAULT_RECIPE), arguments.override or ())
+    import paddle
+
     from paddle_alexnet.analysis.fidelity import compare_with_2012, format_fidelity
-    from paddle_alexnet.analysis.structure import compare, format_comparison, print_summary
+    from paddle_alexnet.analysis.structure import compare, describe, format_comparison, format_table
     from paddle_alexnet.device import use_device
     from paddle_alexnet.network.alexnet import AlexNet
 
@@ -42,4 +49,6 @@ def run(arguments: argparse.Namespace) -> None:
         print(format_fidelity(compare_with_2012(config)))
     else:
         network = AlexNet(arguments.preset or "paddle2", arguments.num_classes, arguments.lrn or "avgpool3d")
-        print_summary(network, arguments.batch_size or 1)
+        table = describe(network, batch_size := arguments.batch_size or 1)
+        paddle.summary(network, (batch_size, 3, network.image_size, network.image_size))  # prints
+        print(format_table(table))

@@ -1,18 +1,34 @@
 """Train AlexNet on a labelled image set; export it each time the validation loss improves."""
 
 import argparse
+from pathlib import Path
 
-from paddle_alexnet.commands.options import add_recipe_options
-from paddle_alexnet.config import describe_keys, load_config
+from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe
+from paddle_alexnet.config import describe_keys
+from paddle_alexnet.network.presets import PRESETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = f"keys, with their defaults (a recipe may set others):\n{describe_keys()}"
+    parser.epilog = (
+        f"keys, with their defaults (a recipe may set others):\n{describe_keys()}\n\npresets: {', '.join(PRESETS)}"
+    )
     add_recipe_options(parser, recipe="recipe")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    config = load_config(arguments.config, arguments.override)
+    config = read_recipe(arguments)
+    data = config.data
+    root, csv, classes = (Path(text) if text else None for text in (data.root, data.csv, data.classes))
+    if root is None and csv is not None:
+        root = csv.parent
+    if root is not None:
+        from paddle_alexnet.data.table import check_there
+
+        check_there(root, csv, classes)
+    if config.model.weights:
+        from paddle_alexnet.runs.model_folder import find_model
+
+        find_model(Path(config.model.weights))
     from paddle_alexnet.trainer import train
 
     results = train(config)
@@ -25,4 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"inference model:  {results.output / 'inference'}")
         print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
     print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")
-    print(f"more to look at:  visualdl --logdir {results.output / 'visualdl'}")
+    if results.visualdl is not None:
+        print(f"more to look at:  {module_line('visualdl.server.app', '--logdir', results.visualdl)}")
+    if best is not None:
+        print(f"next: {command_line('evaluate', results.output)}")
+        print(f"      {command_line('predict', results.output)} IMAGE")

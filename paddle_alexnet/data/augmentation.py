@@ -1,41 +1,42 @@
-"""What chance does to a training image: vectorised over the batch, and the same whoever computes it and when.
+"""Random augmentation of training images, vectorised over a batch and deterministic in (seed, epoch, index).
 
-Every number drawn for an image follows from the seed, the epoch and the image's index, and from nothing else: not from
-the order, the batch, the number of workers or the other changes that are switched on.
+The numbers drawn for an image depend on the seed, the epoch and the image's index alone: not on the order, the batch,
+the number of workers or which augmentations are switched on.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, Optional
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
-from PIL import Image
 
 from paddle_alexnet.config import DataConfig
-from paddle_alexnet.data.cache import Indices
-from paddle_alexnet.data.preprocess import Box
+from paddle_alexnet.data.preprocess import Box, Part, Preprocess
 from paddle_alexnet.data.statistics import Statistics
 
-# Columns of the uniform numbers of an image.
-_PLACE, _MIRROR, _JITTER, _ERASE, _PART = slice(0, 2), 2, slice(3, 6), slice(6, 11), slice(11, 33)
 _ATTEMPTS = 10  # at a random part that fits into the image
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Chance for n images: `uniform` [n, 33] of 0..1 and `normal` [n, 3]."""
+class Draws(NamedTuple):
+    """Random numbers for n images, of 0..1 but for `noise`, which is normal; each augmentation has its own."""
 
-    uniform: np.ndarray
-    normal: np.ndarray
+    corner: np.ndarray  # [n, 2], top and left of a random crop
+    flip: np.ndarray  # [n]
+    jitter: np.ndarray  # [n, 3], brightness, contrast, saturation
+    erasing: np.ndarray  # [n, 5], whether; the rectangle's area, shape, left and top
+    part_area: np.ndarray  # [n, 10], an attempt a column
+    part_shape: np.ndarray  # [n, 10]
+    part_corner: np.ndarray  # [n, 2], left and top
+    noise: np.ndarray  # [n, 3], along the principal components
 
 
-@dataclass(frozen=True)
-class Colours:
-    """What happens to the colours of n images after they are cropped; None for what does not.
+class PixelChanges(NamedTuple):
+    """What is left to do to the pixels of n cropped images, None where nothing is; arrays or tensors.
 
-    `matrix` [n, 3, 3] and `shift` [n, 3, 1] act on levels of 0..255, `noise` [n, 3, 1, 1] on the network's input, which
-    is multiplied by `keep` [n, 1, S, S] last. Each is a NumPy array or, for the device, a Paddle tensor.
+    `matrix` [n, 3, 3] and `shift` [n, 3, 1] act on levels of 0..255; `noise` [n, 3, 1, 1] is added to the normalised
+    image; `keep` [n, 1, S, S] is 0 where it is erased, else 1.
     """
 
     matrix: Any = None
@@ -44,87 +45,95 @@ class Colours:
     keep: Any = None
 
 
-def draw(indices: Indices, *, seed: int, epoch: int) -> Draws:
-    """Chance for the images of a batch, by their index in the data set."""
+def draw(indices: Sequence[int], *, seed: int, epoch: int) -> Draws:
+    """Random numbers for images by their index in the data set."""
     uniform, normal = np.empty((len(indices), 33)), np.empty((len(indices), 3))
     for i, index in enumerate(indices):
         rng = np.random.default_rng([seed, epoch, index])
         rng.random(out=uniform[i])
         rng.standard_normal(out=normal[i])
-    return Draws(uniform, normal)
+    corner, flip, jitter, erasing, area, shape, at = np.split(uniform, [2, 3, 6, 11, 21, 31], axis=1)
+    return Draws(corner, flip[:, 0], jitter, erasing, area, shape, at, normal)
 
 
-def random_part(width: int, height: int, uniform: np.ndarray) -> Box:
-    """A part of 8 to 100 % of the area and of 3:4 to 4:3, anywhere, from a row of `Draws.uniform`.
+def random_parts(draws: Draws) -> list[Part]:
+    """A random part for each image, given its width and height (`random_part`)."""
+    numbers = zip(draws.part_area, draws.part_shape, draws.part_corner)
+    return [partial(random_part, area=area, shape=shape, corner=corner) for area, shape, corner in numbers]
+
+
+def random_part(width: int, height: int, *, area: np.ndarray, shape: np.ndarray, corner: np.ndarray) -> Box:
+    """A part of 8 to 100 % of the area and of 3:4 to 4:3, anywhere.
 
     The RandomResizedCrop of torchvision and `paddle.vision`: the first of ten attempts that fits, else the largest part
     in the middle.
     """
-    area, shape = uniform[_PART][:_ATTEMPTS], uniform[_PART][_ATTEMPTS : 2 * _ATTEMPTS]
     pixels = width * height * (0.08 + 0.92 * area)
     ratio = np.exp(math.log(4 / 3) * (2 * shape - 1))
     across, down = np.round(np.sqrt(pixels * ratio)), np.round(np.sqrt(pixels / ratio))
     fits = (across >= 1) & (across <= width) & (down >= 1) & (down <= height)
     if fits.any():
-        part, (x, y) = int(fits.argmax()), uniform[_PART][-2:]
-        left, top = int(x * (width - across[part] + 1)), int(y * (height - down[part] + 1))
-        return (left, top, left + across[part], top + down[part])
+        first = int(fits.argmax())
+        left, top = int(corner[0] * (width - across[first] + 1)), int(corner[1] * (height - down[first] + 1))
+        return (left, top, left + across[first], top + down[first])
     across_, down_ = min(width, height * 4 / 3), min(height, width * 4 / 3)
     left_, top_ = (width - across_) / 2, (height - down_) / 2
     return (left_, top_, left_ + across_, top_ + down_)
 
 
-def resize_parts(patches: np.ndarray, size: int, draws: Draws) -> np.ndarray:
-    """A random part of each patch, uint8 [n, 3, P, P] to [n, 3, size, size]."""
-    parts = np.empty((len(patches), 3, size, size), np.uint8)
-    for i, patch in enumerate(patches):
-        box = random_part(patch.shape[2], patch.shape[1], draws.uniform[i])
-        for channel in range(3):
-            plane = Image.fromarray(patch[channel])
-            parts[i, channel] = np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR, box=box))
-    return parts
+def augment(
+    patches: np.ndarray, draws: Draws, config: DataConfig, preprocess: Preprocess, statistics: Optional[Statistics]
+) -> tuple[np.ndarray, PixelChanges]:
+    """Crop and flip patches, uint8 [n, 3, P, P] to [n, 3, S, S], and say what is to happen to the pixels."""
+    images = random_crops(patches, preprocess.image_size, draws.corner)
+    if config.horizontal_flip:
+        flipped = draws.flip < 0.5
+        images[flipped] = images[flipped][..., ::-1]
+    matrix = shift = noise = keep = None
+    if config.colour_jitter:
+        matrix, shift = jitter(images, 1 + config.colour_jitter * (2 * draws.jitter - 1))
+    if config.pca_noise and statistics:
+        levels = pca_noise(statistics, config.pca_noise * draws.noise, deviations=config.pca_scale == "deviations")
+        noise = (levels[:, :, None, None] * preprocess.scale).astype(np.float32)
+    if config.random_erasing:
+        keep = rectangles(preprocess.image_size, draws.erasing, config.random_erasing)
+    return images, PixelChanges(matrix, shift, noise, keep)
 
 
-def random_crops(patches: np.ndarray, size: int, draws: Draws) -> np.ndarray:
-    """A random S×S window of each patch, uint8 [n, 3, P, P] to [n, 3, S, S] (section 4.1 of the paper)."""
-    free = patches.shape[-1] - size + 1
-    return crop(patches, size, (draws.uniform[:, _PLACE] * free).astype(int))
+def finish(
+    images: Any,
+    changes: PixelChanges,
+    preprocess: Preprocess,
+    to_tensor: Callable[[np.ndarray], Any] = np.asarray,
+) -> Any:
+    """The network's input, float32 [n, 3, S, S], from uint8 images; a tensor where `to_tensor` makes one."""
+    levels = to_tensor(images).astype("float32")
+    matrix, shift, noise, keep = (None if change is None else to_tensor(change) for change in changes)
+    if matrix is not None:
+        flat = levels.reshape([len(images), 3, images.shape[2] * images.shape[3]])
+        levels = (matrix @ flat + shift).clip(0, 255).reshape(images.shape)
+    values = preprocess.normalise(levels, to_tensor)
+    if noise is not None:
+        values += noise
+    if keep is not None:
+        values *= keep
+    return values
 
 
-def crop(patches: np.ndarray, size: int, corners: np.ndarray) -> np.ndarray:
-    """The S×S window of each patch at its (top, left) corner [n, 2]."""
+def random_crops(patches: np.ndarray, size: int, corner: np.ndarray) -> np.ndarray:
+    """A window of each patch, uint8 [n, 3, P, P] to [n, 3, S, S], at random by `corner` [n, 2] (section 4.1)."""
+    top, left = (corner * (patches.shape[-1] - size + 1)).astype(int).T
     rows = np.lib.stride_tricks.sliding_window_view(patches, size, axis=2)  # [n, 3, P - S + 1, P, S]
     windows = np.lib.stride_tricks.sliding_window_view(rows, size, axis=3)  # [n, 3, P - S + 1, P - S + 1, S, S]
-    return windows[np.arange(len(patches)), :, corners[:, 0], corners[:, 1]]
-
-
-def mirror(planes: np.ndarray, draws: Draws) -> None:
-    """Flip every second image, left to right, in place."""
-    flipped = draws.uniform[:, _MIRROR] < 0.5
-    planes[flipped] = planes[flipped][..., ::-1]
+    return windows[np.arange(len(patches)), :, top, left]
 
 
 def ten_crops(patches: np.ndarray, size: int) -> np.ndarray:
-    """The corners, the centre and their mirror images, uint8 [n, 3, P, P] to [n, 10, 3, S, S] (section 4.1)."""
+    """The corners, the centre and their horizontal flips, uint8 [n, 3, P, P] to [n, 10, 3, S, S] (section 4.1)."""
     end = patches.shape[-1] - size
     corners = [(0, 0), (0, end), (end, 0), (end, end), (end // 2, end // 2)]
     five = np.stack([patches[..., top : top + size, left : left + size] for top, left in corners], axis=1)
     return np.concatenate([five, five[..., ::-1]], axis=1)
-
-
-def colours(
-    planes: np.ndarray, draws: Draws, config: DataConfig, statistics: Optional[Statistics], scale: np.ndarray
-) -> Colours:
-    """Jitter, noise and erasing for uint8 images [n, 3, S, S]; `scale` [3, 1, 1] is `Preprocess.scale`."""
-    matrix = shift = noise = keep = None
-    if config.colour_jitter:
-        matrix, shift = jitter(planes, 1 + config.colour_jitter * (2 * draws.uniform[:, _JITTER] - 1))
-    if config.pca_noise and statistics:
-        levels = pca_noise(statistics, config.pca_noise * draws.normal, deviations=config.pca_scale == "deviations")
-        noise = (levels[:, :, None, None] * scale).astype(np.float32)
-    if config.erasing:
-        keep = rectangles(planes.shape[-1], draws.uniform[:, _ERASE], config.erasing)
-    return Colours(matrix, shift, noise, keep)
 
 
 def jitter(planes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,21 +171,6 @@ def rectangles(size: int, uniform: np.ndarray, probability: float) -> np.ndarray
     at = np.arange(size)
     across, down = (at >= ends) & (at < ends + sides) & (chosen < probability)
     return (~(down[:, :, None] & across[:, None, :])).astype(np.float32)[:, None]
-
-
-def finish(planes: Any, scale: Any, offset: Any, changes: Colours) -> Any:
-    """The network's input, float32 [n, 3, S, S], from uint8 images of this shape: arrays or Paddle tensors alike."""
-    values = planes.astype("float32")
-    if changes.matrix is not None:
-        shape = list(values.shape)
-        values = (changes.matrix @ values.reshape([shape[0], 3, -1]) + changes.shift).clip(0, 255).reshape(shape)
-    values *= scale
-    values += offset
-    if changes.noise is not None:
-        values += changes.noise
-    if changes.keep is not None:
-        values *= changes.keep
-    return values
 
 
 def mixup(image: Any, label: np.ndarray, classes: int, rng: np.random.Generator, *, alpha: float) -> tuple[Any, Any]:

@@ -10,14 +10,13 @@ import logging
 import shutil
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Literal, Optional, Union
+from typing import Literal, Optional
 
 import numpy as np
 
-from paddle_alexnet.data.dataset import Faults, LabelledImages
-from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.data.dataset import Decoded, LabelledImages, UnreadableImages
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_file, write_text
@@ -25,84 +24,48 @@ from paddle_alexnet.progress import progress
 
 _CHUNK = 16  # images
 
-Indices = Union[np.ndarray, range, list[int]]
-
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """The patches of a split: uint8 [N, 3, P, P], and a message for each that could not be read."""
-
-    planes: np.ndarray
-    bad: dict[int, str]
-
-
-def read_patches(
-    dataset: LabelledImages, preprocess: Preprocess, indices: Indices, decoded: Optional[Decoded] = None
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Patches, uint8 [n, 3, P, P], and a message for each position that is unreadable, where it is black."""
-    if decoded:
-        return decoded.planes[indices], {i: decoded.bad[n] for i, n in enumerate(indices) if n in decoded.bad}
-    planes = np.zeros((len(indices), 3, preprocess.patch_size, preprocess.patch_size), np.uint8)
-    bad = {}
-    for i, index in enumerate(indices):
-        try:
-            planes[i] = dataset.read(index, preprocess.patch).transpose(2, 0, 1)
-        except UserError as error:
-            bad[i] = str(error)
-    return planes, bad
-
-
 def open_cache(
-    kind: Literal["ram", "disk"],
-    dataset: LabelledImages,
-    preprocess: Preprocess,
-    folder: Path,
-    *,
-    faults: Faults,
-    workers: int,
+    kind: Literal["ram", "disk"], dataset: LabelledImages, folder: Path, *, unreadable: UnreadableImages, workers: int
 ) -> Decoded:
     """Every patch of a split, decoded now or, from `folder`, by an earlier run.
 
-    Raises UserError for more unreadable images than `faults` allows and where there is no room.
+    Raises UserError for more unreadable images than may be skipped and where there is no room.
     """
-    shape = (len(dataset), 3, preprocess.patch_size, preprocess.patch_size)
-    size = int(np.prod(shape))
+    side = dataset.preprocess.patch_size
+    shape = (len(dataset), 3, side, side)
+    size = f"{np.prod(shape) / 1e9:.1f} GB"
     if kind == "ram":
         try:
             planes = np.zeros(shape, np.uint8)
         except MemoryError:
-            raise UserError(f"data.cache=ram: no room for {size / 1e9:.1f} GB: use data.cache=disk") from None
-        return Decoded(planes, _fill(planes, dataset, preprocess, faults=faults, workers=workers))
+            raise UserError(f"data.cache=ram: no room for {size}: use data.cache=disk") from None
+        return Decoded(planes, _fill(planes, dataset, unreadable, workers=workers))
 
     table = dataset.table
     origin = hashlib.sha256(f"{table.root.resolve()}\n{table.csv.resolve()}".encode()).hexdigest()[:8]
-    geometry = f"{preprocess.geometry}{preprocess.patch_size}"
-    place = in_cache_folder(folder, table.root) / f"{table.root.resolve().name}-{origin}-{dataset.split}-{geometry}.npy"
-    key = _key(dataset, geometry)
-    decoded = _read_file(place, key, shape, workers=workers)
+    name = f"{table.root.resolve().name}-{origin}-{dataset.split}-{dataset.preprocess.geometry}{side}.npy"
+    file = in_cache_folder(folder, table.root) / name
+    key = image_key(dataset)
+    decoded = _read(file, key, shape, workers=workers)
     if decoded is None:
-        free = shutil.disk_usage(place.parent).free
-        if free < size:
+        free = shutil.disk_usage(file.parent).free
+        if free < np.prod(shape):
             raise UserError(
-                f"{place.parent}: no room for {size / 1e9:.1f} GB of patches, {free / 1e9:.1f} GB are free: "
+                f"{file.parent}: no room for {size} of patches, {free / 1e9:.1f} GB are free: "
                 "name another folder with data.cache_folder, or use data.cache=none"
             )
-        _log.info(f"decoding {len(dataset)} {dataset.split} images into {place} ({size / 1e6:.0f} MB)")
-        with atomic_file(place) as partial:
+        _log.info(f"decoding {len(dataset)} {dataset.split} images into {file} ({size})")
+        with atomic_file(file) as partial:
             planes = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-            bad = _fill(planes, dataset, preprocess, faults=faults, workers=workers)
+            decoded = Decoded(planes, _fill(planes, dataset, unreadable, workers=workers))
             planes.flush()
-        header = {
-            "key": key,
-            "checksum": _checksum(planes, workers=workers),
-            "bad": {str(n): m for n, m in bad.items()},
-        }
-        write_text(place.with_suffix(".json"), json.dumps(header, indent=1))
-        decoded = Decoded(np.load(place, mmap_mode="r"), bad)
-    for message in decoded.bad.values():
-        faults.add(message)
+        header = {"key": key, "checksum": _checksum(planes, workers=workers), "unreadable": decoded.unreadable}
+        write_text(file.with_suffix(".json"), json.dumps(header, indent=1))
+    for message in decoded.unreadable.values():
+        unreadable.add(message)
     return decoded
 
 
@@ -117,35 +80,11 @@ def in_cache_folder(folder: Path, root: Path) -> Path:
     return folder
 
 
-def _chunks(count: int) -> list[range]:
-    return [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
-
-
-def _fill(
-    planes: np.ndarray, dataset: LabelledImages, preprocess: Preprocess, *, faults: Faults, workers: int
-) -> dict[int, str]:
-    """Decode every image of a split into `planes`; a message for each that is unreadable."""
-
-    def fill(chunk: range) -> dict[int, str]:
-        planes[chunk.start : chunk.stop], bad = read_patches(dataset, preprocess, chunk)
-        return {chunk[i]: message for i, message in bad.items()}
-
-    def images() -> Iterator[dict[int, str]]:
-        for chunk, bad in zip(chunks, in_threads(fill, chunks, workers=workers)):
-            yield from ({n: bad[n]} if n in bad else {} for n in chunk)
-
-    chunks = _chunks(len(dataset))
-    found: dict[int, str] = {}
-    for bad in progress(images(), what=f"decoding {dataset.split}", total=len(dataset)):
-        for message in bad.values():
-            faults.add(message)
-        found.update(bad)
-    return found
-
-
-def _key(dataset: LabelledImages, geometry: str) -> str:
-    """A hash of every image's name, size and time of change, and of the geometry."""
-    digest = hashlib.sha256(geometry.encode())
+def image_key(dataset: LabelledImages) -> str:
+    """A hash of every image's name, size and time of change, and of the geometry of its patch."""
+    preprocess = dataset.preprocess
+    orientation = "" if preprocess.orientation == "stored" else preprocess.orientation
+    digest = hashlib.sha256(f"{preprocess.geometry}{preprocess.patch_size}{orientation}".encode())
     for index in range(len(dataset)):
         path = dataset.path(index)
         try:
@@ -156,6 +95,32 @@ def _key(dataset: LabelledImages, geometry: str) -> str:
     return digest.hexdigest()
 
 
+def _chunks(count: int) -> list[range]:
+    return [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+
+
+def _fill(planes: np.ndarray, dataset: LabelledImages, skipped: UnreadableImages, *, workers: int) -> dict[int, str]:
+    """Decode every image of a split into `planes`; a message for each that is unreadable, which stays black."""
+
+    def fill(chunk: range) -> tuple[range, dict[int, str]]:
+        patches, unreadable = dataset.patches(chunk)
+        planes[[i for i in chunk if i not in unreadable]] = patches
+        return chunk, unreadable
+
+    def filled() -> Iterator[None]:
+        with closing(in_threads(fill, _chunks(len(dataset)), workers=workers)) as done:
+            for chunk, unreadable in done:
+                for message in unreadable.values():
+                    skipped.add(message)
+                found.update(unreadable)
+                yield from [None] * len(chunk)
+
+    found: dict[int, str] = {}
+    for _ in progress(filled(), what=f"decoding {dataset.split}", total=len(dataset)):
+        pass
+    return found
+
+
 def _checksum(planes: np.ndarray, *, workers: int) -> str:
     sums = in_threads(
         lambda chunk: zlib.crc32(planes[chunk.start : chunk.stop].data), _chunks(len(planes)), workers=workers
@@ -163,19 +128,19 @@ def _checksum(planes: np.ndarray, *, workers: int) -> str:
     return hashlib.sha256(np.fromiter(sums, np.uint32).tobytes()).hexdigest()
 
 
-def _read_file(place: Path, key: str, shape: tuple[int, ...], *, workers: int) -> Optional[Decoded]:
+def _read(file: Path, key: str, shape: tuple[int, ...], *, workers: int) -> Optional[Decoded]:
     """The patches of an earlier run, or None where there are none, of other images, or damaged ones."""
     try:
-        header = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
+        header = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
         if header["key"] != key:
-            _log.info(f"{place}: its images changed: built again")
+            _log.info(f"{file}: its images changed: built again")
             return None
-        planes = np.load(place, mmap_mode="r")
+        planes = np.load(file, mmap_mode="r")
         if planes.shape == shape and header["checksum"] == _checksum(planes, workers=workers):
-            return Decoded(planes, {int(n): message for n, message in header["bad"].items()})
+            return Decoded(planes, {int(index): message for index, message in header["unreadable"].items()})
     except FileNotFoundError:
         return None
     except Exception:  # a damaged file may raise anything
         pass
-    _log.info(f"{place}: damaged: built again")
+    _log.info(f"{file}: damaged: built again")
     return None

@@ -1,32 +1,47 @@
 """A labelled image set: a folder of images and a CSV with filename, label and split."""
 
-import sys
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Callable, Optional, TypeVar
+from typing import Callable, Optional
 
 import numpy as np
 import paddle
-from tqdm import tqdm
 
+from paddle_alexnet.data.preprocess import Part, Preprocess
 from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.progress import progress
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The patches of a split: uint8 [N, 3, P, P], and a message by index for each image that could not be read."""
+
+    planes: np.ndarray
+    unreadable: dict[int, str]
 
 
 class LabelledImages(paddle.io.Dataset):
-    """One split of a table: (image uint8 [S, S, 3], label int64) by index."""
+    """One split of a table: (image uint8 [S, S, 3], label int64) by index.
 
-    def __init__(self, table: ImageTable, split: str, transform: Callable[[Path], np.ndarray]) -> None:
-        self.table, self.split, self.transform = table, split, transform
+    Where `decoded` is set, `patches` come from there and not from the files.
+    """
+
+    def __init__(self, table: ImageTable, split: str, preprocess: Preprocess) -> None:
+        self.table, self.split, self.preprocess = table, split, preprocess
         self.rows = table.rows(split)
         self.labels = table.labels[self.rows]
+        self.decoded: Optional[Decoded] = None
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.int64]:
-        return self.read(index, self.transform), self.labels[index]
+        return self.read(index, self.preprocess), self.labels[index]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -34,15 +49,36 @@ class LabelledImages(paddle.io.Dataset):
     def path(self, index: int) -> Path:
         return self.table.root / self.table.filenames[self.rows[index]]
 
-    def read(self, index: int, decode: Callable[[Path], Result]) -> Result:
-        """What `decode` makes of an image's file; its UserError gets the line of the CSV."""
+    def read(self, index: int, decode: Callable[[Path], np.ndarray]) -> np.ndarray:
+        """`decode` an image's file. Raises UserError, with the line of the CSV, if it is unreadable."""
         try:
             return decode(self.path(index))
         except UserError as error:
-            raise UserError(f"{self.table.csv}, line {self.rows[index] + 2}: {error}") from None
+            raise UserError(f"{self.table.csv}, line {self.table.lines[self.rows[index]]}: {error}") from None
+
+    def patches(
+        self, indices: Sequence[int], parts: Optional[Sequence[Part]] = None
+    ) -> tuple[np.ndarray, dict[int, str]]:
+        """The patches of the readable ones among some images, uint8 [n, 3, P, P]; of the others a message by index.
+
+        With `parts`, that part of each image instead, [n, 3, S, S].
+        """
+        if self.decoded is not None and parts is None:
+            unreadable = {i: self.decoded.unreadable[i] for i in indices if i in self.decoded.unreadable}
+            return self.decoded.planes[[i for i in indices if i not in unreadable]], unreadable
+        size = self.preprocess.patch_size if parts is None else self.preprocess.image_size
+        planes, count, unreadable = np.empty((len(indices), 3, size, size), np.uint8), 0, {}
+        for n, index in enumerate(indices):
+            decode = self.preprocess.patch if parts is None else partial(self.preprocess.cut, part=parts[n])
+            try:
+                planes[count] = self.read(index, decode).transpose(2, 0, 1)
+                count += 1
+            except UserError as error:
+                unreadable[index] = str(error)
+        return planes[:count], unreadable
 
 
-class Faults:
+class UnreadableImages:
     """The unreadable images of a run: each named and counted once, and an error beyond the `limit`."""
 
     def __init__(self, limit: int = 0) -> None:
@@ -57,22 +93,18 @@ class Faults:
             more = f" ({self.limit} such images were skipped, data.fault_limit allows no more)" if self.limit else ""
             raise UserError(message + more)
         self.messages[message] = None
-        tqdm.write(f"skipped: {message}", file=sys.stderr)
+        _log.warning(f"skipped: {message}")
 
 
-def verify_images(dataset: LabelledImages, faults: Faults, *, workers: int) -> None:
-    """Decode every image once. Raises UserError that names the first where more are broken than may be skipped."""
+def verify_images(dataset: LabelledImages, unreadable: UnreadableImages, *, workers: int) -> None:
+    """Decode every image once. Raises UserError that names the first where more are unreadable than may be skipped."""
 
-    def fault(index: int) -> Optional[str]:
-        try:
-            dataset[index]
-        except UserError as error:
-            return str(error)
-        return None
+    def message(index: int) -> Optional[str]:
+        return dataset.patches([index])[1].get(index)
 
-    checked = in_threads(fault, range(len(dataset)), workers=workers)
-    found = [f for f in progress(checked, what=f"checking {dataset.split} images", total=len(dataset)) if f]
-    if len(found) > max(1, faults.limit):
+    with closing(in_threads(message, range(len(dataset)), workers=workers)) as checked:
+        found = [m for m in progress(checked, what=f"checking {dataset.split} images", total=len(dataset)) if m]
+    if len(found) > max(1, unreadable.limit):
         raise UserError(f"{found[0]} (and {len(found) - 1} more such images)")
-    for message in found:
-        faults.add(message)
+    for each in found:
+        unreadable.add(each)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from paddle_alexnet.files import write_csv
 
-# What follows from a kind: "drop" is a fault that --fix mends by dropping the row, "fault" is one that
+# What follows from a kind: "drop" is a fault that is mended by dropping the row, "fault" is one that
 # a person must mend, "remark" is worth knowing and no fault.
 KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
     "malformed": ("drop", "rows that are not complete"),
@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
 
 
 class Finding(NamedTuple):
-    """One line of the doctor's; `line` is that of the CSV, 0 where it is about no row."""
+    """What is wrong or odd; `line` is that of the CSV on which its row ends, 0 where it is about no row."""
 
     kind: str
     line: int
@@ -62,7 +62,7 @@ def faults(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def dropped_lines(findings: Sequence[Finding]) -> set[int]:
-    """The lines of the CSV that `--fix` leaves out."""
+    """The lines of the CSV whose rows are to be dropped."""
     return {finding.line for finding in findings if KINDS[finding.kind][0] == "drop"}
 
 

@@ -1,12 +1,11 @@
-"""The loaders of a run, as its config says: measure, decode, check, then batches."""
+"""The loaders of a run, as its config says: decode, check, measure, then batches."""
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
 
 from paddle_alexnet.config import Config
-from paddle_alexnet.data.cache import Decoded, open_cache
-from paddle_alexnet.data.dataset import Faults, LabelledImages, verify_images
+from paddle_alexnet.data.cache import open_cache
+from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages, verify_images
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.statistics import Statistics, open_statistics
@@ -17,34 +16,34 @@ from paddle_alexnet.errors import UserError
 def open_loaders(config: Config, table: ImageTable, image_size: int, *, on_device: bool) -> tuple[Loader, Loader]:
     """The loaders of the train and val splits; `train.preprocess` is what the finished model's images go through.
 
-    Raises UserError for a patch smaller than the network's input, and before the first step for more unreadable images
+    Raises UserError for settings that contradict each other, and before the first step for more unreadable images
     than `data.fault_limit`, unless neither `data.verify` nor a cache reads them all.
     """
     data = config.data
     if data.resize and data.resize < image_size:
         raise UserError(f"data.resize is {data.resize}, less than the network's input of {image_size}: raise it")
+    if data.cache != "none" and data.geometry == "random_resized_crop":
+        raise UserError(
+            f"data.cache={data.cache} keeps central squares alone, data.geometry=random_resized_crop needs the "
+            "whole image: use data.cache=none or data.geometry=crop"
+        )
     preprocess = Preprocess(
         image_size, data.mean, data.std, geometry="squash" if data.geometry == "squash" else "crop", resize=data.resize
     )
     folder = Path(config.output).parent / "cache" if data.cache_folder is None else Path(data.cache_folder)
-    faults = Faults(data.fault_limit)
-    train_set, val_set = (LabelledImages(table, split, preprocess) for split in ("train", "val"))
+    unreadable, workers = UnreadableImages(data.fault_limit), data.workers
 
-    decoded: list[Optional[Decoded]] = [None, None]
-    if data.cache != "none":
-        decoded = [
-            open_cache(data.cache, dataset, preprocess, folder, faults=faults, workers=data.workers)
-            for dataset in (train_set, val_set)
-        ]
-    elif data.verify:
-        for dataset in (train_set, val_set):
-            verify_images(dataset, faults, workers=data.workers)
+    train_set, val_set = (LabelledImages(table, split, preprocess) for split in ("train", "val"))
+    for dataset in (train_set, val_set):
+        if data.cache != "none":
+            dataset.decoded = open_cache(data.cache, dataset, folder, unreadable=unreadable, workers=workers)
+        elif data.verify:
+            verify_images(dataset, unreadable, workers=workers)
     statistics = None
     if data.normalise != "given" or data.pca_noise:
-        statistics = open_statistics(
-            train_set, preprocess, folder, faults=faults, workers=data.workers, decoded=decoded[0]
-        )
-        preprocess = _normalise(preprocess, data.normalise, statistics)
+        statistics = open_statistics(train_set, folder, unreadable=unreadable, workers=workers)
+        if data.normalise != "given":
+            preprocess = _normalised(preprocess, statistics, by_pixel=data.normalise == "pixel")
 
     train = Loader(
         train_set,
@@ -52,33 +51,28 @@ def open_loaders(config: Config, table: ImageTable, image_size: int, *, on_devic
         batch_size=config.train.batch_size,
         shuffle=True,
         seed=config.train.seed,
-        workers=data.workers,
-        changes=data,
+        workers=workers,
+        augmentation=data,
         statistics=statistics,
-        decoded=decoded[0],
-        faults=faults,
+        unreadable=unreadable,
         on_device=on_device,
     )
     val = Loader(
         val_set,
         preprocess,
         batch_size=config.train.batch_size,
-        workers=data.workers,
-        decoded=decoded[1],
-        faults=faults,
+        workers=workers,
+        unreadable=unreadable,
         on_device=on_device,
     )
     return train, val
 
 
-def _normalise(preprocess: Preprocess, how: str, statistics: Statistics) -> Preprocess:
-    """The same geometry with what was measured in place of what was given."""
-    if how == "given":
-        return preprocess
+def _normalised(preprocess: Preprocess, statistics: Statistics, *, by_pixel: bool) -> Preprocess:
+    """The same geometry with the measured mean image, or the mean and deviation of each channel."""
     red, green, blue = (statistics.mean / 255).tolist()
-    if how == "channel":
-        std_red, std_green, std_blue = (statistics.std / 255).clip(1e-3).tolist()
-        return replace(preprocess, mean=(red, green, blue), std=(std_red, std_green, std_blue))
-    edge = (preprocess.patch_size - preprocess.image_size) // 2
-    centre = statistics.mean_image[:, edge : edge + preprocess.image_size, edge : edge + preprocess.image_size]
-    return replace(preprocess, mean=(red, green, blue), mean_image=encode_mean_image(centre))
+    if by_pixel:
+        mean_image = encode_mean_image(preprocess.centre(statistics.mean_image))
+        return replace(preprocess, mean=(red, green, blue), mean_image=mean_image)
+    std_red, std_green, std_blue = (statistics.std / 255).clip(1e-3).tolist()
+    return replace(preprocess, mean=(red, green, blue), std=(std_red, std_green, std_blue))

@@ -1,18 +1,17 @@
 """AlexNet: one Layer that builds any preset as numbered blocks."""
 
-from collections.abc import Sequence
-from math import sqrt
-from typing import Any, Optional
+from collections.abc import Iterator, Sequence
+from typing import Optional
 
 import paddle
 from paddle import nn
-from paddle.nn import initializer
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import one_of
 from paddle_alexnet.network import presets
+from paddle_alexnet.network.initialisation import initial_attributes
 from paddle_alexnet.network.lrn import LRN, choose_backend
-from paddle_alexnet.network.presets import PRESETS, Stage
+from paddle_alexnet.network.presets import PRESETS, NamedStage, Stage, walk
 from paddle_alexnet.network.spec import ModelSpec
 
 
@@ -44,23 +43,21 @@ class AlexNet(nn.Layer):
         self.image_size = table.image_size
         self.num_classes = table.num_classes if num_classes is None else num_classes
         self.lrn = choose_backend(lrn)
-        if not any(isinstance(stage, presets.LRN) for stages in table.blocks.values() for stage in stages):
+        if not any(isinstance(stage, presets.LRN) for *_, stage in walk(table)):
             self.lrn = "none"
         elif "lrn_exclusive" in quirks and lrn == "auto":
             self.lrn = "avgpool3d"  # the only one that has the quirk
         self.quirks = tuple(quirks)
         self.spec = ModelSpec(preset, self.num_classes, self.lrn, self.quirks)
 
-        channels = 3
-        for name, stages in table.blocks.items():
-            layers = []
-            for stage in stages:
-                if isinstance(stage, presets.LRN) and self.lrn == "none":
-                    continue
-                layers.append(self._build(stage, channels, table.init))
-                channels = getattr(stage, "out_channels", channels)
-            self.add_sublayer(name, nn.Sequential(*layers))
-        self._path = [name for name in table.blocks if not (name == "block7" and "dead_fc2" in quirks)]
+        self.stages = walk(table, lrn=self.lrn != "none")
+        channels, blocks = 3, dict[str, list[nn.Layer]]()
+        for _, block, _, stage in self.stages:
+            blocks.setdefault(block, []).append(self._build(stage, channels, table.init))
+            channels = getattr(stage, "out_channels", channels)
+        for block, layers in blocks.items():
+            self.add_sublayer(block, nn.Sequential(*layers))
+        self._path = [block for block in table.blocks if not (block == "block7" and "dead_fc2" in quirks)]
 
     @classmethod
     def build(cls, spec: ModelSpec) -> "AlexNet":
@@ -73,9 +70,14 @@ class AlexNet(nn.Layer):
             x = self._sub_layers[name](x)
         return x
 
-    def _build(self, stage: Stage, channels: int, init: str) -> nn.Layer:
+    def named_layers(self) -> Iterator[tuple[NamedStage, nn.Layer]]:
+        """The stages in the order in which an image passes them, each with the layer built from it."""
+        for stage in self.stages:
+            yield stage, self._sub_layers[stage.block][stage.position]
+
+    def _build(self, stage: Stage, channels: int, rule: str) -> nn.Layer:
+        """The layer of a stage that reads `channels` channels, its weights and biases drawn by the preset's rule."""
         if isinstance(stage, presets.Conv):
-            fan_in = channels // stage.groups * stage.kernel_size**2
             return nn.Conv2D(
                 channels,
                 stage.out_channels,
@@ -83,11 +85,11 @@ class AlexNet(nn.Layer):
                 stride=stage.stride,
                 padding=list(stage.padding) if isinstance(stage.padding, tuple) else stage.padding,
                 groups=stage.groups,
-                **_initializers(init, stage, fan_in),
+                **initial_attributes(rule, stage, channels),
             )
         if isinstance(stage, presets.Linear):
             out_features = self.num_classes if stage.out_features is None else stage.out_features
-            return nn.Linear(stage.in_features, out_features, **_initializers(init, stage, stage.in_features))
+            return nn.Linear(stage.in_features, out_features, **initial_attributes(rule, stage, channels))
         if isinstance(stage, presets.LRN):
             exclusive = "lrn_exclusive" in self.quirks
             return LRN(**vars(stage), exclusive=exclusive, channels=channels, backend=self.lrn)
@@ -96,24 +98,3 @@ class AlexNet(nn.Layer):
         if isinstance(stage, presets.Dropout):
             return nn.Dropout(stage.p)
         return nn.Flatten() if isinstance(stage, presets.Flatten) else nn.ReLU()
-
-
-def _initializers(init: str, stage: Any, fan_in: int) -> dict[str, Any]:
-    """Attributes for the weight and the bias of a layer.
-
-    `paddle` leaves both to Paddle (convolution: normal with variance 2 / fan_in; linear: Xavier
-    uniform; bias 0). `torch` is PyTorch's default, uniform within 1 / sqrt(fan_in), biases included.
-    `normal` and `truncated_normal` take the table's std and bias.
-    """
-    if init == "paddle":
-        return {}
-    if init == "torch":
-        bound = 1 / sqrt(fan_in)
-        weight, bias = initializer.Uniform(-bound, bound), initializer.Uniform(-bound, bound)
-    else:
-        normal = initializer.Normal if init == "normal" else initializer.TruncatedNormal
-        weight, bias = normal(0.0, stage.std), initializer.Constant(stage.bias)
-    return {
-        "weight_attr": paddle.ParamAttr(initializer=weight),
-        "bias_attr": paddle.ParamAttr(initializer=bias),
-    }

@@ -4,11 +4,6 @@ y = x / (k + a * S) ** beta, where S is the sum of squares over `size` neighbour
 beyond the first and the last channel. Two conventions are in use for the published alpha: the
 paper's text and TensorFlow multiply the plain sum (a = alpha); Caffe, PyTorch and Paddle multiply
 the mean (a = alpha / size). The same alpha in both is wrong by a factor of `size`.
-
-The backends compute the same numbers: `avgpool3d` is the article's layer; `builtin` is
-`paddle.nn.LocalResponseNorm`; `band` is a 1x1 convolution of the squares with a 0/1 band matrix,
-and about twice as fast on a CPU; `native` is Paddle's own kernel, which has only a private name,
-is the fastest, and can be exported by Paddle 2 alone.
 """
 
 from typing import Optional
@@ -20,30 +15,9 @@ from paddle.base.layer_helper import LayerHelper
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import one_of
+from paddle_alexnet.network.backends import Backend, choose
 
-BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")
-
-
-def usable_backends(job: str) -> tuple[str, ...]:
-    """The backends that compute in a job, the fastest first: `train`, `jit` or `onnx`.
-
-    The native kernel is not in Paddle 3's program format, and ONNX has no such operator;
-    Paddle 3's ONNX exporter gets `nn.LocalResponseNorm` wrong.
-    """
-    paddle2 = int(paddle.__version__.split(".")[0]) < 3
-    native = ("native",) if hasattr(paddle._legacy_C_ops, "lrn") and (paddle2 or job == "train") else ()
-    builtin = ("builtin",) if paddle2 or job != "onnx" else ()
-    return (*(native if job != "onnx" else ()), "band", "avgpool3d", *builtin, "none")
-
-
-def choose_backend(lrn: str, job: str = "train") -> str:
-    """The backend to use for a name in a job: `auto` is the fastest, one that cannot is swapped for one that can.
-
-    Raises UserError for an unknown name.
-    """
-    one_of(lrn, ("auto", *BACKENDS), what="LRN backend")
-    usable = usable_backends(job)
-    return lrn if lrn in usable else usable[0]
+_NATIVE_RANGE = 10.0  # largest (k + a * S) / k
 
 
 class LRN(nn.Layer):
@@ -55,10 +29,12 @@ class LRN(nn.Layer):
     `within_channel` sums over a size x size window of each channel instead, and `average` then
     divides by size squared (Caffe's WITHIN_CHANNEL); it is always computed by AvgPool3D.
 
-    `channels` is C, which only `band` asks for: its matrix is a buffer that is not saved.
+    `channels` is C, which `band` and `native` ask for: the matrix of `band` is a buffer that is not saved.
 
     `exclusive=True` is the quirk of the Paddle article: Paddle's AvgPool3D by default divides the
     border channels by the number of neighbours that exist, not by `size`.
+
+    Raises UserError for settings that do not go together, and for channels that the groups do not divide.
     """
 
     def __init__(
@@ -82,68 +58,91 @@ class LRN(nn.Layer):
         if exclusive and backend != "avgpool3d":
             raise UserError(f"the exclusive border quirk exists only in backend avgpool3d, not in {backend}")
         self.size, self.beta, self.k = size, beta, k
-        self.groups, self.within_channel = groups, within_channel
-        self.exclusive, self.backend = exclusive, backend
+        self.groups, self.within_channel, self.exclusive = groups, within_channel, exclusive
+        self.backend = "avgpool3d" if within_channel else backend
         window = (1, size, size) if within_channel else (size, 1, 1)
         neighbours = window[0] * window[1] * window[2]
         self.sum_scale = alpha / neighbours if average else alpha  # the `a` of the formula
         self.mean_scale = self.sum_scale * neighbours
-        if within_channel or backend == "avgpool3d":
+        if channels is not None:
+            self._check(channels)
+        if self.backend == "avgpool3d":
             padding = tuple(n // 2 for n in window)
             self.mean = nn.AvgPool3D(window, stride=1, padding=padding, exclusive=exclusive)
-        elif backend == "builtin":
-            self.builtin = nn.LocalResponseNorm(size, alpha=self.mean_scale, beta=beta, k=k)
-        elif backend == "band":
+        elif self.backend in ("band", "native"):
             if channels is None:
-                raise UserError("LRN backend band needs to know the number of channels: LRN(channels=C)")
-            band = self.sum_scale * _band(channels, size, groups)
-            self.register_buffer("band", paddle.to_tensor(band), persistable=False)
+                raise UserError(f"LRN backend {backend} needs to know the number of channels: LRN(channels=C)")
+            near = np.abs(np.subtract.outer(np.arange(channels // groups), np.arange(channels // groups))) <= size // 2
+            band = paddle.to_tensor(self.sum_scale * near[:, :, None, None].astype(np.float32))  # [C/G, C/G, 1, 1]
+            self.register_buffer("band", band, persistable=False)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        if self.within_channel:
-            mean = self.mean((x * x).unsqueeze(2)).squeeze(2)  # window over (1, H, W) of [N, C, 1, H, W]
-            return x * (self.k + self.mean_scale * mean) ** -self.beta
-        if self.backend == "band":
-            denominator = self.k + nn.functional.conv2d(x * x, self.band)
-            if self.beta != 0.75:
-                return x * denominator**-self.beta
-            root = paddle.rsqrt(denominator)  # d ** -0.75 = d ** -0.5 * d ** -0.25, and pow is slow
-            return x * (root * paddle.sqrt(root))
         _, channels, height, width = x.shape
-        column = channels // self.groups
-        if self.backend == "avgpool3d":
-            squares = (x * x).reshape([-1, self.groups, column, height, width])  # [N, G, C/G, H, W]
-            mean = self.mean(squares).reshape([-1, channels, height, width])
-            return x * (self.k + self.mean_scale * mean) ** -self.beta
-        normalise = self.builtin if self.backend == "builtin" else self._native
+        self._check(channels)
+        compute = BACKENDS[self.backend].compute
         if self.groups == 1:
-            return normalise(x)
-        return normalise(x.reshape([-1, column, height, width])).reshape([-1, channels, height, width])
-
-    def _native(self, x: paddle.Tensor) -> paddle.Tensor:
-        attributes = {
-            "n": self.size,
-            "k": self.k,
-            "alpha": self.sum_scale,
-            "beta": self.beta,
-            "data_format": "NCHW",
-        }
-        if paddle.in_dynamic_mode():
-            flat = [part for item in attributes.items() for part in item]
-            return paddle._legacy_C_ops.lrn(x, *flat)[0]
-        helper = LayerHelper("lrn")  # while `paddle.jit` traces
-        y = helper.create_variable_for_type_inference(x.dtype)
-        middle = helper.create_variable_for_type_inference(x.dtype, stop_gradient=True)
-        helper.append_op(type="lrn", inputs={"X": x}, outputs={"Out": y, "MidOut": middle}, attrs=attributes)
-        return y
+            return compute(self, x)
+        columns = x.reshape([-1, channels // self.groups, height, width])  # [N G, C / G, H, W]
+        return compute(self, columns).reshape([-1, channels, height, width])
 
     def extra_repr(self) -> str:
         return f"size={self.size}, a={self.sum_scale:g}, beta={self.beta}, k={self.k}, backend={self.backend}"
 
+    def _check(self, channels: int) -> None:
+        if channels % self.groups:
+            raise UserError(f"LRN cannot divide {channels} channels into {self.groups} equal columns")
 
-def _band(channels: int, size: int, groups: int) -> np.ndarray:
-    """[C, C, 1, 1] of 0 and 1: row c marks the neighbours of channel c within its column."""
-    channel = np.arange(channels)
-    near = np.abs(channel[:, None] - channel) <= size // 2
-    column = channel // (channels // groups)
-    return (near & (column[:, None] == column)).astype(np.float32)[:, :, None, None]
+
+def _native(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
+    """Paddle's own kernel, which has only a private name; `_band` where its rounding errors would show.
+
+    It computes S as a running sum: each channel's is the last channel's plus one square minus another, and so a large
+    S leaves its rounding error to the small ones after it. Measured against float64 on the CPU: y is right to 2e-6 of
+    itself while a * S is at most 10 k everywhere, to 5e-4 at 5,000 k, and not a number at 5e8 k. A program exported by
+    `paddle.jit` does not look at S: oneDNN, which runs it on a CPU, has the 2e-6 everywhere, Paddle without it has not.
+    """
+    constants = {"n": layer.size, "k": layer.k, "alpha": layer.sum_scale, "beta": layer.beta, "data_format": "NCHW"}
+    if paddle.in_dynamic_mode():
+        y, denominator = paddle._legacy_C_ops.lrn(x, *(part for item in constants.items() for part in item))
+        return y if float(denominator.max()) <= _NATIVE_RANGE * layer.k else _band(layer, x)
+    helper = LayerHelper("lrn")  # while `paddle.jit` traces
+    y, denominator = (helper.create_variable_for_type_inference(x.dtype) for _ in range(2))
+    helper.append_op(type="lrn", inputs={"X": x}, outputs={"Out": y, "MidOut": denominator}, attrs=constants)
+    return y
+
+
+def _band(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
+    """S as a 1x1 convolution of the squares: row c of its matrix marks the neighbours of channel c."""
+    denominator = layer.k + nn.functional.conv2d(x * x, layer.band)
+    if layer.beta != 0.75:
+        return x * denominator**-layer.beta
+    root = paddle.rsqrt(denominator)  # d ** -0.75 = d ** -0.5 * d ** -0.25, and pow is slow
+    return x * (root * paddle.sqrt(root))
+
+
+def _avgpool3d(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
+    """The article's: the mean of the squares by AvgPool3D, over (C, 1, 1) or, within a channel, over (1, H, W)."""
+    axis = 2 if layer.within_channel else 1  # [N, C, 1, H, W] or [N, 1, C, H, W]
+    mean = layer.mean((x * x).unsqueeze(axis)).squeeze(axis)
+    return x * (layer.k + layer.mean_scale * mean) ** -layer.beta
+
+
+def _builtin(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
+    """What `paddle.nn.LocalResponseNorm` does."""
+    return nn.functional.local_response_norm(x, layer.size, alpha=layer.mean_scale, beta=layer.beta, k=layer.k)
+
+
+# The fastest first. Paddle 3's program format has no native kernel, neither has ONNX; Paddle 3's ONNX exporter gets
+# `local_response_norm` wrong.
+BACKENDS = {
+    "native": Backend(_native, train=(2, 3) if hasattr(paddle._legacy_C_ops, "lrn") else (), jit=(2,), onnx=()),
+    "band": Backend(_band),
+    "avgpool3d": Backend(_avgpool3d),
+    "builtin": Backend(_builtin, onnx=(2,)),
+    "none": Backend(lambda layer, x: x),  # AlexNet leaves the layers out
+}
+
+
+def choose_backend(lrn: str, job: str = "train") -> str:
+    """The backend for a job, see `backends.choose`. Raises UserError for an unknown name."""
+    return choose(BACKENDS, lrn, job=job, what="LRN backend")

@@ -1,14 +1,15 @@
 """The networks as a table: data, no code. Hold it beside the articles.
 
 A preset is a sequence of named blocks, a block a sequence of stages, in the order in which an image
-passes them. To add a network, add an entry to PRESETS.
+passes them. To add a network, add an entry to PRESETS. `walk` gives the stages without the blocks, each with
+the name by which it is called everywhere: conv1, relu1, lrn1, pool1, … conv5, … fc6, … fc8.
 
 Shapes are [N, C, H, W]. A Linear's `out_features` of None is the number of classes.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Optional, Union
+from typing import Literal, NamedTuple, Optional, Union
 
 CEIL = (0, 3, 0, 3)  # top, bottom, left, right: 224 gives 55 as the 2012 code's ceil does
 Padding = Union[int, tuple[int, int, int, int], Literal["SAME"]]
@@ -16,6 +17,7 @@ Padding = Union[int, tuple[int, int, int, int], Literal["SAME"]]
 
 @dataclass(frozen=True)
 class Conv:
+    kind = "conv"
     out_channels: int
     kernel_size: int
     stride: int = 1
@@ -27,6 +29,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Linear:
+    kind = "fc"
     in_features: int
     out_features: Optional[int]
     std: float = 0.01
@@ -35,7 +38,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class ReLU:
-    pass
+    kind = "relu"
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,14 @@ class LRN:
     groups: int = 1
     within_channel: bool = False
 
+    @property
+    def kind(self) -> str:
+        return "spatial_norm" if self.within_channel else "lrn"
+
 
 @dataclass(frozen=True)
 class MaxPool:
+    kind = "pool"
     kernel_size: int = 3
     stride: int = 2
     padding: Union[int, Literal["SAME"]] = 0
@@ -60,11 +68,12 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class Flatten:
-    pass
+    kind = "flatten"
 
 
 @dataclass(frozen=True)
 class Dropout:
+    kind = "dropout"
     p: float = 0.5
 
 
@@ -73,7 +82,7 @@ Stage = Union[Conv, Linear, ReLU, LRN, MaxPool, Flatten, Dropout]
 
 @dataclass(frozen=True)
 class Preset:
-    """A network. `init` names the rule for weights, see `paddle_alexnet/network.py`."""
+    """A network. `init` names the rule for its first weights, see `network/initialisation.py`."""
 
     source: str
     image_size: int
@@ -83,11 +92,35 @@ class Preset:
     quirks: frozenset[str] = field(default_factory=frozenset)
 
 
+class NamedStage(NamedTuple):
+    """A stage and where its layer is found: `network.block2[0]` has the block `block2` and the position 0."""
+
+    name: str
+    block: str
+    position: int
+    stage: Stage
+
+
+def walk(preset: Preset, *, lrn: bool = True) -> list[NamedStage]:
+    """The stages in the order in which an image passes them; `lrn=False` leaves out the normalisation.
+
+    A name is the stage's kind and the number of the convolution or linear layer that it belongs to, counted
+    through the network, as in Caffe: pool5 follows conv5, and fc6 is the first linear layer.
+    """
+    named, number = [], 0
+    for block, stages in preset.blocks.items():
+        for position, stage in enumerate(stage for stage in stages if lrn or not isinstance(stage, LRN)):
+            number += isinstance(stage, (Conv, Linear))
+            named.append(NamedStage(f"{stage.kind}{number}", block, position, stage))
+    return named
+
+
 _CAFFE_LRN = LRN(5, alpha=1e-4, beta=0.75, k=1.0)
 _PAPER_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, average=False)
 _TENSORFLOW_LRN = LRN(11, alpha=0.001 / 9, beta=0.75, k=1.0, average=False)
 _COLUMN_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, groups=2)
-_SPATIAL_NORM = LRN(5, alpha=0.001, beta=0.75, k=2.0, within_channel=True)
+# The layer files of run 145 give this norm no minDiv, whose default is 1, and the others 2.
+_SPATIAL_NORM = LRN(5, alpha=0.001, beta=0.75, k=1.0, within_channel=True)
 
 PRESETS: dict[str, Preset] = {
     "paddle2": Preset(
@@ -122,7 +155,7 @@ PRESETS: dict[str, Preset] = {
         quirks=frozenset({"dead_fc2"}),
     ),
     "single": Preset(
-        source="article on AlexNet in Paddle 2.x, 2021: its layer table",
+        source="layer table of the article that holds the training script in Paddle fluid, 2020",
         image_size=224,
         blocks={
             "block1": (Conv(96, 11, stride=4, padding=2), ReLU(), LRN(), MaxPool()),
@@ -200,7 +233,7 @@ PRESETS: dict[str, Preset] = {
             ),
             "block3": (Conv(384, 3, padding=1, std=0.03), ReLU()),
             "block4": (Conv(384, 3, padding=1, groups=2, std=0.03, bias=1), ReLU()),
-            "block5": (Conv(256, 3, padding=1, groups=2, std=0.03, bias=1), ReLU(), MaxPool()),
+            "block5": (Conv(256, 3, padding=1, groups=2, std=0.03, bias=1), MaxPool(), ReLU()),
             "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), Dropout()),
             "block7": (Linear(4096, 4096, bias=1), ReLU(), Dropout()),
             "out_fc": (Linear(4096, None),),

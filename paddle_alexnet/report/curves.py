@@ -1,4 +1,4 @@
-"""What is left of a run for people to look at: curves from its metrics."""
+"""Curves of loss and accuracy, from a run's `metrics.csv` alone."""
 
 from pathlib import Path
 
@@ -7,8 +7,11 @@ import pandas as pd
 from paddle_alexnet.files import atomic_file
 
 
-def draw_curves(metrics: Path, place: Path) -> None:
-    """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG, the best epoch marked."""
+def draw_curves(metrics: Path, picture: Path) -> None:
+    """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG, the best epoch marked.
+
+    Raises UserError if the picture cannot be written.
+    """
     from matplotlib.figure import Figure  # slow to import, and most commands draw nothing
 
     table = pd.read_csv(metrics)
@@ -29,5 +32,5 @@ def draw_curves(metrics: Path, place: Path) -> None:
         panel.legend()
     panels[1].set_ylim(0, 1)
     figure.suptitle(f"trained on {table['data'].iloc[0]}", fontsize=10)
-    with atomic_file(place) as partial:
+    with atomic_file(picture) as partial:
         figure.savefig(partial, dpi=110, format="png")

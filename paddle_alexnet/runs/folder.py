@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Union
 
 from paddle_alexnet.errors import UserError
 
@@ -20,8 +21,8 @@ _log = logging.getLogger(__name__)
 class RunFolder:
     """The paths in a run's folder."""
 
-    def __init__(self, path: Path) -> None:
-        path = path.expanduser()
+    def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
+        path = Path(path).expanduser()
         self.path = path if path.name not in ("", "..") else path.resolve()
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
@@ -37,6 +38,19 @@ class RunFolder:
         """Whether there is a run here, however far it came."""
         return self.config.is_file() or self.checkpoints.is_dir()
 
+    def check(self) -> None:
+        """Raise UserError if `begin` would, as far as that can be told without changing anything."""
+        try:
+            if not self.is_run():
+                self._refuse_foreign()
+            elif self._lock.exists():
+                os.close(self._acquire())
+            nearest = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+            if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+                raise OSError(f"{nearest} is not a folder that can be written")
+        except OSError as error:
+            raise self._unwritable(error) from None
+
     @contextmanager
     def begin(self) -> Iterator[None]:
         """Make the folder, an earlier run in it is moved aside, and keep it locked while this run lives.
@@ -46,18 +60,24 @@ class RunFolder:
         try:
             if self.is_run():
                 self._move_aside()
-            elif self.path.is_dir() and any(path != self._lock for path in self.path.iterdir()):
-                raise UserError(f"{self.path}: holds files that are not a run's: name another folder as output")
+            self._refuse_foreign()
             self.path.mkdir(parents=True, exist_ok=True)
             lock = self._acquire()
             self.checkpoints.mkdir()
         except OSError as error:
-            raise UserError(f"{self.path}: cannot write there ({error}): name another folder as output") from None
+            raise self._unwritable(error) from None
         try:
             yield
         finally:
             self._lock.unlink(missing_ok=True)
             os.close(lock)
+
+    def _refuse_foreign(self) -> None:
+        if self.path.is_dir() and any(path != self._lock for path in self.path.iterdir()):
+            raise UserError(f"{self.path}: holds files that are not a run's: name another folder as output")
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"{self.path}: cannot write there ({error}): name another folder as output")
 
     def _move_aside(self) -> None:
         lock = self._acquire()

@@ -6,7 +6,6 @@ and from a `Layout` per framework. A file's own names only decide the order of i
 
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,7 +15,7 @@ import numpy as np
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import one_of
-from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, Flatten, Linear
+from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, Flatten, Linear, walk
 
 Shape = tuple[Optional[int], ...]  # None stands for the number of classes
 
@@ -25,7 +24,7 @@ Shape = tuple[Optional[int], ...]  # None stands for the number of classes
 class Layout:
     """What sets a framework's weights apart from Paddle's, which is the default."""
 
-    channels_last: bool = False  # kernels are [k, k, in, out], not [out, in, k, k]; fc1 reads (H, W, C)
+    channels_last: bool = False  # kernels are [k, k, in, out], not [out, in, k, k]; fc6 reads (H, W, C)
     out_first: bool = False  # matrices are [out, in], not [in, out]
     bgr: bool = False  # conv1 reads blue, green, red
     halves_after_dropout: bool = False  # dropout leaves training alone and halves at inference
@@ -45,7 +44,7 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with weights: conv1 … conv5, fc1 … fc3.
+    """A layer with weights: conv1 … conv5, fc6 … fc8.
 
     `key` and `torch_key` name it in our network and in PyTorch's. `shape` is that of its weight as
     Paddle has it, [out, in / groups, k, k] or [in, out].
@@ -71,40 +70,27 @@ class Weights:
 def layers(preset: str) -> list[Layer]:
     """The layers of a preset that have weights, in the order in which an image passes them."""
     found: list[Layer] = []
-    channels, flattened, after_dropout = 3, False, False
-    counts: Counter[str] = Counter()
-    for block, stages in PRESETS[preset].blocks.items():
-        torch_index = 0
-        for index, stage in enumerate(stages):
-            if isinstance(stage, (Conv, Linear)):
-                kind = "conv" if isinstance(stage, Conv) else "fc"
-                counts[kind] += 1
-                shape: Shape
-                image = None
-                if isinstance(stage, Conv):
-                    size = stage.kernel_size
-                    shape = (stage.out_channels, channels // stage.groups, size, size)
-                    channels = stage.out_channels
-                else:
-                    shape = (stage.in_features, stage.out_features)
-                    if flattened:
-                        side = math.isqrt(stage.in_features // channels)
-                        image = (channels, side, side)
-                found.append(
-                    Layer(
-                        name=f"{kind}{counts[kind]}",
-                        key=f"{block}.{index}",
-                        torch_key=f"{block}.{torch_index}",
-                        shape=shape,
-                        flattened=image,
-                        after_dropout=after_dropout,
-                    )
-                )
-                flattened = after_dropout = False
-            flattened |= isinstance(stage, Flatten)
-            after_dropout |= isinstance(stage, Dropout)
-            # PyTorch's `classifier` has no Flatten: the articles flatten in `forward`.
-            torch_index += not (isinstance(stage, Flatten) and block == "classifier")
+    channels, flattened, after_dropout, unnumbered = 3, False, False, 0
+    for name, block, position, stage in walk(PRESETS[preset]):
+        image = None
+        # PyTorch's `classifier` has no Flatten: the articles flatten in `forward`.
+        unnumbered = 0 if position == 0 else unnumbered
+        unnumbered += isinstance(stage, Flatten) and block == "classifier"
+        flattened |= isinstance(stage, Flatten)
+        after_dropout |= isinstance(stage, Dropout)
+        if isinstance(stage, Conv):
+            shape: Shape = (stage.out_channels, channels // stage.groups, stage.kernel_size, stage.kernel_size)
+            channels = stage.out_channels
+        elif isinstance(stage, Linear):
+            shape = (stage.in_features, stage.out_features)
+            if flattened:
+                side = math.isqrt(stage.in_features // channels)
+                image = (channels, side, side)
+        else:
+            continue
+        key, torch_key = f"{block}.{position}", f"{block}.{position - unnumbered}"
+        found.append(Layer(name, key, torch_key, shape, image, after_dropout))
+        flattened = after_dropout = False
     return found
 
 
@@ -225,7 +211,7 @@ def _axes_from_paddle(weight: np.ndarray, layout: Layout) -> np.ndarray:
 def _arrange(weights: Sequence[Weights], preset: str) -> Optional[list[tuple[Layer, Weights]]]:
     """Each layer of the preset with the file's layer of its shape, or None if they do not fit.
 
-    No two layers of a preset have one shape, but fc2 and fc3 where there are as many classes as
+    No two layers of a preset have one shape, but fc7 and fc8 where there are as many classes as
     neurons: there the file's order decides.
     """
     left, arranged = list(weights), []

@@ -5,7 +5,9 @@ import paddle
 import pytest
 
 from paddle_alexnet import LRN, UserError
-from paddle_alexnet.network.lrn import choose_backend, usable_backends
+from paddle_alexnet.network import lrn
+from paddle_alexnet.network.backends import usable
+from paddle_alexnet.network.lrn import choose_backend
 
 CONVENTIONS = {
     "paddle2 and caffe": dict(size=5, alpha=1e-4, k=1.0, average=True),
@@ -14,7 +16,7 @@ CONVENTIONS = {
     "source145": dict(size=5, alpha=1e-4, k=2.0, average=True, groups=2),
     "another beta": dict(size=3, alpha=1e-2, k=1.5, average=True, beta=0.5),
 }
-BACKENDS = [name for name in ("avgpool3d", "builtin", "band", "native") if name in usable_backends("train")]
+BACKENDS = [name for name in usable(lrn.BACKENDS, "train") if name != "none"]
 
 
 def reference(x, dy, *, size, alpha, k, average, beta=0.75, groups=1):
@@ -57,6 +59,21 @@ def test_agrees_with_the_formula(backend, convention, tensors):
         assert np.abs(ours - expected)[:, border].max() <= 2e-6 * np.abs(expected[:, border]).max()
 
 
+@pytest.mark.parametrize("scale", [300, 1e4, 1e8])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_agrees_with_the_formula_where_activations_are_large(backend, scale):
+    rng = np.random.default_rng(1)
+    # Large in a few channels, so that the small ones beside them show what rounding a running sum leaves behind.
+    x, dy = rng.normal(0, 1, (2, 2, 64, 5, 5)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] *= scale
+    image = paddle.to_tensor(x, stop_gradient=False)
+    y = LRN(channels=64, backend=backend)(image)
+    (y * paddle.to_tensor(dy)).sum().backward()
+    expected_y, expected_dx = reference(x, dy, size=5, alpha=1e-4, k=1.0, average=True)
+    assert np.abs(y.numpy() / expected_y - 1).max() <= 2e-6
+    assert np.abs(image.grad.numpy() - expected_dx).max() <= 2e-6 * np.abs(expected_dx).max()
+
+
 def test_exclusive_quirk_changes_the_border_channels_alone(tensors):
     x = paddle.to_tensor(tensors[0])
     correct, quirk = LRN(alpha=1e-2)(x).numpy(), LRN(alpha=1e-2, exclusive=True)(x).numpy()
@@ -87,8 +104,17 @@ def test_impossible_settings_are_refused(settings, words):
         LRN(**settings)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_groups_must_divide_the_channels(backend, tensors):
+    with pytest.raises(UserError, match="16 channels into 3 equal columns"):
+        LRN(groups=3, channels=16, backend=backend)
+    if backend not in ("band", "native"):  # which need to know the channels before
+        with pytest.raises(UserError, match="16 channels into 3 equal columns"):
+            LRN(groups=3, backend=backend)(paddle.to_tensor(tensors[0]))
+
+
 def test_auto_takes_the_fastest_that_the_job_allows():
-    assert choose_backend("auto", "train") == usable_backends("train")[0] == "native"
+    assert choose_backend("auto", "train") == "native"
     assert choose_backend("auto", "onnx") == "band"
     assert choose_backend("native", "onnx") == "band"
     assert choose_backend("builtin", "jit") == "builtin"

@@ -52,12 +52,12 @@ class Columns(nn.Module):
 
 
 class SpatialNorm(nn.Module):
-    """x / (2 + 0.001 / 25 * S) ** 0.75, S the sum of squares in a 5 x 5 window of the same channel."""
+    """x / (1 + 0.001 / 25 * S) ** 0.75, S the sum of squares in a 5 x 5 window of the same channel."""
 
     def forward(self, x):
         channels = x.shape[1]
         ones = torch.ones(channels, 1, 5, 5)
-        return x / (2 + 0.001 / 25 * nn.functional.conv2d(x * x, ones, padding=2, groups=channels)) ** 0.75
+        return x / (1 + 0.001 / 25 * nn.functional.conv2d(x * x, ones, padding=2, groups=channels)) ** 0.75
 
 
 def chain(*layers):
@@ -81,13 +81,13 @@ def tail(*, drop=True):
     yield from (Linear(4096, 4096), ReLU(), *dropout, Linear(4096, 10))
 
 
-def grouped(pad, groups4, groups5, first, second):
-    """conv1 96, conv2 256 in two groups; `first` and `second` are what follows their convolution."""
+def grouped(pad, groups4, groups5, first, second, last=()):
+    """conv1 96, conv2 256 in two groups; `first`, `second` and `last` are what follows conv1, conv2 and conv5."""
     yield from (*pad, Conv2d(3, 96, 11, stride=4), *first)
     yield from (Conv2d(96, 256, 5, padding=2, groups=2), *second)
     yield from (Conv2d(256, 384, 3, padding=1), ReLU())
     yield from (Conv2d(384, 384, 3, padding=1, groups=groups4), ReLU())
-    yield from (Conv2d(384, 256, 3, padding=1, groups=groups5), ReLU(), pool())
+    yield from (Conv2d(384, 256, 3, padding=1, groups=groups5), *(last or (ReLU(), pool())))
     yield from tail()
 
 
@@ -131,7 +131,7 @@ def original(preset):
         first, second = [ReLU(), *lrn_paper(), pool()], [ReLU(), *lrn_paper(), pool()]
         return chain(*grouped(up_to_55(), 2, 2, first, second))
     first, second = [Columns(), pool(), ReLU()], [ReLU(), Columns(), SpatialNorm(), pool()]
-    return chain(*grouped(up_to_55(), 2, 2, first, second))
+    return chain(*grouped(up_to_55(), 2, 2, first, second, last=[pool(), ReLU()]))
 
 
 def layer_outputs(network, x):

@@ -3,7 +3,7 @@
 import os
 import posixpath
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +15,32 @@ from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.inspect.duplicates import find_copies
 from paddle_alexnet.data.inspect.photo import Photo
 from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
-from paddle_alexnet.data.table import SPLITS
+from paddle_alexnet.data.table import SPLITS, Rows
 
 _IMAGENET_VAL = re.compile(r"ILSVRC2012_val_\d{8}\D")
 _IMAGENET_TRAIN = re.compile(r"n\d{8}_\d+\D")
 
 
-def check_rows(rows: pd.DataFrame, root: Path, classes: ClassList) -> tuple[pd.DataFrame, list[Finding]]:
-    """What is wrong with rows, and the rows with what they say.
+def row_frame(rows: Rows, classes: ClassList, findings: Sequence[Finding]) -> pd.DataFrame:
+    """The complete rows of a CSV with what they say.
 
-    That is `file`, the path below `root` in one spelling, `class_index`, `split_index` (-1 for an unknown
-    one) and `sound`, whether nothing was wrong.
+    Columns line, filename, label and split (categories), class_index and split_index (-1 for an unknown one), `file`,
+    the path below the root in one spelling, and `sound`, whether no finding is about the row.
     """
-    rows = rows.assign(
-        class_index=_codes(rows["label"], classes.index()),
-        split_index=_codes(rows["split"], {split: i for i, split in enumerate(SPLITS)}),
+    labels, splits = rows.codes(classes)
+    lines = np.array(rows.lines, np.int64)
+    return pd.DataFrame(
+        {
+            "line": lines,
+            "filename": pd.Series(rows.filenames, dtype=object),
+            "label": pd.Categorical(rows.labels),
+            "split": pd.Categorical(rows.splits),
+            "class_index": labels,
+            "split_index": splits,
+            "file": pd.Series(map(_spelling, rows.filenames), dtype=object),
+            "sound": ~np.isin(lines, [finding.line for finding in findings]),
+        }
     )
-    findings = [
-        Finding("label", row.line, row.filename, f"label {row.label!r} is not in the class list")
-        for row in rows[rows["class_index"] < 0].itertuples()
-    ]
-    findings += [
-        Finding("split", row.line, row.filename, f"split {row.split!r}: use {', '.join(SPLITS)}")
-        for row in rows[rows["split_index"] < 0].itertuples()
-    ]
-    files = []
-    folders: dict[str, tuple[str, frozenset[str]]] = {}  # one listing each, so that a million rows take seconds
-    for line, filename in zip(rows["line"], rows["filename"]):
-        folder = filename[: filename.rfind("/") + 1]
-        name = filename[len(folder) :]
-        leaves = folder.startswith("/") or ".." in folder.split("/")
-        if folder not in folders:
-            below = posixpath.normpath(folder or ".")
-            folders[folder] = "" if below == "." else f"{below}/", frozenset() if leaves else _files_in(root / folder)
-        below, names = folders[folder]
-        if leaves:
-            findings.append(Finding("outside", line, filename, "leaves the data folder"))
-        elif name not in names:
-            findings.append(Finding("missing", line, filename, "no such file" if name else "names no file"))
-        files.append(below + name)
-    faulty = rows["line"].isin([finding.line for finding in findings])
-    return rows.assign(file=pd.Series(files, rows.index, dtype=object), sound=~faulty), findings
 
 
 def check_images(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> tuple[pd.DataFrame, list[Finding]]:
@@ -154,13 +139,8 @@ def _kind(copy: Any, original: Any) -> str:
     return "repeated" if copy.file == original.file else "duplicate"
 
 
-def _codes(column: pd.Series, index: Mapping[str, int]) -> np.ndarray:
-    """The index of each value of a categorical column, -1 for an unknown one."""
-    return np.array([index.get(value, -1) for value in column.cat.categories], int)[column.cat.codes]
-
-
-def _files_in(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(entry.name for entry in os.scandir(folder) if entry.is_file())
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return frozenset()
+def _spelling(filename: str) -> str:
+    """A path without `.` and repeated slashes, so that two spellings of one file are equal."""
+    folder, name = posixpath.split(filename)
+    below = posixpath.normpath(folder or ".")
+    return name if below == "." else f"{below}/{name}"

@@ -17,10 +17,10 @@ from paddle_alexnet.data.inspect.doctor import (
     check_folder,
     check_images,
     check_names,
-    check_rows,
+    row_frame,
 )
 from paddle_alexnet.data.inspect.photo import Photo, look_at_all
-from paddle_alexnet.data.table import SPLITS, cleaned_csv, read_rows, write_without
+from paddle_alexnet.data.table import SPLITS, check_rows, cleaned_csv, read_rows, write_without
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.progress import progress
 
@@ -29,7 +29,7 @@ from paddle_alexnet.progress import progress
 class Inspection:
     """What a look at every row and every image of a data set gave.
 
-    `rows` are the sound ones, by which one could train, as `doctor.check_rows` gives them; `photos` go by
+    `rows` are the sound ones, by which one could train, as `doctor.row_frame` gives them; `photos` go by
     their `file`. `counts` has a row a class and a column a split.
     """
 
@@ -52,15 +52,9 @@ def inspect(root: Path, csv: Optional[Path] = None, *, top_k: int = 5, workers: 
     for option, value in (("--top-k", top_k), ("--workers", workers)):
         if value < 1:
             raise UserError(f"{option} {value}: give 1 or more")
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder of images; tools/prepare_data.py makes one")
-    csv = root / "labels.csv" if csv is None else csv
-    every_row, findings = read_rows(csv)
-    listed = csv.parent / "classes.txt"
-    labels = sorted(set(every_row["label"].cat.categories) - {""})
-    classes = ClassList.read(listed) if listed.is_file() else ClassList.from_lines(labels, str(csv))
-
-    every_row, of_rows = check_rows(every_row, root, classes)
+    csv, complete, classes, findings = read_rows(root, csv)
+    of_rows = sorted(check_rows(complete, root, classes), key=lambda finding: finding.line)
+    every_row = row_frame(complete, classes, of_rows)
     rows = every_row[every_row["sound"]]
     files = rows["file"].unique().tolist()
     with warnings.catch_warnings():

@@ -22,7 +22,7 @@ _BLOCK = 4096
 class Photo(NamedTuple):
     """What one look at a file tells; beyond `notes` only what could be read, else empty.
 
-    `notes` are findings of no line. `levels` are the means of R, G, B, and of their squares, of 0..1
+    `notes` are findings without a line number. `levels` are the means of R, G, B, and of their squares, of 0..1
     values over all pixels. `thumbnail` is 16×16×3 bytes; `dhash` is 8 bytes, a bit for each cell
     of an 8×8 grid whose right neighbour is brighter.
     """

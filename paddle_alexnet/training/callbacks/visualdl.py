@@ -1,0 +1,60 @@
+"""The run's figures for VisualDL."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Optional
+
+from paddle.callbacks import Callback
+
+from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.training.history import History
+
+_log = logging.getLogger(__name__)
+
+
+class LogVisualDL(Callback):
+    """Add each epoch's figures to a VisualDL log, where VisualDL can be used."""
+
+    def __init__(self, run: RunFolder, history: History, *, data: str) -> None:
+        super().__init__()
+        self.run, self.history, self.data = run, history, data
+        self.writer: Optional[Any] = None
+
+    def on_train_begin(self, logs: dict[str, Any]) -> None:
+        with self._or_without():
+            from visualdl import LogWriter  # makes a folder in the user's home when it is imported
+
+            self.writer = LogWriter(logdir=str(self.run.visualdl))
+            self.writer.add_text("data", self.data, 0)
+
+    def on_eval_end(self, logs: dict[str, Any]) -> None:
+        if self.writer is None:
+            return
+        epoch = self.history.last
+        with self._or_without():
+            for tag, value in (
+                ("loss/train", epoch.train_loss),
+                ("loss/val", epoch.val_loss),
+                ("top1/train", epoch.train_top1),
+                ("top1/val", epoch.val_top1),
+                ("learning_rate", epoch.learning_rate),
+                ("images_per_second", epoch.images_per_second),
+            ):
+                self.writer.add_scalar(tag=tag, step=epoch.epoch, value=float(value))
+
+    def close(self) -> None:
+        """End the writer's thread."""
+        if self.writer is not None:
+            with self._or_without():
+                self.writer.close()
+            self.writer = None
+
+    @contextmanager
+    def _or_without(self) -> Iterator[None]:
+        """Go on without VisualDL where it fails, whatever the reason: the training does not depend on it."""
+        try:
+            yield
+        except Exception as error:
+            self.writer = None
+            _log.info(f"VisualDL cannot be used here ({error}): training without its log")

@@ -1,0 +1,152 @@
+"""The CSV as users bring it: what is read, what is refused, with which line, by training and inspection alike."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from paddle_alexnet import UserError
+from paddle_alexnet.data.inspect.inspection import inspect
+from paddle_alexnet.data.table import check_there, read_table
+
+CSV = ",filename,label,split\n0,a.png,cat,train\n1,b.png,n02114548,train\n2,sub/c.png,cat,val\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three images of two classes."""
+    (tmp_path / "sub").mkdir()
+    for index, name in enumerate(("a.png", "b.png", "sub/c.png")):
+        Image.new("RGB", (40, 20 + index), (255, 0, 50 * index)).save(tmp_path / name)
+    (tmp_path / "labels.csv").write_text(CSV)
+    (tmp_path / "classes.txt").write_text("n02114548 white wolf\ncat\n")
+    return tmp_path
+
+
+def test_class_list_gives_the_order_and_labels_may_be_names_or_wnids(root):
+    table = read_table(root)
+    assert table.classes.names == ("white wolf", "cat")
+    assert list(table.labels) == [1, 0, 1]
+    (root / "labels.csv").write_text(CSV.replace("n02114548", "white wolf"))
+    assert list(read_table(root).labels) == [1, 0, 1]
+
+
+def test_without_a_class_list_the_sorted_labels_are_it(root):
+    (root / "classes.txt").unlink()
+    table = read_table(root)
+    assert table.classes.names == ("cat", "white wolf")  # a wnid gets ImageNet's own name
+    assert table.classes.wnids == (None, "n02114548")
+
+
+# What is wrong with the row in line 4, and the doctor's name for it.
+ROWS = {
+    "2,sub/c.png,dog,val": ("label", "label 'dog' is not in the class list"),
+    "2,sub/c.png,,val": ("label", "label '' is not in the class list"),
+    "2,sub/c.png,cat,valid": ("split", "split 'valid': use train, val, test"),
+    "2,sub/gone.png,cat,val": ("missing", "sub/gone.png: no such file"),
+    "2,,cat,val": ("missing", "names no file"),
+    "2,sub,cat,val": ("missing", "no such file"),
+    "2,../c.png,cat,val": ("outside", "leaves the data folder"),
+    "2,/etc/hosts,cat,val": ("outside", "leaves the data folder"),
+    "2,sub/c.png,cat,val,": ("malformed", "5 fields, where the header has 4"),
+    "2,sub/c.png,cat": ("malformed", "3 fields, where the header has 4"),
+    "x": ("malformed", "1 fields, where the header has 4"),
+}
+
+
+@pytest.mark.parametrize("classes", [True, False])
+@pytest.mark.parametrize("row", ROWS)
+def test_training_and_inspection_find_the_same_in_the_same_line(root, row, classes):
+    kind, words = ROWS[row]
+    text = CSV.replace("2,sub/c.png,cat,val", row)
+    if not classes:
+        (root / "classes.txt").unlink()
+        if "dog" in row:  # without a list every label is a class
+            text = text.replace(",dog,", ",,")
+            words = "label '' is not in the class list"
+    (root / "labels.csv").write_text(text)
+    with pytest.raises(UserError) as error:
+        read_table(root)
+    assert str(error.value).startswith(f"{root / 'labels.csv'}, line 4: ")
+    assert words in str(error.value) and str(root) in str(error.value) and "\n" not in str(error.value)
+    [finding] = [f for f in inspect(root, top_k=1).findings if f.line]
+    assert (finding.kind, finding.line) == (kind, 4)
+    assert str(finding) in str(error.value)
+
+
+def test_the_first_line_that_is_wrong_is_named(root):
+    """Whatever is wrong with it, and counting blank lines and fields of several lines."""
+    rows = [
+        "0,a.png,cat,train",
+        "",
+        '1,"b.png","n02114548",train',
+        "",
+        "",
+        '2,sub/c.png,"white\nwolf",val',
+        "3,a.png,cat,?",
+        "4",
+    ]
+    (root / "labels.csv").write_text("\r\n".join([CSV.splitlines()[0], *rows]))
+    with pytest.raises(UserError, match=r"labels\.csv, line 8: sub/c\.png: label 'white\\nwolf'"):
+        read_table(root)
+    (root / "labels.csv").write_text("\n".join([CSV.splitlines()[0], *rows[:5], *rows[6:]]))
+    with pytest.raises(UserError, match=r"line 7: a\.png: split '\?'"):
+        read_table(root)
+    (root / "labels.csv").write_text("\n".join([CSV.splitlines()[0], *rows[:5]]))
+    table = read_table(root)
+    assert list(table.lines) == [2, 4] and list(table.labels) == [1, 0]
+
+
+def test_an_unnamed_index_column_is_a_malformed_table(root):
+    """pandas would take a first field that the header does not name for an index."""
+    (root / "labels.csv").write_text(CSV[1:])
+    with pytest.raises(UserError, match="line 2: 4 fields, where the header has 3"):
+        read_table(root)
+    assert [f.line for f in inspect(root, top_k=1).findings if f.kind == "malformed"] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (CSV.replace("label", "class"), r"no column 'label'; it has .*'class'"),
+        ("", r"no column 'filename'; it has none"),
+        (CSV + '3,"a.png', r"line 5: 2 fields"),
+        (CSV.replace("cat,val", "cat,train"), r"split 'val' is empty"),
+        (CSV.replace("cat", "\udcff"), r"cannot read the CSV"),
+        (CSV + "x" * 200_000, r"cannot read the CSV"),
+    ],
+)
+def test_a_table_that_is_none_is_one_line(root, text, words):
+    (root / "labels.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=words) as error:
+        read_table(root).rows("val")
+    assert "labels.csv" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_labels_are_text_and_columns_may_stand_in_any_order(root):
+    (root / "classes.txt").unlink()
+    (root / "labels.csv").write_text(
+        "\ufeffsplit,label,filename\ntrain,01,a.png\nval, True ,b.png\ntrain,1,./sub//c.png\n"
+    )
+    table = read_table(root)
+    assert table.classes.names == ("01", "1", "True")
+    assert list(table.labels) == [0, 2, 1] and list(table.rows("train")) == [0, 2]
+
+
+def test_missing_folder_csv_and_class_list_are_one_line(root):
+    for arguments in ((root / "gone",), (root, root / "gone.csv"), (root, None, root / "gone.txt")):
+        for check in (check_there, read_table):
+            with pytest.raises(UserError, match="gone"):
+                check(*arguments)
+    assert check_there(root) == root / "labels.csv"
+
+
+def test_reading_a_table_needs_neither_paddle_nor_pandas(root):
+    code = (
+        "import sys, pathlib, paddle_alexnet.data.table as table, paddle_alexnet.data.preprocess\n"
+        "table.read_table(pathlib.Path(sys.argv[1]))\n"
+        "assert not {'paddle', 'pandas', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(root)], check=True)

@@ -1,0 +1,48 @@
+"""The first weights, measured on networks."""
+
+import numpy as np
+import pytest
+
+from paddle_alexnet import AlexNet
+
+
+def learned(preset):
+    network = AlexNet(preset, num_classes=10)
+    return {stage.name: layer for stage, layer in network.named_layers() if hasattr(layer, "weight")}
+
+
+def std(layer):
+    return float(layer.weight.numpy().std())
+
+
+def test_normal_follows_the_table():
+    layers = learned("source145")
+    assert std(layers["conv2"]) == pytest.approx(0.01, rel=0.01)
+    assert std(layers["conv4"]) == pytest.approx(0.03, rel=0.01)
+    assert std(layers["fc6"]) == pytest.approx(0.01, rel=0.01)
+    assert float(layers["conv4"].bias.min()) == float(layers["conv4"].bias.max()) == 1.0
+    assert float(layers["conv1"].bias.abs().max()) == 0.0
+
+
+def test_paddle_counts_all_channels_of_a_convolution_with_groups():
+    layers = learned("paddle2")
+    assert std(layers["conv1"]) == pytest.approx((2 / (3 * 11**2)) ** 0.5, rel=0.02)
+    assert std(layers["conv2"]) == pytest.approx((2 / (96 * 5**2)) ** 0.5, rel=0.02)  # a filter sees 48 of the 96
+    bound = (6 / (9216 + 4096)) ** 0.5
+    assert np.abs(layers["fc6"].weight.numpy()).max() == pytest.approx(bound, rel=1e-3)
+    assert all(float(layer.bias.abs().max()) == 0 for layer in layers.values())
+
+
+def test_torch_is_uniform_within_the_root_of_fan_in():
+    for name, fan_in in {"conv1": 3 * 11**2, "conv3": 128 * 3**2, "fc7": 2048}.items():
+        layer = learned("half")[name]
+        assert np.abs(layer.weight.numpy()).max() == pytest.approx(fan_in**-0.5, rel=1e-3)
+        assert std(layer) == pytest.approx((3 * fan_in) ** -0.5, rel=0.02)
+        assert 0.9 < float(layer.bias.abs().max()) * fan_in**0.5 <= 1
+
+
+def test_truncated_normal_is_cut_at_two_std():
+    layer = learned("tensorflow")["conv2"]
+    assert 0.199 < np.abs(layer.weight.numpy()).max() <= 0.2
+    assert std(layer) == pytest.approx(0.0880, rel=0.01)  # of a normal of std 0.1 cut at ±0.2
+    assert float(layer.bias.abs().max()) == 0

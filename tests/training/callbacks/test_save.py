@@ -1,0 +1,50 @@
+import io
+from dataclasses import replace
+
+import numpy as np
+import paddle
+
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.network.spec import ModelSpec
+from paddle_alexnet.runs.checkpoint import read_pdparams
+from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.runs.metadata import Metadata, Origin
+from paddle_alexnet.runs.model_folder import read_model
+from paddle_alexnet.training.callbacks import save
+from paddle_alexnet.training.callbacks.save import SaveModels
+from paddle_alexnet.training.history import Epoch, History
+
+FIRST = Epoch(1, 2.0, 0.1, 1.5, 0.5, 1e-4, 9.5, True, "photographs")
+
+
+def test_last_is_every_epoch_and_best_and_export_those_that_improved(tmp_path, monkeypatch):
+    exported = []
+    monkeypatch.setattr(
+        save, "export", lambda network, metadata, place: exported.append((metadata.origin.epoch, place))
+    )
+    preprocess = Preprocess(227, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    spec = ModelSpec("half", 2, "none")
+    metadata = Metadata(spec, ClassList(("cat", "dog"), (None, None)), preprocess, Origin("photographs"))
+    run, network = RunFolder(tmp_path / "run"), paddle.nn.Linear(1, 1)
+    history = History()
+    callback = SaveModels(run, network, metadata, history)
+    epochs = [
+        FIRST,
+        replace(FIRST, epoch=2, val_loss=float("nan"), improved=False),
+        replace(FIRST, epoch=3, val_loss=1.0),
+    ]
+    for epoch in epochs:
+        network.bias.set_value(np.array([epoch.epoch], np.float32))
+        history.epochs.append(epoch)
+        callback.on_eval_end({})
+        last, best = read_model(run.last), read_model(run.best)
+        improved = max(e.epoch for e in history.epochs if e.improved)
+        assert (last.metadata.origin.epoch, best.metadata.origin.epoch) == (epoch.epoch, improved)
+        for place, number in ((run.last, epoch.epoch), (run.best, improved)):
+            weights = read_pdparams(io.BytesIO((place / "weights.pdparams").read_bytes()), source=place)
+            assert weights["bias"] == number
+        if epoch.epoch == 2:
+            assert last.metadata.origin.val_loss is None, "JSON has no NaN"
+    assert best.metadata.origin.val_loss == 1.0
+    assert exported == [(1, run.inference), (3, run.inference)]
