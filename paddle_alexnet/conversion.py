@@ -1,5 +1,6 @@
 """Convert weights: from a file or a checkpoint to another."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,7 +126,7 @@ class _Found:
 
 
 def _read(source: Path, preset: Optional[str], source_format: Optional[str], key: Optional[str]) -> _Found:
-    if source.is_dir():
+    if os.path.isdir(source):
         network, metadata = load_checkpoint(source)
         if preset not in (None, metadata.model.preset) or source_format not in (None, "paddle") or key is not None:
             raise UserError(
@@ -171,7 +172,7 @@ def _in_words(preprocess: Preprocess) -> str:
 
 def _check_target(target: Path, given: Optional[str]) -> str:
     """The format to write: what the suffix says, a checkpoint folder where there is none."""
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+    if os.path.isfile(target) or (os.path.isdir(target) and any(target.iterdir())):
         raise UserError(f"{target}: is there already: name another, or remove it")
     if target.name.endswith(".weights.h5"):
         raise UserError(f"{target}: .weights.h5 is another layout: name it .h5, Keras reads that")

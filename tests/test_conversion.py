@@ -415,6 +415,16 @@ def test_targets_are_checked_before_anything_is_read(target, message, tmp_path):
         convert(Path("none.pth"), tmp_path / "ours.pth", classes=tmp_path / "classes.txt")
 
 
+@pytest.mark.parametrize("name", ["a" * 300 + ".pth", "none.pth", "no\nline.pth"])
+def test_names_of_no_file_end_in_a_line(name, pdparams, tmp_path):
+    assert_user_error(run_tool("convert_weights", tmp_path / name, tmp_path / "ours"), "no such file")
+    with pytest.raises(UserError, match=r"no such file|cannot read|not a file of weights"):
+        convert(tmp_path / name, tmp_path / "ours")
+    if len(name) > 255:
+        with pytest.raises(UserError, match="cannot write it"):
+            convert(pdparams, tmp_path / name[:-4])
+
+
 def test_a_checkpoint_knows_its_preset(checkpoint, tmp_path):
     with pytest.raises(UserError, match="is a checkpoint of tiny: name no other preset"):
         convert(checkpoint, tmp_path / "ours", preset="owt")

@@ -7,6 +7,7 @@ OUTPUT  a new folder, a checkpoint for training with -o model.weights=FOLDER;
 """
 
 import argparse
+import os
 
 from paddle_alexnet.commands.options import (
     add_preprocess_options,
@@ -43,7 +44,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def run(arguments: argparse.Namespace) -> None:
     source = arguments.source
-    if not (source.exists() or source.with_name(f"{source.name}.index").exists()):
+    if not (os.path.exists(source) or os.path.exists(f"{source}.index")):
         raise UserError(f"{source}: no such file or folder of weights")
     from paddle_alexnet.conversion import convert
 

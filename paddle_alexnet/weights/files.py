@@ -54,8 +54,8 @@ def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[
     moving average. Raises UserError if the file cannot be read or holds several sets.
     """
     path = path.expanduser()
-    if path.with_name(f"{path.name}.index").is_file():  # TensorFlow's own name for its files
-        path = path.with_name(f"{path.name}.index")
+    if os.path.isfile(f"{path}.index"):  # TensorFlow's own name for its files
+        path = Path(f"{path}.index")
     elif path.suffix.startswith(".data-"):
         path = path.with_suffix(".index")
     usual, read = _READERS.get(path.suffix, (None, None))

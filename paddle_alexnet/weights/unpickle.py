@@ -29,7 +29,7 @@ from paddle_alexnet.weights.entries import (
     size_left,
 )
 
-MAX_STEPS = 500_000  # opcodes and items; a checkpoint with an optimiser's state takes some thousands
+MAX_STEPS = 1_000_000  # opcodes; a checkpoint with an optimiser's state takes some thousands
 MAX_DEPTH = 32  # of containers in containers
 _MAX_KEY = 1 << 63  # integers beyond could be chosen to have one hash
 
@@ -122,7 +122,7 @@ class PickleReader:
             step(self)
 
     def count(self, items: int) -> None:
-        """Allow for that many more items. Raises ValueError where it becomes too many."""
+        """Allow for that many more steps. Raises ValueError where it becomes too many."""
         self._steps -= items
         if self._steps < 0:
             raise ValueError(f"more than {MAX_STEPS:,} objects")
@@ -143,7 +143,6 @@ class PickleReader:
 
     def set_item(self, target: Any, key: Any, value: Any) -> None:
         """Set an item of a dictionary; keys other than text and ordinary integers are left out."""
-        self.count(1)
         if isinstance(target, Unread):
             return
         if not isinstance(target, dict):
@@ -189,7 +188,6 @@ class PickleReader:
         start = self._marks.pop()
         items = self._stack[start:]
         del self._stack[start:]
-        self.count(len(items))
         return items
 
     # Each of these is what one opcode, or a few that differ in a length, does.
