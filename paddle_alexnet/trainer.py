@@ -159,7 +159,7 @@ def as_set(config: Config) -> Config:
         cache_folder=absolute(config.data.cache_folder),
     )
     model = replace(config.model, weights=absolute(config.model.weights))
-    return replace(config, output=str(RunFolder(Path(config.output)).path.absolute()), model=model, data=data)
+    return replace(config, output=str(RunFolder(config.output).path.absolute()), model=model, data=data)
 
 
 @contextmanager
