@@ -2,8 +2,7 @@
 
 import argparse
 
-from paddle_alexnet.commands.options import add_device_option, check_there, typed_path
-from paddle_alexnet.runs.model_folder import find_model
+from paddle_alexnet.commands.options import add_device_option, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.runs.model_folder import find_model
+
     find_model(arguments.model)
     if arguments.root:
+        from paddle_alexnet.data.table import check_there
+
         check_there(arguments.root, arguments.csv)
     from paddle_alexnet.evaluation import evaluate
     from paddle_alexnet.predictor import Predictor

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from paddle_alexnet.commands.options import check_there, positive, typed_path
+from paddle_alexnet.commands.options import positive, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from paddle_alexnet.data.table import check_there
+
     check_there(arguments.root, arguments.csv)
     from paddle_alexnet.data.findings import faults, format_findings, write_report
     from paddle_alexnet.data.inspect.contact_sheet import draw_sheet

@@ -6,18 +6,22 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING
 
-from paddle_alexnet.config import DEFAULT_RECIPE, Config, load_config
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import user_path
 from paddle_alexnet.names import one_of
 from paddle_alexnet.network.presets import PRESETS
 
+if TYPE_CHECKING:
+    from paddle_alexnet.config import Config
+
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
     """Add `-c RECIPE`, with the default recipe, and repeated `-o KEY=VALUE`; `recipe` says in the help whose it is."""
+    from paddle_alexnet.config import DEFAULT_RECIPE
+
     parser.add_argument(
         "-c",
         "--config",
@@ -36,8 +40,10 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
     )
 
 
-def read_recipe(arguments: argparse.Namespace) -> Config:
+def read_recipe(arguments: argparse.Namespace) -> "Config":
     """The recipe that `-c` and `-o` give. Raises UserError for one that names no preset, too."""
+    from paddle_alexnet.config import load_config
+
     config = load_config(arguments.config, arguments.override)
     one_of(config.model.preset, PRESETS, what="preset")
     return config
@@ -103,14 +109,3 @@ def _whole(text: str, least: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) >= least):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
     return int(text)
-
-
-def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> None:
-    """Raise UserError for what is not there of a data set, before anything is imported that reads it."""
-    csv = root / "labels.csv" if csv is None else csv
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder of images; prepare-data makes one")
-    if not csv.exists():
-        raise UserError(f"{csv}: no such CSV; prepare-data makes one")
-    if classes is not None and not classes.exists():
-        raise UserError(f"{classes}: no such class list")

@@ -3,8 +3,6 @@
 import argparse
 
 from paddle_alexnet.commands.options import add_device_option, positive, typed_path
-from paddle_alexnet.data.images import find_images
-from paddle_alexnet.runs.model_folder import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.data.images import find_images
+    from paddle_alexnet.runs.model_folder import find_model
+
     find_model(arguments.model)
     images = find_images(arguments.images)
     from paddle_alexnet.files import write_csv

@@ -356,7 +356,7 @@ def test_tool_prints_the_table_and_what_is_next(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["train", "val", "test", "total"]
     assert lines[1].split() == [WOLF, "white", "wolf", "7", "1", "2", "10"]
-    assert lines[-1] == f"next: python tools/train.py -o 'data.root={tmp_path}/my set'"
+    assert lines[-1] == f"next: paddle-alexnet train -o 'data.root={tmp_path}/my set'"
 
 
 def test_tool_fails_in_one_line(tmp_path):
