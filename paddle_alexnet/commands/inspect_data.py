@@ -12,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=typed_path, metavar="FILE", help="its table (default: labels.csv in ROOT)")
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="accuracy you will report (default: 5)")
     parser.add_argument(
-        "--fix", action="store_true", help="write labels.cleaned.csv beside the table, without its bad rows"
+        "--fix",
+        action="store_true",
+        help="write labels.cleaned.csv beside the table, without its bad rows, and a list of their images",
     )
     parser.add_argument(
         "--accept",

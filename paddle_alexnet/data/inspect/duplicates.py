@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from paddle_alexnet.progress import progress
+
 THUMBNAIL = 16  # pixels a side
 
 # Measured on 1,000 photographs. The correlation of two grey thumbnails is above 0.97 for 99 % and more of copies that
@@ -18,7 +20,7 @@ _LEAST_CONTRAST = 3.0  # standard deviation in levels of 0..255; below it there 
 _LEAST_COLOUR = 8.0  # root mean square of R, G, B less their mean, in levels; below it there is no colour to compare
 _BLOCK = 2048  # pictures compared with as many at a time, 17 MB of float32
 _PAIRS = 1 << 15  # pairs whose colours are compared at a time, 200 MB
-MOST_WITHIN_SPLIT = 50_000  # the time grows with the square: about a minute for these
+MOST_WITHIN_SPLIT = 50_000  # the time grows with the square: for these it is about that of reading them
 
 
 class Copies(NamedTuple):
@@ -48,15 +50,20 @@ def find_copies(
     copies = Copies(np.full(len(splits), -1), np.full(len(splits), -1))
     if len(splits):
         pictures = _prepare(thumbnails, centres)
-        blocks = []
+        blocks, large = [], set()
         for split in np.unique(splits):
             of_split = np.flatnonzero(splits[pictures.number] == split)
-            blocks += [of_split[start : start + _BLOCK] for start in range(0, len(of_split), _BLOCK)]
-        for number, a in enumerate(blocks):
-            for b in blocks[number:]:  # of the same split or a later one
-                within = splits[pictures.number[a[0]]] == splits[pictures.number[b[0]]]
-                if not within or np.count_nonzero(splits == splits[pictures.number[a[0]]]) <= MOST_WITHIN_SPLIT:
-                    _compare(pictures, a, b, copies, splits=splits, labels=labels)
+            blocks += [(split, of_split[start : start + _BLOCK]) for start in range(0, len(of_split), _BLOCK)]
+            if len(of_split) > MOST_WITHIN_SPLIT:
+                large.add(split)
+        pairs = [
+            (a, b)
+            for number, (split, a) in enumerate(blocks)
+            for other, b in blocks[number:]  # of the same split or a later one
+            if split != other or split not in large
+        ]
+        for a, b in progress(pairs, what="compare", total=len(pairs), unit="block") if len(pairs) > 20 else pairs:
+            _compare(pictures, a, b, copies, splits=splits, labels=labels)
     return copies
 
 

@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-from paddle_alexnet.data.classes import is_wnid
+from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
 from paddle_alexnet.data.findings import shown
 from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
 from paddle_alexnet.errors import UserError
-
-MAX_CLASSES = 100_000  # of more the last layer alone would take 1.6 GB: the column is no label
 
 _SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # Imagenette's: 0 % of its labels are wrong

@@ -356,7 +356,17 @@ def test_tool_prints_the_table_and_what_is_next(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["train", "val", "test", "total"]
     assert lines[1].split() == [WOLF, "white", "wolf", "7", "1", "2", "10"]
-    assert lines[-1] == f"next: paddle-alexnet train -o 'data.root={tmp_path}/my set'"
+    assert lines[-1].startswith("next: ") and lines[-1].endswith(f" train -o 'data.root={tmp_path}/my set'")
+
+
+def test_tool_says_what_was_left_out_and_that_a_split_is_empty(tmp_path):
+    source = make_tree(tmp_path / "src", {"a": 4, "b": 4})
+    (source / "a" / "notes.txt").touch()
+    done = run_tool("prepare-data", "--source", source, "--output", tmp_path / "out", "--split", "80,0,20")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "left out: 1 other files (.txt 1)"
+    assert lines[-1] == "no images in val: training needs some, give --split other percentages"
 
 
 def test_tool_fails_in_one_line(tmp_path):
