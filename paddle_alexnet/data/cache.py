@@ -81,10 +81,10 @@ def in_cache_folder(folder: Path, root: Path) -> Path:
 
 
 def image_key(dataset: LabelledImages) -> str:
-    """A hash of every image's name, size and time of change, and of the geometry of its patch."""
-    preprocess = dataset.preprocess
-    orientation = "" if preprocess.orientation == "stored" else preprocess.orientation
-    digest = hashlib.sha256(f"{preprocess.geometry}{preprocess.patch_size}{orientation}".encode())
+    """A hash of every image's name, size and time of change, and of what makes a patch of it."""
+    p = dataset.preprocess
+    settings = (p.geometry, p.patch_size, p.orientation, p.resample, p.draft, p.decode_limit)
+    digest = hashlib.sha256(repr(settings).encode())
     for index in range(len(dataset)):
         path = dataset.path(index)
         try:
