@@ -14,6 +14,10 @@ from PIL import Image
 
 import paddle_alexnet
 from paddle_alexnet.commands.main import main
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.runs.metadata import Metadata, Origin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -28,6 +32,13 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
         "data.verify=false",
     ]
     return paddle_alexnet.load_config(None, [*fixed, *overrides])
+
+
+def metadata_of(network: AlexNet) -> Metadata:
+    """Metadata as a training run would write it beside a network."""
+    names = tuple(f"class {index}" for index in range(network.num_classes))
+    preprocess = Preprocess(network.image_size, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    return Metadata(network.spec, ClassList(names, (None,) * len(names)), preprocess, Origin("a test's", epoch=3))
 
 
 def run_tool(verb: str, *arguments: object, cwd: Optional[Path] = None) -> "subprocess.CompletedProcess[str]":

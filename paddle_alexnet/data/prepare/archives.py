@@ -54,7 +54,7 @@ def _labelled_val(archive: Path, notes: list[str]) -> dict[str, list[Record]]:
     """The validation archive's images by wnid; nothing where it or its labels are missing."""
     if not archive.is_file():
         return {}
-    files = sorted({*archive.parent.glob("*val*.txt"), *archive.parent.glob("*val*.csv")})
+    files = sorted(path for path in archive.parent.glob("*val*") if path.suffix in (".txt", ".csv") and path.is_file())
     if not files:
         notes.append(f"left out: {archive.name}, because no list of its labels ({_LABEL_FILES}) lies beside it")
         return {}

@@ -6,7 +6,7 @@ whose class is known tell which; a list that names none of them is refused.
 
 import re
 from collections.abc import Sequence
-from csv import reader
+from csv import Error, reader
 from pathlib import Path
 
 from paddle_alexnet.data.classes import imagenet_words, is_wnid
@@ -100,7 +100,10 @@ def _rows(path: Path) -> list[list[str]]:
     """The fields of each line: a name, if there is one, and a label."""
     lines = [line.strip() for line in read_lines(path) if line.strip()]
     if lines and lines[0] == "ImageId,PredictionString":  # "n03995372 85 1 499 272 ...": a class and its boxes
-        return [[name, *boxes.split()[:1]] for name, boxes, *_ in reader(lines[1:])]
+        try:
+            return [[row[0], *" ".join(row[1:]).split()[:1]] for row in reader(lines[1:])]
+        except Error as error:
+            raise UserError(f"{path}: cannot be read as a table ({error})") from None
     return [line.split() for line in lines]
 
 

@@ -225,7 +225,7 @@ def _grouping(group: Optional[str]) -> Callable[[str, Record], str]:
     def group_of(label: str, record: Record) -> str:
         if record.group is not None:
             return record.group
-        name = unicodedata.normalize("NFC", record.name)
+        name = unicodedata.normalize("NFC", record.path or record.name)
         if group is None:
             return f"{record.split}/{label}/{name}"
         match = pattern.search(name)

@@ -29,13 +29,15 @@ class Record:
     """One image of a source: its name, below its class's folder if it has one, and where its bytes are.
 
     `split` is the one that the source asks for, None where it leaves the choice open; `span` is the offset and size
-    inside an archive, None for a file of its own; `group` is what a table's column of groups says.
+    inside an archive, None for a file of its own; of a table's image there is the `path` in it, and what its column of
+    groups says.
     """
 
     name: str
     file: Path
     split: Optional[str] = None
     span: Optional[tuple[int, int]] = None
+    path: Optional[str] = None
     group: Optional[str] = None
 
 
@@ -243,7 +245,8 @@ def _from_table(table: Path, *, group: Optional[str], follow_links: bool) -> dic
                 valid = row.get("is_valid", "").lower()
                 if valid not in _IS_VALID:
                     raise UserError(f"{where}: is_valid is {row['is_valid']!r}; write True or False")
-                record = Record(path, file, _IS_VALID[valid], group=row.get(group or ""))
+                name = posixpath.basename(path)
+                record = Record(name, file, _IS_VALID[valid], path=path, group=row.get(group or ""))
                 found.setdefault(label, []).append(record)
                 check_class_count(found, table)
     except (OSError, ValueError, csv.Error) as error:

@@ -576,19 +576,6 @@ def test_findings_by_kind():
     )
 
 
-def test_sheet(root, tmp_path):
-    (root / "classes.txt").write_text("cat\ndog\nowl\nyak\n")
-    replace(root, "images/cat/7.jpg,cat,test\n", "images/cat/red.png,cat,test\n")
-    (root / "images" / "cat" / "red.png").write_bytes(encode(Image.new("RGB", (10, 30), "red"), "PNG"))
-    see_through = encode(picture(600).quantize(4), "PNG", transparency=bytes(4))  # about which Pillow warns
-    add(root, "images/cat/warned.png,cat,train", see_through)
-    draw_sheet(inspect(root), tmp_path / "sheet.png")
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.format == "PNG"
-        counts = dict((colour, count) for count, colour in sheet.convert("RGB").getcolors(sheet.width * sheet.height))
-    assert counts[255, 0, 0] == 40 * 120  # the whole picture, in its proportions, once
-
-
 # The tool
 
 

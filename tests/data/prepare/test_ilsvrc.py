@@ -68,6 +68,7 @@ def test_each_class_has_one_number(tmp_path):
         ([f"{name} {number}" for name, number in zip(NAMES[:9], CAFFE)], "no line for ILSVRC2012_val_00000010"),
         ([*(f"{name} {number}" for name, number in zip(NAMES, CAFFE)), "x.JPEG 1000"], "class 1000 is none"),
         (["cat"] * 10, "row 1 is '.* cat'"),
+        (["ImageId,PredictionString", *(Path(name).stem for name in NAMES)], "row 1 is"),
         ([f"{name} {WNIDS[0]} x" for name in NAMES], "row 1 is"),
     ],
 )

@@ -203,7 +203,8 @@ def test_groups_of_a_table(tmp_path):
     rows = [f"x/{number:03d}.JPEG,{'ab'[number % 2]},{number // 4}\n" for number in range(40)]
     (source / "t.csv").write_text("path,label,scene\n" + "".join(rows))
     splits: dict[int, set[str]] = {}
-    for filename, _, split in rows_of(prepare(source / "t.csv", tmp_path / "out", group="scene").root):
+    for filename, label, split in rows_of(prepare(source / "t.csv", tmp_path / "out", group="scene").root):
+        assert filename == f"images/{label}/{Path(filename).name}"
         splits.setdefault(int(Path(filename).stem) // 4, set()).add(split)
     assert len(splits) == 10 and all(len(some) == 1 for some in splits.values())
 

@@ -103,9 +103,9 @@ def test_table_of_imagenettes_form(tmp_path, give):
     rows = [("train/x/000.JPEG", "a", "b", "False"), ("val/x/000.JPEG", "b", "a", "True")]
     table = put_table(tmp_path / "noisy.csv", header, *rows)
     found = find_classes(tmp_path if give == "folder" else table)
-    assert {label: [(r.name, r.split) for r in records] for label, records in found.classes.items()} == {
-        "a": [("train/x/000.JPEG", "train")],
-        "b": [("val/x/000.JPEG", "val")],
+    assert {label: [(r.name, r.path, r.split) for r in records] for label, records in found.classes.items()} == {
+        "a": [("000.JPEG", "train/x/000.JPEG", "train")],
+        "b": [("000.JPEG", "val/x/000.JPEG", "val")],
     }
 
 
