@@ -60,25 +60,18 @@ def test_ten_crops_are_corners_centre_and_their_flips():
 
 def test_the_mean_image_is_cropped_and_flipped_with_the_patches_where_that_is_asked_for(statistics):
     """Caffe subtracts the mean image from the patch before it crops; 2012's source subtracts its centre."""
-    preprocess = Preprocess(
-        48, MEAN, STD, resize=64, mean_image=encode_mean_image(statistics.mean_image[:, 8:56, 8:56])
-    )
+    centre_mean = statistics.mean_image[:, 8:56, 8:56]
+    preprocess = Preprocess(48, MEAN, STD, resize=64, mean_image=encode_mean_image(centre_mean))
     patches = np.random.default_rng(0).integers(0, 256, (40, 3, 64, 64), dtype=np.uint8)
     at_crop, centre = (
         augmentation.finish(*augmentation.augment(patches, draws(40), config, preprocess, statistics), preprocess)
         for config in (DataConfig(horizontal_flip=True, normalise=n) for n in ("pixel_at_crop", "pixel"))
     )
-    mean = statistics.mean_image.round()
-    tops, lefts = (draws(40).corner * 17).astype(int).T
-    for image, other, patch, top, left, flip in zip(at_crop, centre, patches, tops, lefts, draws(40).flip):
-        for values, subtracted in ((image, patch - mean), (other, None)):
-            if subtracted is None:
-                window = patch[:, top : top + 48, left : left + 48].astype(float)
-                window = (window[..., ::-1] if flip < 0.5 else window) - mean[:, 8:56, 8:56]
-            else:
-                window = subtracted[:, top : top + 48, left : left + 48]
-                window = window[..., ::-1] if flip < 0.5 else window
-            np.testing.assert_allclose(values, window / 255 / np.array(STD)[:, None, None], atol=1e-5)
+    mean, std = statistics.mean_image.round(), 255 * np.array(STD)[:, None, None]
+    for n, (patch, (top, left)) in enumerate(zip(patches.astype(float), (draws(40).corner * 17).astype(int))):
+        window, turn = np.s_[:, top : top + 48, left : left + 48], -1 if draws(40).flip[n] < 0.5 else 1
+        np.testing.assert_allclose(at_crop[n], (patch - mean)[window][..., ::turn] / std, atol=1e-5)
+        np.testing.assert_allclose(centre[n], (patch[window][..., ::turn] - centre_mean.round()) / std, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(500, 375), (60, 600), (1, 1), (3, 2000)])

@@ -37,11 +37,7 @@ def test_a_new_run_turns_images_as_exif_asks_and_its_model_says_so(root, tmp_pat
     exif = Image.Exif()
     exif[0x0112] = 6
     upright.transpose(Image.Transpose.ROTATE_90).save(path, "JPEG", quality=98, exif=exif)
-    for setting, turned in (
-        ("data.orientation=exif", True),
-        ("data.draft=false", True),
-        ("data.orientation=stored", False),
-    ):
+    for setting, turned in (("data.draft=false", True), ("data.orientation=stored", False)):
         config = small_config(root, tmp_path / "run", setting, "data.resample=lanczos")
         train_loader, val_loader = open_loaders(config, table, 32, on_device=False)
         images, _ = next(iter(val_loader))
