@@ -12,16 +12,17 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from sys import intern
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
-from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.classes import ClassList, is_plain
 from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_csv
 
 SPLITS = ("train", "val", "test")
+LARGEST_CSV = 4_000_000_000  # bytes; a row of ImageNet's takes 60
 _COLUMNS = ("filename", "label", "split")
 
 
@@ -72,10 +73,13 @@ def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] 
         raise UserError(f"{csv}: no such CSV; prepare-data makes one")
     if classes is not None and not classes.exists():
         raise UserError(f"{classes}: no such class list")
+    for path in filter(None, (csv, classes)):
+        if not path.is_file() or not 0 < path.stat().st_size <= LARGEST_CSV:  # a file of /proc has 0 bytes and no end
+            raise UserError(f"{path}: is empty, no regular file or larger than {LARGEST_CSV / 1e9:g} GB")
     return csv
 
 
-def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> ImageTable:
+def read_table(root: Path, csv: Optional[Path] = None, classes: Union[Path, ClassList, None] = None) -> ImageTable:
     """Read and check a data set before anything is computed from it.
 
     `csv` is by default `labels.csv` in `root`; for `classes` see `read_rows`. Raises UserError for the first thing
@@ -90,14 +94,14 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] =
 
 
 def read_rows(
-    root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None
+    root: Path, csv: Optional[Path] = None, classes: Union[Path, ClassList, None] = None
 ) -> tuple[Path, Rows, ClassList, list[Finding]]:
     """The CSV, its complete rows, its classes, and a finding for each other row.
 
-    `classes` is by default `classes.txt` beside the CSV, else the CSV's sorted labels. Raises UserError for what is not
-    there and for a file that is no such CSV.
+    `classes` is a list or its file; by default `classes.txt` beside the CSV, else the CSV's sorted labels. Raises
+    UserError for what is not there, for a file that is no such CSV and for one without rows.
     """
-    csv = check_there(root, csv, classes)
+    csv = check_there(root, csv, classes if isinstance(classes, Path) else None)
     rows, malformed = Rows([], [], [], []), []
     try:
         with csv.open(encoding="utf-8-sig", newline="") as stream:
@@ -116,13 +120,20 @@ def read_rows(
                     rows.splits.append(intern(split.strip()))
                 elif row:  # a blank line is none
                     detail = f"{len(row)} fields, where the header has {len(header)}"
+                    if len(row) == len(header) + 1 and not row[-1]:
+                        detail += ": the row ends in a comma, the header does not"
                     malformed.append(Finding("malformed", table.line_num, "", intern(detail)))
     except (OSError, ValueError, Error) as error:  # UnicodeDecodeError is a ValueError
         raise UserError(f"{csv}: cannot read the CSV ({error})") from None
+    if not rows.lines and not malformed:
+        raise UserError(f"{csv}: there is no row below its header")
     if classes is None and (csv.parent / "classes.txt").is_file():
         classes = csv.parent / "classes.txt"
-    found = sorted(set(rows.labels) - {""})
-    return csv, rows, ClassList.read(classes) if classes else ClassList.from_lines(found, str(csv)), malformed
+    if classes is None:
+        classes = ClassList.from_lines(sorted(filter(is_plain, set(rows.labels))), str(csv))
+    elif isinstance(classes, Path):
+        classes = ClassList.read(classes)
+    return csv, rows, classes, malformed
 
 
 def check_rows(rows: Rows, root: Path, classes: ClassList) -> Iterator[Finding]:
