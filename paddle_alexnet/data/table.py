@@ -12,7 +12,7 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from sys import intern
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] 
     return csv
 
 
-def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> ImageTable:
+def read_table(root: Path, csv: Optional[Path] = None, classes: Union[Path, ClassList, None] = None) -> ImageTable:
     """Read and check a data set before anything is computed from it.
 
     `csv` is by default `labels.csv` in `root`; for `classes` see `read_rows`. Raises UserError for the first thing
@@ -90,14 +90,14 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] =
 
 
 def read_rows(
-    root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None
+    root: Path, csv: Optional[Path] = None, classes: Union[Path, ClassList, None] = None
 ) -> tuple[Path, Rows, ClassList, list[Finding]]:
     """The CSV, its complete rows, its classes, and a finding for each other row.
 
-    `classes` is by default `classes.txt` beside the CSV, else the CSV's sorted labels. Raises UserError for what is not
-    there and for a file that is no such CSV.
+    `classes` is a list or its file; by default `classes.txt` beside the CSV, else the CSV's sorted labels. Raises
+    UserError for what is not there and for a file that is no such CSV.
     """
-    csv = check_there(root, csv, classes)
+    csv = check_there(root, csv, classes if isinstance(classes, Path) else None)
     rows, malformed = Rows([], [], [], []), []
     try:
         with csv.open(encoding="utf-8-sig", newline="") as stream:
@@ -121,8 +121,11 @@ def read_rows(
         raise UserError(f"{csv}: cannot read the CSV ({error})") from None
     if classes is None and (csv.parent / "classes.txt").is_file():
         classes = csv.parent / "classes.txt"
-    found = sorted(set(rows.labels) - {""})
-    return csv, rows, ClassList.read(classes) if classes else ClassList.from_lines(found, str(csv)), malformed
+    if classes is None:
+        classes = ClassList.from_lines(sorted(set(rows.labels) - {""}), str(csv))
+    elif isinstance(classes, Path):
+        classes = ClassList.read(classes)
+    return csv, rows, classes, malformed
 
 
 def check_rows(rows: Rows, root: Path, classes: ClassList) -> Iterator[Finding]:
