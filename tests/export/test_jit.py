@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
-from helpers import metadata_of, run_tool
+from helpers import assert_user_error, metadata_of, run_tool
 
-from paddle_alexnet import AlexNet, UserError
-from paddle_alexnet.export.jit import export
+from paddle_alexnet import AlexNet, UserError, files
+from paddle_alexnet.export.jit import export, exporting
 from paddle_alexnet.inference.engine import open_engine
 from paddle_alexnet.runs.checkpoint import save_checkpoint
+from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.model_folder import read_model
 
 GROWTH = """
@@ -48,6 +51,51 @@ def test_an_export_that_differs_is_an_error_and_not_kept(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="differs from the network"):
         export(network, metadata_of(network), tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_best_checkpoint_and_its_export_are_put_in_place_as_one(tmp_path, monkeypatch):
+    """Killed while the export is made, both stay as they were; between the two swaps, `export` mends it."""
+    network, run = AlexNet("half", 3), RunFolder(tmp_path / "run")
+    network.eval()
+
+    def save(epoch):
+        metadata = metadata_of(network)
+        metadata = replace(metadata, origin=replace(metadata.origin, epoch=epoch))
+        with exporting(network, metadata, run.inference):
+            save_checkpoint(run.best, network, metadata)
+
+    def epochs():
+        return [read_model(place).metadata.origin.epoch for place in (run.best, run.inference)]
+
+    save(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(paddle.jit, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            save(2)
+    assert epochs() == [1, 1]
+    with monkeypatch.context() as patched:
+        swap = files._swap
+        patched.setattr(files, "_swap", lambda new, place: (interrupt if place == run.inference else swap)(new, place))
+        with pytest.raises(KeyboardInterrupt):
+            save(2)
+    assert epochs() == [2, 1]
+    result = run_tool("export", ".", cwd=run.path)
+    assert result.returncode == 0, result.stderr
+    assert epochs() == [2, 2]
+
+
+def interrupt(*arguments, **named):
+    raise KeyboardInterrupt
+
+
+def test_an_export_takes_no_checkpoint_s_place(tmp_path):
+    network = AlexNet("half", 3)
+    save_checkpoint(tmp_path / "checkpoint", network, metadata_of(network))
+    result = run_tool("export", tmp_path / "checkpoint", "--output", tmp_path / "checkpoint")
+    assert_user_error(result, "kind checkpoint")
+    assert read_model(tmp_path / "checkpoint").metadata.kind == "checkpoint"
+    assert run_tool("export", ".", cwd=tmp_path / "checkpoint").returncode == 0
+    assert read_model(tmp_path / "checkpoint-inference").metadata.kind == "inference"
 
 
 @pytest.mark.parametrize(

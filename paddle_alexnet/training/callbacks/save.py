@@ -6,7 +6,7 @@ from typing import Any
 
 from paddle.callbacks import Callback
 
-from paddle_alexnet.export.jit import export
+from paddle_alexnet.export.jit import exporting
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.folder import RunFolder
@@ -34,6 +34,7 @@ class SaveModels(Callback):
         with working("saving the model"):
             save_checkpoint(self.run.last, self.network, metadata)
         if epoch.improved:
-            with working("saving and exporting the best model so far"):
+            # Both are put in place, or none.
+            saving = working("saving and exporting the best model so far")
+            with saving, exporting(self.network, metadata, self.run.inference):
                 save_checkpoint(self.run.best, self.network, metadata)
-                export(self.network, metadata, self.run.inference)
