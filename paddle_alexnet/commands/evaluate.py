@@ -1,9 +1,15 @@
-"""Mean loss and top-1 accuracy of a trained network on a split, every image once."""
+"""Mean loss and accuracy of a trained network on a split, every image once."""
 
 import argparse
 from dataclasses import replace
 
-from paddle_alexnet.commands.options import add_device_option, add_preprocess_options, changed_preprocess, typed_path
+from paddle_alexnet.commands.options import (
+    add_device_option,
+    add_preprocess_options,
+    changed_preprocess,
+    positive,
+    typed_path,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,25 +24,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(1, 10),
         help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
     )
+    parser.add_argument("--top-k", type=positive, metavar="K", help="also the share within the K most probable classes")
     add_device_option(parser)
     add_preprocess_options(parser, default="the model's own")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.runs.model_folder import find_model
+    from paddle_alexnet.runs.metadata import input_in_words
+    from paddle_alexnet.runs.model_folder import read_metadata
 
-    find_model(arguments.model)
-    if arguments.root:
-        from paddle_alexnet.data.table import check_there
-
-        check_there(arguments.root, arguments.csv)
+    metadata = read_metadata(arguments.model)
+    preprocess = changed_preprocess(metadata.preprocess, arguments)
+    metadata.origin.dataset(arguments.root, arguments.csv)
+    metadata.check_top_k(arguments.top_k)
     from paddle_alexnet.evaluation import evaluate
     from paddle_alexnet.predictor import Predictor
 
     predictor = Predictor(arguments.model, device=arguments.device)
-    preprocess = changed_preprocess(predictor.metadata.preprocess, arguments)
-    predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
-    result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv, crops=arguments.crops)
-    metadata, origin = predictor.metadata, predictor.metadata.origin
+    metadata = predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
+    result = evaluate(
+        predictor,
+        split=arguments.split,
+        root=arguments.root,
+        csv=arguments.csv,
+        crops=arguments.crops,
+        top_k=arguments.top_k,
+    )
+    origin = metadata.origin
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
-    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}")
+    print(f"input: {input_in_words(preprocess)}")
+    top_k = "" if result.top_k is None else f"  top{arguments.top_k} {result.top_k:.4f}"
+    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}{top_k}")
