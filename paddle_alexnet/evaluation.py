@@ -1,5 +1,6 @@
 """How good a trained network is: model × split → predictions of every image, once each → figures."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,16 @@ from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.figures import Answers, answers_of, join
 from paddle_alexnet.metrics import log_softmax
 from paddle_alexnet.predictor import Predictor
 from paddle_alexnet.progress import progress
+from paddle_alexnet.report.page import write_report
+from paddle_alexnet.report.run import read_run
+from paddle_alexnet.report.validation import write_validation
+from paddle_alexnet.runs.folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,3 +110,36 @@ def figures(predictions: Iterable[Predictions]) -> Evaluation:
         hits.append(batch.log_probabilities.argmax(axis=1) == batch.truth)
     loss, top1 = np.concatenate(losses), np.concatenate(hits)
     return Evaluation(float(loss.mean()), float(top1.mean()), len(loss))
+
+
+def collect(predictions: Iterable[Predictions], *, top: int = 5) -> Answers:
+    """The answers for every image that was predicted."""
+    return join(answers_of(batch.truth, batch.log_probabilities, top=top) for batch in predictions)
+
+
+def report_run(run: RunFolder, *, device: str = "auto") -> Path:
+    """Write a run's report, and before it `validation/` where that is not of the best model; and say where.
+
+    Where the model cannot be tried on its validation images, that is logged, and the report goes without.
+    """
+    read = read_run(run.path)
+    if run.best.is_dir():
+        try:
+            predictor = Predictor(run.best, device=device)
+            epoch = predictor.metadata.origin.epoch
+            if read.validation is None or read.validation.epoch != epoch:
+                table = open_table(predictor, None, None)
+                write_validation(
+                    run.validation,
+                    collect(predict_split(predictor, table, "val")),
+                    table.filenames[table.rows("val")],
+                    root=table.root,
+                    split="val",
+                    epoch=epoch,
+                    classes=table.classes,
+                    preprocess=predictor.metadata.preprocess,
+                )
+                read = read_run(run.path)
+        except UserError as error:
+            _log.info(f"the report goes without predictions: {error}")
+    return write_report(read)

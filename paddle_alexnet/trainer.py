@@ -20,8 +20,10 @@ from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
 from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.evaluation import report_run
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.training.callbacks.guard import StopOnNaN
@@ -98,10 +100,13 @@ def _train(config: Config) -> Results:
 
     with run.begin():
         save_config(as_set(config), run.config, comment=f"the data is {data_name}")
+        save_environment(run.environment, device)
         _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
         with say_what_is_kept(run), closing(progress), closing(visualdl):
             model.fit(train_loader, val_loader, epochs=config.train.epochs, verbose=0, callbacks=callbacks)
+            if config.train.report:
+                report_run(run, device=device)
     if len(history.epochs) < config.train.epochs:
         _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
     log = run.visualdl if run.visualdl.is_dir() else None
