@@ -104,12 +104,12 @@ def predict_split(
 
 def figures(predictions: Iterable[Predictions]) -> Evaluation:
     """The means over every image that was predicted."""
-    losses, hits = [], []
-    for batch in predictions:
-        losses.append(-batch.log_probabilities[np.arange(len(batch.truth)), batch.truth])
-        hits.append(batch.log_probabilities.argmax(axis=1) == batch.truth)
-    loss, top1 = np.concatenate(losses), np.concatenate(hits)
-    return Evaluation(float(loss.mean()), float(top1.mean()), len(loss))
+    return means(collect(predictions))
+
+
+def means(answers: Answers) -> Evaluation:
+    """The means over every answer."""
+    return Evaluation(float(answers.loss.mean()), answers.top(1), len(answers.truth))
 
 
 def collect(predictions: Iterable[Predictions], *, top: int = 5) -> Answers:

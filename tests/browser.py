@@ -29,7 +29,7 @@ class Browser:
         answer = self._post("/session", {"capabilities": {"alwaysMatch": capabilities}})
         self.server = f"{server}/session/{answer['sessionId']}"
 
-    def open(self, page: Path, *, width: int, dark: bool = False, scripts: bool = True) -> None:
+    def open(self, page: Path, *, width: int, dark: bool = False) -> None:
         """Show a file in a window that is so many pixels wide."""
         metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         self.devtools("Emulation.setDeviceMetricsOverride", metrics)

@@ -87,12 +87,12 @@ def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
     """The epochs in a `metrics.csv`, each with the data in words; none where it is not there."""
     if not path.exists():
         return []
-    names = Epoch.__dataclass_fields__
+    first, *others = Epoch.__dataclass_fields__
     try:
         with path.open(encoding="utf-8", newline="") as stream:
-            return [
-                (Epoch(int(row["epoch"]), *(float(row[name]) for name in list(names)[1:])), row["data"])
-                for row in DictReader(stream)
-            ]
+            table = DictReader(stream)
+            if first not in (table.fieldnames or ()):
+                raise ValueError(f"no column {first}")
+            return [(Epoch(int(row[first]), *(float(row[name]) for name in others)), row["data"]) for row in table]
     except (OSError, ValueError, KeyError, TypeError, Error) as error:
         raise UserError(f"{path}: not the metrics of a run ({error})") from None

@@ -91,6 +91,8 @@ def read_validation(place: Path) -> Optional[Validation]:
         figures = json.loads(read_small(place / "figures.json", at_most=10_000))
         (_, *names), *rows = _rows(place / "confusion.csv")
         header, *mistakes = _rows(place / "mistakes.csv")
+        if header != _prediction_header(1):
+            raise ValueError(f"mistakes.csv has the columns {header}")
         return Validation(
             split=str(figures["split"]),
             epoch=int(figures["epoch"]),
@@ -106,6 +108,16 @@ def read_validation(place: Path) -> Optional[Validation]:
         raise UserError(f"{place}: damaged ({error}): remove it, and the report is made anew") from None
 
 
+def check_outputs(*, predictions: Optional[Path], confusion: Optional[Path]) -> None:
+    """Raise UserError for files that the predictions or the confusion matrix of an evaluation cannot be written to."""
+    if confusion is not None and confusion.suffix not in CONFUSION_SUFFIXES:
+        raise UserError(f"{confusion}: a confusion matrix is written as {' or '.join(CONFUSION_SUFFIXES)}")
+    if predictions is not None and predictions.is_file():
+        with predictions.open("rb") as stream:
+            if b"split" in stream.readline(10_000):
+                raise UserError(f"{predictions}: is the table of a data set: name another file for the predictions")
+
+
 def write_predictions(place: Path, answers: Answers, filenames: Sequence[str], classes: ClassList) -> None:
     """Write a line for each image as CSV. Raises UserError if that cannot be done."""
     top = answers.classes.shape[1]
@@ -114,14 +126,12 @@ def write_predictions(place: Path, answers: Answers, filenames: Sequence[str], c
 
 
 def write_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
-    """Write a confusion matrix [C, C] as a picture or a table. Raises UserError if the name ends in neither suffix."""
+    """Write a confusion matrix [C, C] as one of CONFUSION_SUFFIXES. Raises UserError if that cannot be done."""
+    check_outputs(predictions=None, confusion=place)
     if place.suffix == ".png":
         draw_confusion(place, confusion, names)
-    elif place.suffix == ".csv":
-        rows = ([name, *row] for name, row in zip(names, confusion.tolist()))
-        write_csv(place, ["label", *names], rows)
     else:
-        raise UserError(f"{place}: a confusion matrix is written as {' or '.join(CONFUSION_SUFFIXES)}")
+        write_csv(place, ["label", *names], ([name, *row] for name, row in zip(names, confusion.tolist())))
 
 
 def class_table(confusion: np.ndarray, names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
