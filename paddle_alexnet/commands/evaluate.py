@@ -1,8 +1,15 @@
 """Mean loss and top-1 accuracy of a trained network on a split, every image once."""
 
 import argparse
+from dataclasses import replace
 
-from paddle_alexnet.commands.options import add_device_option, print_table, typed_path
+from paddle_alexnet.commands.options import (
+    add_device_option,
+    add_preprocess_options,
+    changed_preprocess,
+    print_table,
+    typed_path,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confusion", type=typed_path, metavar="FILE", help="write the confusion matrix: .png or .csv")
     parser.add_argument("--csv", type=typed_path, metavar="FILE", help="write what each image is and was taken for")
     add_device_option(parser)
+    add_preprocess_options(parser, default="the model's own")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,6 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
     predictor = Predictor(arguments.model, device=arguments.device)
+    preprocess = changed_preprocess(predictor.metadata.preprocess, arguments)
+    predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
     table = open_table(predictor, arguments.root, arguments.table)
     answers = collect(predict_split(predictor, table, arguments.split, crops=arguments.crops))
     result, metadata, origin = means(answers), predictor.metadata, predictor.metadata.origin

@@ -10,6 +10,8 @@ from typing import Optional
 
 from paddle_alexnet.errors import UserError
 
+MAX_CLASSES = 100_000  # of more the last layer alone would take 1.6 GB: these are no classes
+
 _WNID = re.compile(r"n\d{8}")
 
 
@@ -35,6 +37,8 @@ class ClassList:
         A class is called by its first word group; by all of them where two classes share it, and
         by its wnid too where they share those (ImageNet has two maillots and two cranes).
         """
+        if len(lines) > MAX_CLASSES:
+            raise UserError(f"{source}: more than {MAX_CLASSES:,} classes: name the file or column that holds them")
         wnids: list[Optional[str]] = []
         words: list[str] = []
         for line in lines:

@@ -8,6 +8,7 @@ import warnings
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, Callable, Literal, Optional, Union
 
 import numpy as np
@@ -15,8 +16,15 @@ from PIL import Image, UnidentifiedImageError
 
 from paddle_alexnet.errors import UserError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+# Pillow's names of the formats that are meant (JPEG is MPO too); others are no pictures or start programs (PostScript).
+IMAGE_FORMATS = ["JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000"]
+if find_spec("PIL.AvifImagePlugin"):  # since Pillow 11.3
+    IMAGE_FORMATS.append("AVIF")
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .avif .jp2 .j2k".split()
+)
 MAX_SIDE = 65_500  # pixels, JPEG's own limit
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # above it Pillow takes an image for a decompression bomb
 
 # A path, the bytes of a file, a Pillow image or pixels, uint8 [H, W, 3].
 Source = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
@@ -103,7 +111,7 @@ class Preprocess:
         """What is added after multiplying by `scale`, float32 [3, 1, 1], or [3, S, S] with a mean image."""
         if self.mean_image is None:
             return -(255 * np.array(self.mean, np.float32).reshape(3, 1, 1)) * self.scale
-        with Image.open(io.BytesIO(base64.b64decode(self.mean_image))) as image:
+        with Image.open(io.BytesIO(base64.b64decode(self.mean_image)), formats=("PNG",)) as image:
             return -np.asarray(image, np.float32).transpose(2, 0, 1) * self.scale
 
 
@@ -112,6 +120,11 @@ def encode_mean_image(mean: np.ndarray) -> str:
     stream = io.BytesIO()
     Image.fromarray(mean.round().astype(np.uint8).transpose(1, 2, 0)).save(stream, format="PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
+
+
+def fits(width: int, height: int) -> bool:
+    """Whether an image of this size in pixels can be decoded."""
+    return 1 <= min(width, height) <= max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS
 
 
 def decode(source: Source, size: int, part: Part, *, orientation: Literal["stored", "exif"] = "stored") -> np.ndarray:
@@ -126,8 +139,9 @@ def decode(source: Source, size: int, part: Part, *, orientation: Literal["store
             turned = _exif_orientation(image) if orientation == "exif" else 1
             sideways = turned >= 5
             width, height = image.size[::-1] if sideways else image.size
-            if not 1 <= min(width, height) <= max(width, height) <= MAX_SIDE:
-                raise UserError(f"{name}: {width}×{height} pixels: sides must be of 1 to {MAX_SIDE:,}, take it out")
+            if not fits(width, height):
+                limits = f"sides must be of 1 to {MAX_SIDE:,}, no more than {MAX_PIXELS:,} in all, take it out"
+                raise UserError(f"{name}: {width}×{height} pixels: {limits}")
             left, top, right, bottom = part(width, height)
             if image is not source:  # a caller's own image stays as it is
                 # Twice the size at least is kept for the filter of `resize`.
@@ -155,7 +169,7 @@ def _open(source: Source) -> AbstractContextManager[Image.Image]:
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             raise UserError(f"the image is {source.dtype} {list(source.shape)}: give uint8 [height, width, 3]")
         return Image.fromarray(source)
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=IMAGE_FORMATS)
 
 
 def _exif_orientation(image: Image.Image) -> int:

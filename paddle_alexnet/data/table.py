@@ -4,6 +4,7 @@ Training and inspection read it here, by the same rules. Python's own csv knows 
 """
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from csv import Error, reader
 from dataclasses import dataclass
@@ -146,7 +147,13 @@ def check_rows(rows: Rows, root: Path, classes: ClassList) -> Iterator[Finding]:
                 yield Finding("outside", rows.lines[n], rows.filenames[n], "leaves the data folder")
             elif name not in there:
                 detail = "no such file" if name else "names no file"
+                if _composed(name) in map(_composed, there if not name.isascii() else ()):
+                    detail = "no such file; there is one whose name is written in another Unicode form (NFC or NFD)"
                 yield Finding("missing", rows.lines[n], rows.filenames[n], detail)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _files_in(folder: Path) -> set[str]:

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from paddle_alexnet import UserError
+from paddle_alexnet.data import classes as class_lists
 from paddle_alexnet.data.inspect.inspection import inspect
 from paddle_alexnet.data.table import check_there, read_table
 
@@ -71,7 +73,7 @@ def test_training_and_inspection_find_the_same_in_the_same_line(root, row, class
         read_table(root)
     assert str(error.value).startswith(f"{root / 'labels.csv'}, line 4: ")
     assert words in str(error.value) and str(root) in str(error.value) and "\n" not in str(error.value)
-    [finding] = [f for f in inspect(root, top_k=1).findings if f.line]
+    [finding] = [f for f in inspect(root, top_k=1).findings if f.line and f.kind != "flat"]
     assert (finding.kind, finding.line) == (kind, 4)
     assert str(finding) in str(error.value)
 
@@ -150,3 +152,17 @@ def test_reading_a_table_needs_neither_paddle_nor_pandas(root):
         "assert not {'paddle', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(root)], check=True)
+
+
+def test_a_file_in_another_unicode_form_is_hinted_at(root):
+    (root / "sub" / "c.png").rename(root / "sub" / unicodedata.normalize("NFD", "Äpfel.png"))
+    (root / "labels.csv").write_text(CSV.replace("sub/c.png", unicodedata.normalize("NFC", "sub/Äpfel.png")))
+    with pytest.raises(UserError, match=r"line 4: sub/Äpfel.png: no such file; there is one .* another Unicode form"):
+        read_table(root)
+
+
+def test_a_column_that_holds_no_labels_is_refused(root, monkeypatch):
+    monkeypatch.setattr(class_lists, "MAX_CLASSES", 1)
+    (root / "classes.txt").unlink()
+    with pytest.raises(UserError, match=r"labels.csv: more than 1 classes"):
+        read_table(root)

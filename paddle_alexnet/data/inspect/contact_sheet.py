@@ -2,12 +2,14 @@
 
 import math
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from paddle_alexnet.data.inspect.inspection import Inspection
+from paddle_alexnet.data.preprocess import IMAGE_FORMATS
 from paddle_alexnet.files import atomic_file
 
 _MOST_CLASSES = 1000
@@ -59,7 +61,7 @@ def _small(path: Path, size: int) -> Image.Image:
     """A picture, fit into a square."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow has to say about an image, the findings say
-        with Image.open(path) as image:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
             image.draft("RGB", (2 * size, 2 * size))  # a JPEG is decoded no larger than needed
             rgb = image.convert("RGB")
     return ImageOps.pad(rgb, (size, size), Image.Resampling.LANCZOS, color=_FRAME)
@@ -76,10 +78,18 @@ def _write(
     anchor: str = "la",
 ) -> float:
     """Write a line, cut to the room that there is, and return its width in pixels."""
-    font = ImageFont.load_default(size)
+    font = ImageFont.truetype(_font_file(), size)
     if font.getlength(text) > room:
         while text and font.getlength(f"{text}…") > room:
             text = text[:-1]
         text = f"{text}…"
     draw.text(place, text, ink, font, anchor)
     return font.getlength(text)
+
+
+@lru_cache(1)
+def _font_file() -> str:
+    """DejaVu Sans, which Matplotlib brings with it: Pillow's own font lacks all letters but those of English."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
