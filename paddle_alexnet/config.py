@@ -171,6 +171,10 @@ class TrainConfig:
     report: bool = Field(
         default=True, description="at the end, predict the val split with the best model and write report.html"
     )
+    checkpoint_steps: int = Field(
+        default=0, ge=0, description="save the run's state every so many steps too, to go on from; 0: after epochs only"
+    )
+    keep_checkpoints: int = Field(default=1, ge=1, description="how many of the run's newest states are kept")
 
 
 @dataclass(frozen=True, config=_STRICT)
