@@ -21,6 +21,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.evaluation import report_run
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.report.run import settings_of
 from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder, run_of
 from paddle_alexnet.runs.metadata import Metadata, Origin
@@ -110,7 +111,7 @@ def _train(config: Config, resume: Optional[Path]) -> Results:
     stop = StopRequest()
     guard = StopOnNaN(history, train_loader)
     progress = Progress(history, train_loader, epochs=epochs, val_images=val_images)
-    visualdl = LogVisualDL(run, history, data=data_name)
+    visualdl = LogVisualDL(run, history, data=data_name, settings=settings_of(config))
     callbacks = [
         SeedStep(config.train.seed, history, train_loader),
         guard,

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 
 from paddle_alexnet.config import Config
 from paddle_alexnet.errors import UserError
@@ -17,7 +18,7 @@ from paddle_alexnet.figures import class_figures, confused_pairs
 from paddle_alexnet.files import write_text
 from paddle_alexnet.report.chart import Chart, line_chart
 from paddle_alexnet.report.comparison import Comparison
-from paddle_alexnet.report.pictures import MOST_NAMED, filter_grid, read_mistakes
+from paddle_alexnet.report.pictures import MOST_NAMED, encoded, filter_grid, read_mistakes
 from paddle_alexnet.report.run import Run, settings_of
 from paddle_alexnet.report.validation import Validation
 from paddle_alexnet.runs.model_folder import Model, read_model
@@ -160,7 +161,11 @@ def _filters(model: Model) -> Optional[dict[str, Any]]:
     parameters = sum(value.size for value in weights.values())
     if first is None:
         return None
-    return {"picture": _uri(filter_grid(first), "png"), "shape": first.shape, "parameters": parameters}
+    return {
+        "picture": _uri(encoded(Image.fromarray(filter_grid(first)), "PNG"), "png"),
+        "shape": first.shape,
+        "parameters": parameters,
+    }
 
 
 def _picture(place: Path) -> str:

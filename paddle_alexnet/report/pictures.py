@@ -72,11 +72,11 @@ def draw_mistakes(
 def read_mistakes(place: Path, count: int) -> list[bytes]:
     """The first `count` images that `draw_mistakes` drew, each as a JPEG. Raises OSError if they are not there."""
     with Image.open(place, formats=["PNG"]) as sheet:
-        return [_encoded(sheet.crop(_tile(n)), "JPEG") for n in range(count)]
+        return [encoded(sheet.crop(_tile(n)), "JPEG") for n in range(count)]
 
 
-def filter_grid(weights: np.ndarray) -> bytes:
-    """A PNG of the filters [N, 3, K, K] of a first layer, a pixel a weight, 16 across; grey is 0.
+def filter_grid(weights: np.ndarray) -> np.ndarray:
+    """A picture, uint8 [H, W, 4], of the filters [N, 3, K, K] of a first layer: a pixel a weight, 16 across, grey is 0.
 
     Each filter is scaled by its own largest weight.
     """
@@ -88,10 +88,11 @@ def filter_grid(weights: np.ndarray) -> bytes:
         levels = 127.5 * (1 + weight / max(float(np.abs(weight).max()), 1e-12))
         grid[row : row + side, column : column + side, :3] = levels.round().transpose(1, 2, 0)
         grid[row : row + side, column : column + side, 3] = 255
-    return _encoded(Image.fromarray(grid), "PNG")
+    return grid
 
 
-def _encoded(image: Image.Image, form: str) -> bytes:
+def encoded(image: Image.Image, form: str) -> bytes:
+    """The bytes of an image's file."""
     stream = io.BytesIO()
     image.save(stream, form)
     return stream.getvalue()
