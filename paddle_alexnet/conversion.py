@@ -15,7 +15,7 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from paddle_alexnet.runs.metadata import Metadata, Origin
+from paddle_alexnet.runs.metadata import Metadata, Origin, input_in_words
 from paddle_alexnet.weights.files import WRITERS, read_arrays, write_arrays
 from paddle_alexnet.weights.layout import LAYOUTS, check_finite, choose_preset, from_state, layers, pair, to_state
 
@@ -99,7 +99,8 @@ def convert(
     changed = {name: value for name, value in (preprocess or {}).items() if value is not None}
     inputs, whose = _preprocess(found, network.image_size)
     inputs = replace(inputs, **changed)
-    notes.append(f"input {', changed from' if changed else 'as'} {whose}: {_in_words(inputs)}")
+    words = f"{input_in_words(inputs)}; geometry, resize, mean and std set another"
+    notes.append(f"input {', changed from' if changed else 'as'} {whose}: {words}")
     if to_file:
         beside = [f"quirks {', '.join(network.quirks)}"] if network.quirks else []
         notes.append(f"the file does not hold {', '.join(['what its input is', *beside])}")
@@ -158,16 +159,6 @@ def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
         usual = Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, geometry="crop", resize=256)
         return usual, "torchvision and PaddleClas have it"
     return Preprocess(size, DataConfig().mean, DataConfig().std), "the recipes here have it, for nothing is known of it"
-
-
-def _in_words(preprocess: Preprocess) -> str:
-    patch, size = preprocess.patch_size, preprocess.image_size
-    part = "the whole image" if preprocess.geometry == "squash" else "the central square"
-    mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
-    return (
-        f"{part} at {patch}×{patch}, of it the central {size}×{size}, mean {mean}, std {std}; "
-        "geometry, resize, mean and std set another"
-    )
 
 
 def _check_target(target: Path, given: Optional[str]) -> str:

@@ -13,7 +13,6 @@ from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import Answers, answers_of, join
-from paddle_alexnet.metrics import log_softmax
 from paddle_alexnet.predictor import Predictor
 from paddle_alexnet.progress import progress
 from paddle_alexnet.report.page import write_report
@@ -35,11 +34,15 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over the images of a split."""
+    """Means over the images of a split; `top_k` is the share whose class is among the k most probable, if k was asked.
+
+    Of classes that are equally probable the first one counts as the more probable.
+    """
 
     loss: float
     top1: float
     images: int
+    top_k: Optional[float] = None
 
 
 def evaluate(
@@ -50,31 +53,32 @@ def evaluate(
     csv: Optional[Path] = None,
     batch_size: int = 32,
     crops: Literal[1, 10] = 1,
+    top_k: Optional[int] = None,
 ) -> Evaluation:
     """Evaluate on a split of the data set that the network was trained on, or of another one.
 
-    Raises UserError if the data set is not there or if its classes are not the network's, and see `predict_split`.
+    Raises UserError if the data set is not there, if it has a label that is none of the network's classes, or if
+    `top_k` is not within their number, and see `predict_split`.
     """
+    predictor.metadata.check_top_k(top_k)
     table = open_table(predictor, root, csv)
-    return figures(predict_split(predictor, table, split, batch_size=batch_size, crops=crops))
+    return figures(predict_split(predictor, table, split, batch_size=batch_size, crops=crops), top_k=top_k)
 
 
 def open_table(predictor: Predictor, root: Optional[Path], csv: Optional[Path]) -> ImageTable:
-    """The table of a data set with the network's classes: by default that of the one which it was trained on."""
+    """The table of a data set, by default of the one that the network was trained on.
+
+    Its labels are the network's classes, by name or wnid, in the network's order. Raises UserError for another label.
+    """
     metadata = predictor.metadata
-    known = metadata.origin.data_root
-    if root is None and not known:
-        raise UserError("this model's data set is not known: name its folder as root")
-    root = Path(known) if root is None else root
-    if csv is None and str(root) == known:
-        csv = Path(metadata.origin.data_csv)
-    table = read_table(root, csv)
-    if table.classes != metadata.classes:
-        raise UserError(
-            f"{table.csv}: its classes ({', '.join(table.classes.names[:3])}, …) are not the model's "
-            f"({', '.join(metadata.classes.names[:3])}, …): use the data set that it was trained for"
-        )
-    return table
+    root, csv = metadata.origin.dataset(root, csv)
+    try:
+        return read_table(root, csv, metadata.classes)
+    except UserError as error:
+        if "not in the class list" not in str(error):
+            raise
+        names = ", ".join(metadata.classes.names[:3])
+        raise UserError(f"{error}; the list is the model's: {names}{', …' * (len(metadata.classes) > 3)}") from None
 
 
 def predict_split(
@@ -95,21 +99,22 @@ def predict_split(
     done = 0
     for image, label in progress(loader, what=f"evaluating {split}", total=len(loader)):
         truth = label.numpy()
-        logarithms = log_softmax(predictor.logits(image.numpy()))
+        logarithms = predictor.log_probabilities(image.numpy())
         if crops > 1:
             logarithms = np.log(np.exp(logarithms).reshape(len(truth), crops, -1).mean(axis=1))
         yield Predictions(np.arange(done, done + len(truth)), truth, logarithms)
         done += len(truth)
 
 
-def figures(predictions: Iterable[Predictions]) -> Evaluation:
+def figures(predictions: Iterable[Predictions], *, top_k: Optional[int] = None) -> Evaluation:
     """The means over every image that was predicted."""
-    return means(collect(predictions))
+    return means(collect(predictions), top_k=top_k)
 
 
-def means(answers: Answers) -> Evaluation:
+def means(answers: Answers, *, top_k: Optional[int] = None) -> Evaluation:
     """The means over every answer."""
-    return Evaluation(float(answers.loss.mean()), answers.top(1), len(answers.truth))
+    within = None if top_k is None else answers.top(top_k)
+    return Evaluation(float(answers.loss.mean()), answers.top(1), len(answers.truth), within)
 
 
 def collect(predictions: Iterable[Predictions], *, top: int = 5) -> Answers:

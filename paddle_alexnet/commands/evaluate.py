@@ -1,4 +1,4 @@
-"""Mean loss and top-1 accuracy of a trained network on a split, every image once."""
+"""Mean loss and accuracy of a trained network on a split, every image once."""
 
 import argparse
 from dataclasses import replace
@@ -7,6 +7,7 @@ from paddle_alexnet.commands.options import (
     add_device_option,
     add_preprocess_options,
     changed_preprocess,
+    positive,
     print_table,
     typed_path,
 )
@@ -24,23 +25,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(1, 10),
         help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
     )
+    parser.add_argument("--top-k", type=positive, metavar="K", help="also the share within the K most probable classes")
     parser.add_argument("--per-class", action="store_true", help="show count, precision, recall and F1 of each class")
     parser.add_argument("--confusion", type=typed_path, metavar="FILE", help="write the confusion matrix: .png or .csv")
-    parser.add_argument("--csv", type=typed_path, metavar="FILE", help="write what each image is and was taken for")
+    parser.add_argument(
+        "--csv",
+        type=typed_path,
+        metavar="FILE",
+        help="write what each image is and the classes it was taken for, K of them or 5",
+    )
     add_device_option(parser)
     add_preprocess_options(parser, default="the model's own")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.runs.model_folder import find_model
-
-    find_model(arguments.model)
-    if arguments.root:
-        from paddle_alexnet.data.table import check_there
-
-        check_there(arguments.root, arguments.table)
     from paddle_alexnet.report.validation import check_outputs
+    from paddle_alexnet.runs.metadata import input_in_words
+    from paddle_alexnet.runs.model_folder import read_metadata
 
+    metadata = read_metadata(arguments.model)
+    preprocess = changed_preprocess(metadata.preprocess, arguments)
+    metadata.origin.dataset(arguments.root, arguments.table)
+    metadata.check_top_k(arguments.top_k)
     check_outputs(predictions=arguments.csv, confusion=arguments.confusion)
     from paddle_alexnet.evaluation import collect, means, open_table, predict_split
     from paddle_alexnet.figures import confusion_matrix
@@ -48,14 +54,15 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
     predictor = Predictor(arguments.model, device=arguments.device)
-    preprocess = changed_preprocess(predictor.metadata.preprocess, arguments)
-    predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
+    metadata = predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
     table = open_table(predictor, arguments.root, arguments.table)
-    answers = collect(predict_split(predictor, table, arguments.split, crops=arguments.crops))
-    result, metadata, origin = means(answers), predictor.metadata, predictor.metadata.origin
+    predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
+    answers = collect(predictions, top=arguments.top_k or 5)
+    result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
-    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}")
-    names = metadata.classes.names
+    print(f"input: {input_in_words(preprocess)}")
+    top_k = "" if result.top_k is None else f"  top{arguments.top_k} {result.top_k:.4f}"
+    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}{top_k}")
     confusion = confusion_matrix(answers.truth, answers.predicted, len(names))
     if arguments.per_class:
         header, rows = class_table(confusion, names)

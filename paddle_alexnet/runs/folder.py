@@ -46,6 +46,21 @@ class RunFolder:
         """Whether there is a run here, however far it came."""
         return self.config.is_file() or self.checkpoints.is_dir()
 
+    def is_being_written(self) -> bool:
+        """Whether a run that lives is writing here, as far as that can be told."""
+        try:
+            lock = os.open(self._lock, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+        finally:
+            os.close(lock)
+        return False
+
     def check(self) -> None:
         """Raise UserError if `begin` would, as far as that can be told without changing anything."""
         try:

@@ -19,11 +19,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.data.table import check_there
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.spec import ModelSpec
 
 SCHEMA = 2  # of the form before, which was flat, the number was not written
 MAX_IMAGE_SIZE = 4096
+MAX_BYTES = 100 << 20  # a mean image of that size is 67 MB at most
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,25 @@ class Origin:
     val_loss: Optional[float] = None  # None for converted weights
     val_top1: Optional[float] = None
     paddle: str = ""  # the version that wrote it
+
+    def dataset(self, root: Optional[Path] = None, csv: Optional[Path] = None) -> tuple[Path, Path]:
+        """The folder and the CSV of a data set: by default those that the model was trained on.
+
+        Raises UserError, which says where it looked, if they are not there.
+        """
+        if root is None and not self.data_root:
+            raise UserError("this model's data set is not known: name its folder as root")
+        theirs = root is None or str(root.absolute()) == self.data_root
+        if csv is None and theirs and self.data_csv:
+            csv = Path(self.data_csv)
+        try:
+            where = Path(self.data_root) if root is None else root
+            return where, check_there(where, csv)
+        except UserError as error:
+            if root is not None:
+                raise
+            moved = "the model was trained on it; if it was moved, name its folder as root"
+            raise UserError(f"{str(error).partition(';')[0]}: {moved}") from None
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,11 @@ class Metadata:
     output: Literal["logits"] = "logits"
     sha256: dict[str, str] = field(default_factory=dict)  # of every other file in the folder, by name
     schema: int = SCHEMA
+
+    def check_top_k(self, top_k: Optional[int]) -> None:
+        """Raise UserError if there are no `top_k` classes; None asks for none."""
+        if top_k is not None and not 1 <= top_k <= len(self.classes):
+            raise UserError(f"top_k is {top_k}: the model has {len(self.classes)} classes")
 
 
 _JSON = TypeAdapter(Metadata)
@@ -90,6 +116,15 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
         reason = str(error)
     shown = "".join(c if c.isprintable() else "?" for c in reason[:200])
     raise UserError(f"{source}: damaged or from another program ({shown}): copy or export the model again")
+
+
+def input_in_words(preprocess: Preprocess) -> str:
+    """What an image goes through before a network sees it."""
+    patch, size = preprocess.patch_size, preprocess.image_size
+    part = "the whole image" if preprocess.geometry == "squash" else "the central square"
+    mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
+    centre = "" if patch == size else f", of it the central {size}×{size}"
+    return f"{part} at {patch}×{patch}{centre}, mean {mean}{' (an image)' * bool(preprocess.mean_image)}, std {std}"
 
 
 def _lift(flat: dict[str, Any]) -> dict[str, Any]:
