@@ -184,6 +184,9 @@ class TrainConfig:
     patience: int = Field(
         default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
     )
+    report: bool = Field(
+        default=True, description="at the end, predict the val split with the best model and write report.html"
+    )
     checkpoint_steps: int = Field(
         default=0, ge=0, description="save the run's state every so many steps too, to go on from; 0: after epochs only"
     )

@@ -1,5 +1,6 @@
 """How good a trained network is: model × split → predictions of every image, once each → figures."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,15 @@ from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.figures import Answers, answers_of, join
 from paddle_alexnet.predictor import Predictor
 from paddle_alexnet.progress import progress
+from paddle_alexnet.report.page import write_report
+from paddle_alexnet.report.run import read_run
+from paddle_alexnet.report.validation import write_validation
+from paddle_alexnet.runs.folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,18 +108,43 @@ def predict_split(
 
 def figures(predictions: Iterable[Predictions], *, top_k: Optional[int] = None) -> Evaluation:
     """The means over every image that was predicted."""
-    losses, ranks = [], []
-    for batch in predictions:
-        losses.append(-np.take_along_axis(batch.log_probabilities, batch.truth[:, None], axis=1))
-        ranks.append(rank_of_truth(batch))
-    loss, rank = np.concatenate(losses), np.concatenate(ranks)
-    within = None if top_k is None else float((rank < top_k).mean())
-    return Evaluation(float(loss.mean()), float((rank == 0).mean()), len(loss), within)
+    return means(collect(predictions), top_k=top_k)
 
 
-def rank_of_truth(batch: Predictions) -> np.ndarray:
-    """How many classes are more probable than the true one, [N] int64, in the order of `top_classes`."""
-    truth = batch.truth[:, None]
-    share = np.take_along_axis(batch.log_probabilities, truth, axis=1)
-    before = np.arange(batch.log_probabilities.shape[1]) < truth
-    return ((batch.log_probabilities > share) | (batch.log_probabilities == share) & before).sum(axis=1)
+def means(answers: Answers, *, top_k: Optional[int] = None) -> Evaluation:
+    """The means over every answer."""
+    within = None if top_k is None else answers.top(top_k)
+    return Evaluation(float(answers.loss.mean()), answers.top(1), len(answers.truth), within)
+
+
+def collect(predictions: Iterable[Predictions], *, top: int = 5) -> Answers:
+    """The answers for every image that was predicted."""
+    return join(answers_of(batch.truth, batch.log_probabilities, top=top) for batch in predictions)
+
+
+def report_run(run: RunFolder, *, device: str = "auto") -> Path:
+    """Write a run's report, and before it `validation/` where that is not of the best model; and say where.
+
+    Where the model cannot be tried on its validation images, that is logged, and the report goes without.
+    """
+    read = read_run(run.path)
+    if run.best.is_dir():
+        try:
+            predictor = Predictor(run.best, device=device)
+            epoch = predictor.metadata.origin.epoch
+            if read.validation is None or read.validation.epoch != epoch:
+                table = open_table(predictor, None, None)
+                write_validation(
+                    run.validation,
+                    collect(predict_split(predictor, table, "val")),
+                    table.filenames[table.rows("val")],
+                    root=table.root,
+                    split="val",
+                    epoch=epoch,
+                    classes=table.classes,
+                    preprocess=predictor.metadata.preprocess,
+                )
+                read = read_run(run.path)
+        except UserError as error:
+            _log.info(f"the report goes without predictions: {error}")
+    return write_report(read)

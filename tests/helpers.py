@@ -30,6 +30,7 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
         "model.preset=half",
         "train.batch_size=8",
         "data.verify=false",
+        "train.report=false",
     ]
     return paddle_alexnet.load_config(None, [*fixed, *overrides])
 

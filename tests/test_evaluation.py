@@ -10,7 +10,8 @@ import pytest
 from helpers import assert_user_error, run_tool
 
 from paddle_alexnet import Predictor, UserError
-from paddle_alexnet.evaluation import Predictions, evaluate, figures, open_table, predict_split, rank_of_truth
+from paddle_alexnet.evaluation import Predictions, evaluate, figures, open_table, predict_split
+from paddle_alexnet.figures import answers_of
 from paddle_alexnet.metrics import log_softmax
 from paddle_alexnet.predictor import top_classes
 from paddle_alexnet.runs.metadata import to_json
@@ -40,7 +41,7 @@ def test_of_equal_classes_the_first_is_the_more_probable_as_in_predict():
     logarithms = np.log(np.full((3, 3), 1 / 3))
     batch = Predictions(np.arange(3), np.arange(3), logarithms)
     places = [top_classes(row, 3).tolist().index(truth) for row, truth in zip(logarithms, batch.truth)]
-    assert rank_of_truth(batch).tolist() == places == [0, 1, 2]
+    assert (answers_of(batch.truth, batch.log_probabilities).rank - 1).tolist() == places == [0, 1, 2]
 
 
 def test_every_image_is_predicted_once_in_order_and_as_the_predictor_does(predictor):

@@ -8,6 +8,7 @@ from paddle_alexnet.commands.options import (
     add_preprocess_options,
     changed_preprocess,
     positive,
+    print_table,
     typed_path,
 )
 
@@ -16,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
     parser.add_argument("--split", default="val", choices=("train", "val", "test"))
     parser.add_argument("--root", type=typed_path, help="folder of images, default the one it was trained on")
-    parser.add_argument("--csv", type=typed_path, help="its table, default labels.csv in --root")
+    parser.add_argument("--table", type=typed_path, metavar="CSV", help="its table, default labels.csv in --root")
     parser.add_argument(
         "--crops",
         type=int,
@@ -25,33 +26,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
     )
     parser.add_argument("--top-k", type=positive, metavar="K", help="also the share within the K most probable classes")
+    parser.add_argument("--per-class", action="store_true", help="show count, precision, recall and F1 of each class")
+    parser.add_argument("--confusion", type=typed_path, metavar="FILE", help="write the confusion matrix: .png or .csv")
+    parser.add_argument(
+        "--csv",
+        type=typed_path,
+        metavar="FILE",
+        help="write what each image is and the classes it was taken for, K of them or 5",
+    )
     add_device_option(parser)
     add_preprocess_options(parser, default="the model's own")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.report.validation import check_outputs
     from paddle_alexnet.runs.metadata import input_in_words
     from paddle_alexnet.runs.model_folder import read_metadata
 
     metadata = read_metadata(arguments.model)
     preprocess = changed_preprocess(metadata.preprocess, arguments)
-    metadata.origin.dataset(arguments.root, arguments.csv)
+    metadata.origin.dataset(arguments.root, arguments.table)
     metadata.check_top_k(arguments.top_k)
-    from paddle_alexnet.evaluation import evaluate
+    check_outputs(predictions=arguments.csv, confusion=arguments.confusion)
+    from paddle_alexnet.evaluation import collect, means, open_table, predict_split
+    from paddle_alexnet.figures import confusion_matrix
     from paddle_alexnet.predictor import Predictor
+    from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
     predictor = Predictor(arguments.model, device=arguments.device)
     metadata = predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
-    result = evaluate(
-        predictor,
-        split=arguments.split,
-        root=arguments.root,
-        csv=arguments.csv,
-        crops=arguments.crops,
-        top_k=arguments.top_k,
-    )
-    origin = metadata.origin
+    table = open_table(predictor, arguments.root, arguments.table)
+    predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
+    answers = collect(predictions, top=arguments.top_k or 5)
+    result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
     print(f"input: {input_in_words(preprocess)}")
     top_k = "" if result.top_k is None else f"  top{arguments.top_k} {result.top_k:.4f}"
     print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}{top_k}")
+    confusion = confusion_matrix(answers.truth, answers.predicted, len(names))
+    if arguments.per_class:
+        header, rows = class_table(confusion, names)
+        print_table([header, *rows])
+    if arguments.confusion:
+        write_confusion(arguments.confusion, confusion, names)
+        print(f"wrote {arguments.confusion}")
+    if arguments.csv:
+        write_predictions(arguments.csv, answers, table.filenames[table.rows(arguments.split)], metadata.classes)
+        print(f"wrote {arguments.csv}")

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,15 @@ def device(text: str) -> str:
         return check_device(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def print_table(rows: Sequence[Sequence[object]]) -> None:
+    """Print rows of cells in columns, numbers to the right."""
+    cells = [list(map(str, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    for row in cells:
+        aligned = [cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width) for cell, width in zip(row, widths)]
+        print("  ".join(aligned).rstrip())
 
 
 def add_preprocess_options(parser: argparse.ArgumentParser, *, default: str) -> None:

@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"inference model:  {results.output / 'inference'}")
         print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
     print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")
+    if config.train.report:
+        print(f"report:           {results.output / 'report.html'}")
     if results.visualdl is not None:
         print(f"more to look at:  {module_line('visualdl.server.app', '--logdir', results.visualdl)}")
     if best is not None:

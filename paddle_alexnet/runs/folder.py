@@ -28,6 +28,9 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.curves = self.path / "curves.png"
+        self.environment = self.path / "environment.json"  # what computed it
+        self.validation = self.path / "validation"  # what the best model answers for the validation images
+        self.report = self.path / "report.html"
         self.visualdl = self.path / "visualdl"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"  # of the epoch with the lowest mean validation loss
