@@ -21,6 +21,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from paddle_alexnet.cores import available_cores
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small, user_path, write_text
@@ -129,7 +130,12 @@ class DataConfig:
     cache_folder: Optional[PathText] = Field(
         default=None, description="where measured statistics and decoded patches are kept; null: cache beside output"
     )
-    workers: int = Field(default=2, ge=1, le=256, description="threads that decode and transform images")
+    workers: int = Field(
+        default=min(available_cores(), 256),
+        ge=1,
+        le=256,
+        description="threads that decode and transform images; by default as many as there are cores",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)
