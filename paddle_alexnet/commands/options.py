@@ -1,12 +1,14 @@
 """Options that several verbs share, the types of arguments, and checks that need no Paddle."""
 
 import argparse
+import math
 import os
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
@@ -16,6 +18,7 @@ from paddle_alexnet.network.presets import PRESETS
 
 if TYPE_CHECKING:
     from paddle_alexnet.config import Config
+    from paddle_alexnet.data.preprocess import Preprocess
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
@@ -93,6 +96,49 @@ def device(text: str) -> str:
         return check_device(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_preprocess_options(parser: argparse.ArgumentParser, *, default: str) -> None:
+    """Add what sets a model's input otherwise than `default`; `preprocess_changes` reads it."""
+    group = parser.add_argument_group("input", f"what an image goes through, default {default}")
+    group.add_argument("--geometry", choices=("squash", "crop"), help="the whole image, or its central square")
+    group.add_argument("--resize", type=positive, metavar="P", help="side of the patch whose centre the network sees")
+    group.add_argument("--mean", type=_three, metavar="R,G,B", help="subtracted, of values in 0..1")
+    group.add_argument("--std", type=_three_positive, metavar="R,G,B", help="divided by, of values in 0..1")
+
+
+def preprocess_changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `Preprocess` that the options set."""
+    given = {name: getattr(arguments, name) for name in ("geometry", "resize", "mean", "std")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return {**changes, "mean_image": None} if "mean" in changes else changes
+
+
+def changed_preprocess(preprocess: "Preprocess", arguments: argparse.Namespace) -> "Preprocess":
+    """A model's preprocessing as the options set it. Raises UserError for a patch smaller than the network's input."""
+    changed = replace(preprocess, **preprocess_changes(arguments))
+    if changed.patch_size < changed.image_size:
+        raise UserError(f"--resize {changed.resize}: the network sees {changed.image_size}×{changed.image_size} of it")
+    return changed
+
+
+def _three(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.strip("[]() ").split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"{text} is not three numbers, as in 0.485,0.456,0.406")
+    if max(map(abs, values)) > 1:
+        raise argparse.ArgumentTypeError(f"{text} is for levels of 0..255: divide each by 255")
+    return values
+
+
+def _three_positive(text: str) -> tuple[float, ...]:
+    values = _three(text)
+    if min(values) <= 0:
+        raise argparse.ArgumentTypeError(f"{text}: divides, and so must be above 0")
+    return values
 
 
 def positive(text: str) -> int:

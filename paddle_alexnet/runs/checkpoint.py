@@ -60,6 +60,9 @@ def load_weights(network: nn.Layer, weights: Mapping[str, np.ndarray], *, source
         for name in sorted(expected.keys() | found.keys())
         if expected.get(name) != found.get(name)
     ]
+    faults += [
+        f"{name} is {value.dtype}, must be float32" for name, value in weights.items() if value.dtype != np.float32
+    ]
     if faults:
         raise UserError(f"{source}: its weights do not fit the network: {'; '.join(faults)}")
     network.set_state_dict(dict(weights))

@@ -37,7 +37,7 @@ def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -
     A reader, and a run that is killed at any moment, find the old folder or the new one, whole.
     Raises UserError where something else is there, or the disk refuses; what was there stays.
     """
-    if place.exists() and not (place / METADATA).is_file():
+    if os.path.exists(place) and not (place / METADATA).is_file():
         raise UserError(f"{place}: there already, and not a model: name another folder")
     with atomic_folder(place, replace=True) as partial:
         fill(partial)
