@@ -27,11 +27,11 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small, user_path, write_text
 from paddle_alexnet.names import LRN_BACKENDS, one_of
 
-DEFAULT_RECIPE = "paddle2"
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
 
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+# Built at first use: to ask for help needs none of it.
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _by(check: Callable[[Any], Any]) -> AfterValidator:
@@ -53,8 +53,6 @@ def _of_0_to_1(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 PathText = Annotated[str, _by(lambda text: str(user_path(text)))]
-
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -182,11 +180,11 @@ class Config:
     device: Annotated[str, _by(check_device)] = Field(
         default="auto", description="auto (the first GPU, else CPU), cpu or gpu:N"
     )
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    train: TrainConfig = TrainConfig()
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
 
 
 def recipes() -> dict[str, Path]:

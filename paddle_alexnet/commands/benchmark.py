@@ -10,7 +10,6 @@ from paddle_alexnet.commands.options import (
     positive,
     typed_path,
 )
-from paddle_alexnet.config import load_config
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
 from paddle_alexnet.names import LRN_BACKENDS, one_of
@@ -59,6 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
+        from paddle_alexnet.config import load_config
+
         config = load_config(arguments.config, [*arguments.override, *device])
         from paddle_alexnet.benchmark.network import benchmark_network, format_report
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import user_path
-from paddle_alexnet.names import one_of
+from paddle_alexnet.names import DEFAULT_RECIPE, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
     """Add `-c RECIPE`, with the default recipe, and repeated `-o KEY=VALUE`; `recipe` says in the help whose it is."""
-    from paddle_alexnet.config import DEFAULT_RECIPE
-
     parser.add_argument(
         "-c",
         "--config",
