@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def session(text: str) -> str:
             lines.append(f"echo '=== a script'\npython - <<'END'\n{block}END")
         else:
             for command in block.splitlines():
-                lines += [f"echo '=== {command}'", command]
+                lines += [f"echo {shlex.quote(f'=== {command}')}", command]
     return "\n".join(lines) + "\necho '=== done'\n"
 
 
