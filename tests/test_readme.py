@@ -123,7 +123,7 @@ def install(checkout: Path) -> "dict[str, str]":
 
 def reader_s_own_files(checkout: Path) -> None:
     """What README takes for given: photos/, photo.jpg, folder/ and alexnet.pth."""
-    for source in sorted(Path(PHOTOGRAPHS).iterdir()):
+    for source in sorted(path for path in Path(PHOTOGRAPHS).iterdir() if path.is_dir()):
         (checkout / "photos" / source.name).mkdir(parents=True)
         for photograph in sorted(source.iterdir())[:10]:
             shutil.copy(photograph, checkout / "photos" / source.name)
