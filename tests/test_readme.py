@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from helpers import REPOSITORY, run_tool, torch_pickle, write_torch
 
-# What is not as printed, so that it takes minutes: fewer epochs, steps and images, and a smaller network for the default
-# recipe (`make` takes ARGS from the environment); and no package is installed, for the environment of the tests has them.
+# What is not as printed, so that it takes minutes: fewer epochs, steps and images, and a smaller network for the
+# default recipe (`make` takes ARGS from the environment). No package is installed: this environment has them.
 PRELUDE = """
 export ARGS="-o train.epochs=1 -o model.preset=half"
 paddle-alexnet() {
