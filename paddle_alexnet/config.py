@@ -21,16 +21,17 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from paddle_alexnet.cores import available_cores
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small, user_path, write_text
 from paddle_alexnet.names import LRN_BACKENDS, one_of
 
-DEFAULT_RECIPE = "paddle2"
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
 
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+# Built at first use: to ask for help needs none of it.
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _by(check: Callable[[Any], Any]) -> AfterValidator:
@@ -52,8 +53,6 @@ def _of_0_to_1(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 PathText = Annotated[str, _by(lambda text: str(user_path(text)))]
-
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -145,7 +144,12 @@ class DataConfig:
     cache_folder: Optional[PathText] = Field(
         default=None, description="where measured statistics and decoded patches are kept; null: cache beside output"
     )
-    workers: int = Field(default=2, ge=1, le=256, description="threads that decode and transform images")
+    workers: int = Field(
+        default=min(available_cores(), 256),
+        ge=1,
+        le=256,
+        description="threads that decode and transform images; by default as many as there are cores",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -199,11 +203,11 @@ class Config:
     device: Annotated[str, _by(check_device)] = Field(
         default="auto", description="auto (the first GPU, else CPU), cpu or gpu:N"
     )
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    train: TrainConfig = TrainConfig()
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
 
 
 def recipes() -> dict[str, Path]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from paddle_alexnet.errors import UserError
 
+DEFAULT_RECIPE = "paddle2"
 LRN_BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")  # of local response normalisation
 
 

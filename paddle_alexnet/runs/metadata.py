@@ -11,17 +11,20 @@ import math
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import TYPE_CHECKING, Any, Literal, Optional
 
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import check_there
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = 2  # of the form before, which was flat, the number was not written
 MAX_IMAGE_SIZE = 4096
@@ -82,19 +85,25 @@ class Metadata:
             raise UserError(f"top_k is {top_k}: the model has {len(self.classes)} classes")
 
 
-_JSON = TypeAdapter(Metadata)
+@cache
+def _adapter() -> "TypeAdapter[Metadata]":
+    from pydantic import TypeAdapter  # when it is used, for it takes longer than to see that there is no model
+
+    return TypeAdapter(Metadata)
 
 
 def to_json(metadata: Metadata) -> bytes:
     """The content of `metadata.json`, with a checksum of itself. Raises UserError for what `from_json` would refuse."""
     for fault in _faults(metadata):
         raise UserError(f"a model cannot be written: {fault}")
-    content = json.loads(_JSON.dump_json(metadata))
+    content = json.loads(_adapter().dump_json(metadata))
     return json.dumps({**content, "checksum": _checksum(content)}, indent=2, ensure_ascii=False).encode()
 
 
 def from_json(content: bytes, *, source: Path) -> Metadata:
     """Read the content of a `metadata.json`. Raises UserError that names `source` if it is not sound."""
+    from pydantic import ValidationError
+
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
@@ -106,7 +115,7 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
             raise UserError(f"{source}: has schema {values['schema']!r:.20}, this version reads {SCHEMA}: upgrade it")
         elif checksum != _checksum(values):
             raise ValueError("its checksum is not that of its content")
-        metadata = _JSON.validate_python(values)
+        metadata = _adapter().validate_python(values)
         for fault in _faults(metadata):
             raise ValueError(fault)
         return metadata

@@ -119,6 +119,7 @@ def test_the_tool_exports_a_checkpoint_as_training_does(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts memory as Linux does")
+@pytest.mark.slow
 def test_exports_leave_nothing_in_memory(tmp_path):
     """Four networks of 58 MB each; `paddle.jit.save` alone keeps the weights of every one."""
     command = [sys.executable, "-c", GROWTH, str(tmp_path / "model")]
