@@ -17,7 +17,8 @@ def initial_attributes(rule: str, stage: Union[Conv, Linear], channels: int) -> 
       the std is 0.0289 and not 0.0408. A linear layer's are Xavier uniform. Biases are 0.
     - `torch`: PyTorch's default, weights and biases uniform within ±1 / sqrt(fan_in), where fan_in counts what a
       filter sees.
-    - `normal` and `truncated_normal` (cut at two std, as TensorFlow's): the stage's std and constant bias.
+    - `normal` and `truncated_normal` (cut at two std, as TensorFlow's): the stage's std, or Xavier uniform where it
+      has none, and its constant bias.
     """
     if rule == "paddle":
         return {}
@@ -27,7 +28,8 @@ def initial_attributes(rule: str, stage: Union[Conv, Linear], channels: int) -> 
         weight, bias = initializer.Uniform(-bound, bound), initializer.Uniform(-bound, bound)
     else:
         normal = initializer.Normal if rule == "normal" else initializer.TruncatedNormal
-        weight, bias = normal(0.0, stage.std), initializer.Constant(stage.bias)
+        weight = initializer.XavierUniform() if stage.std is None else normal(0.0, stage.std)
+        bias = initializer.Constant(stage.bias)
     return {
         "weight_attr": paddle.ParamAttr(initializer=weight),
         "bias_attr": paddle.ParamAttr(initializer=bias),

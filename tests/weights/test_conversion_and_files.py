@@ -212,7 +212,7 @@ def shapes_of(preset, num_classes=10):
     return weights
 
 
-ALIKE = [{"paper", "source145", "caffe", "caffenet"}, {"fluid", "single"}]
+ALIKE = [{"paper", "source145", "caffe", "caffenet"}, {"fluid", "single"}, {"owt", "owt2014"}]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
