@@ -56,9 +56,7 @@ class Momentum2012(paddle.optimizer.Optimizer):
 
     def _create_accumulators(self, block: Any, parameters: Any) -> None:
         for parameter in _of_group(parameters):
-            if parameter.name not in self._already_create_accumulater:
-                self._add_accumulator("velocity", parameter)
-                self._already_create_accumulater.add(parameter.name)
+            self._add_accumulator("velocity", parameter)  # once: later calls find it
 
     @paddle.no_grad()
     def _append_optimize_op(self, block: Any, param_and_grad: Any) -> None:
