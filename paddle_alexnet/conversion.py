@@ -1,9 +1,10 @@
-"""From a file of weights to another: the way of one conversion."""
+"""Convert weights: from a file or a checkpoint to another."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import paddle
@@ -16,11 +17,22 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.weights.files import WRITERS, read_arrays, write_arrays
-from paddle_alexnet.weights.layout import LAYOUTS, choose_preset, from_state, layers, pair, to_state
+from paddle_alexnet.weights.layout import (
+    LAYOUTS,
+    check_finite,
+    choose_preset,
+    dropout_factor,
+    from_state,
+    layers,
+    pair,
+    to_state,
+)
 
 # Pixels 0..255 less the mean pixel of Caffe's ilsvrc12 mean image, here as RGB of values in 0..1.
 CAFFE_MEAN = (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255)
 CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,8 @@ class Converted:
     preset: str
     num_classes: int
     file_format: str
+    preprocess: Preprocess
+    quirks: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -40,26 +54,34 @@ def convert(
     preset: Optional[str] = None,
     source_format: Optional[str] = None,
     target_format: Optional[str] = None,
+    key: Optional[str] = None,
     num_classes: Optional[int] = None,
     seed: int = 0,
     classes: Optional[Path] = None,
+    quirks: Optional[Sequence[str]] = None,
+    preprocess: Optional[Mapping[str, Any]] = None,
 ) -> Converted:
     """Read weights of any format, check them against a preset, and write them in another format.
 
-    `source` is a file or one of our checkpoints. `target` is a file, or a new folder for a checkpoint
-    that training can start from. Without `preset` it is the one that fits. `num_classes` draws a new
-    last layer by `seed`, which seeds Paddle. `classes` is a file with one class a line.
+    `source` is a file or one of our checkpoints. `target` is a file, or a new folder for a checkpoint that training can
+    start from. Without `preset` it is the one that fits. `key` names one of several sets of weights in a file.
+    `num_classes` draws a new last layer by `seed`, which seeds Paddle. `classes` is a file with one class a line.
+    `quirks` are the network's, by default those of the checkpoint. `preprocess` are fields of `Preprocess` that are
+    other than the checkpoint's, or than what is usual for the format.
 
-    Raises UserError if the source cannot be read, does not fit or has other classes, or if there is
-    something at the target already.
+    Raises UserError if the source cannot be read, does not fit or has other classes, or if there is something at the
+    target already.
     """
+    source, target = source.expanduser(), target.expanduser()
     target_format = _check_target(target, target_format)
-    if classes is not None and target.suffix in WRITERS:
-        raise UserError(f"{target}: this file holds no class names: leave --classes out or name a folder")
-    found = _read(source, preset, source_format)
+    to_file = target.suffix in WRITERS
+    if classes is not None and to_file:
+        raise UserError(f"{target}: this file holds no class names: leave the classes out or name a folder")
+    found = _read(source, preset, source_format, key)
+    check_finite(found.state, found.preset, source=str(source))
     count = found.num_classes if num_classes is None else num_classes
     if count < 1:
-        raise UserError(f"--num-classes is {count}: it must be at least 1")
+        raise UserError(f"num_classes is {count}: it must be at least 1")
     if classes is not None:
         names = ClassList.read(classes)
     elif found.metadata is not None and num_classes is None:
@@ -69,23 +91,32 @@ def convert(
     if len(names) != count:
         raise UserError(
             f"{classes}: lists {len(names)} classes, the network has {count}: "
-            f"--num-classes {len(names)} gives it a new last layer"
+            f"num_classes of {len(names)} gives it a new last layer"
         )
 
     paddle.seed(seed)
-    lrn, quirks = (found.metadata.model.lrn, found.metadata.model.quirks) if found.metadata else ("auto", ())
-    network = AlexNet(found.preset, count, lrn, quirks=quirks)
-    notes, state = _notes(found.file_format), found.state
+    lrn = "auto"
+    if found.metadata is not None and quirks is None:
+        lrn, quirks = found.metadata.model.lrn, found.metadata.model.quirks
+    network = AlexNet(found.preset, count, lrn, quirks=quirks or ())
+    notes, state = list(found.notes), found.state
     if num_classes is not None:
         own, last = network.state_dict(), layers(found.preset)[-1]
         state = {**state, **{name: own[name].numpy() for name in (f"{last.key}.weight", f"{last.key}.bias")}}
         notes.append(f"{last.name} is new, for {count} classes, drawn with seed {seed}")
     load_weights(network, state, source=str(source))
-    if target.suffix in WRITERS:
+    changed = {name: value for name, value in (preprocess or {}).items() if value is not None}
+    inputs, whose = _preprocess(found, network.image_size)
+    inputs = replace(inputs, **changed)
+    notes.append(f"input {', changed from' if changed else 'as'} {whose}: {_in_words(inputs)}")
+    if to_file:
+        beside = [f"quirks {', '.join(network.quirks)}"] if network.quirks else []
+        notes.append(f"the file does not hold {', '.join(['what its input is', *beside])}")
         write_arrays(target, _named(state, found.preset, target_format))
     else:
-        save_checkpoint(target, network, _metadata(found, network, classes=names, source=source))
-    return Converted(found.preset, count, found.file_format, tuple(notes))
+        origin = Origin(data=f"an unknown set, converted from {source}", paddle=paddle.__version__)
+        save_checkpoint(target, network, Metadata(network.spec, names, inputs, origin))
+    return Converted(found.preset, count, found.file_format, inputs, network.quirks, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -95,6 +126,7 @@ class _Found:
     file_format: str
     preset: str
     state: dict[str, np.ndarray]
+    notes: tuple[str, ...] = ()
     metadata: Optional[Metadata] = None
 
     @property
@@ -102,53 +134,64 @@ class _Found:
         return len(self.state[f"{layers(self.preset)[-1].key}.bias"])
 
 
-def _read(source: Path, preset: Optional[str], source_format: Optional[str]) -> _Found:
-    if source.is_dir():
+def _read(source: Path, preset: Optional[str], source_format: Optional[str], key: Optional[str]) -> _Found:
+    if os.path.isdir(source):
         network, metadata = load_checkpoint(source)
-        if preset not in (None, metadata.model.preset) or source_format not in (None, "paddle"):
-            raise UserError(f"{source}: is a checkpoint of {metadata.model.preset}: leave --preset and --from out")
+        if preset not in (None, metadata.model.preset) or source_format not in (None, "paddle") or key is not None:
+            raise UserError(
+                f"{source}: is a checkpoint of {metadata.model.preset}: name no other preset, format or key"
+            )
         state = {name: value.numpy() for name, value in network.state_dict().items()}
-        return _Found("paddle", metadata.model.preset, state, metadata)
-    file_format, arrays = read_arrays(source, source_format)
-    layout = LAYOUTS[file_format]
-    weights = pair(arrays, layout, source=str(source))
-    preset = choose_preset(weights, preset, source=str(source))
-    return _Found(file_format, preset, to_state(weights, preset, layout))
-
-
-def _notes(file_format: str) -> list[str]:
-    notes = []
-    if LAYOUTS[file_format].halves_after_dropout:
-        notes.append("fc6 and fc7 are halved: PaddleClas at inference halves what dropout gives them")
-    if LAYOUTS[file_format].bgr:
-        mean, std = ([float(f"{value:.6g}") for value in values] for values in (CAFFE_MEAN, CAFFE_STD))
+        return _Found("paddle", metadata.model.preset, state, metadata=metadata)
+    file = read_arrays(source, source_format, key=key)
+    layout = LAYOUTS[file.file_format]
+    weights = pair(file.arrays, layout, source=str(source))
+    preset = choose_preset(weights, preset, source=str(source), usual=layout.preset)
+    notes = list(file.notes)
+    scaled = {layer.name: factor for layer in layers(preset) if (factor := dropout_factor(layer, layout)) != 1}
+    if scaled:
+        halved = 0.5 in scaled.values()
         notes.append(
-            "conv1 is turned from BGR to RGB; input is pixels 0..255 less the mean: "
-            f"-o 'data.mean={mean}' -o 'data.std={std}'"
+            f"{' and '.join(scaled)} are {'halved' if halved else 'doubled'}: "
+            f"{'PaddleClas' if halved else preset} at inference halves what dropout gives them"
         )
-    return notes
+    if layout.bgr:
+        notes.append("conv1 is turned from BGR to RGB")
+    return _Found(file.file_format, preset, to_state(weights, preset, layout), tuple(notes))
 
 
-def _metadata(found: _Found, network: AlexNet, *, classes: ClassList, source: Path) -> Metadata:
+def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
+    """What the network's input is: known of a checkpoint, else what is usual; and whose that is."""
     if found.metadata is not None:
-        preprocess = found.metadata.preprocess
-    elif LAYOUTS[found.file_format].bgr:
-        preprocess = Preprocess(network.image_size, CAFFE_MEAN, CAFFE_STD)
-    else:
-        preprocess = Preprocess(network.image_size, DataConfig().mean, DataConfig().std)
-    origin = Origin(data=f"an unknown set, converted from {source}", paddle=paddle.__version__)
-    return Metadata(network.spec, classes, preprocess, origin)
+        return found.metadata.preprocess, "the checkpoint has it"
+    if LAYOUTS[found.file_format].bgr:
+        usual = Preprocess(size, CAFFE_MEAN, CAFFE_STD, geometry="squash", resize=256)
+        return usual, "Caffe has it, pixels 0..255 less the mean pixel"
+    if found.file_format in ("torch", "paddleclas"):
+        usual = Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, geometry="crop", resize=256)
+        return usual, "torchvision and PaddleClas have it"
+    return Preprocess(size, DataConfig().mean, DataConfig().std), "the recipes here have it, for nothing is known of it"
+
+
+def _in_words(preprocess: Preprocess) -> str:
+    patch, size = preprocess.patch_size, preprocess.image_size
+    part = "the whole image" if preprocess.geometry == "squash" else "the central square"
+    mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
+    return (
+        f"{part} at {patch}×{patch}, of it the central {size}×{size}, mean {mean}, std {std}; "
+        "geometry, resize, mean and std set another"
+    )
 
 
 def _check_target(target: Path, given: Optional[str]) -> str:
     """The format to write: what the suffix says, a checkpoint folder where there is none."""
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+    if os.path.isfile(target) or (os.path.isdir(target) and any(target.iterdir())):
         raise UserError(f"{target}: is there already: name another, or remove it")
     if target.name.endswith(".weights.h5"):
         raise UserError(f"{target}: .weights.h5 is another layout: name it .h5, Keras reads that")
     if target.suffix not in WRITERS:
         if target.suffix and given != "paddle":
-            raise UserError(f"{target}: not one of {', '.join(WRITERS)}; for a folder add --to paddle")
+            raise UserError(f"{target}: not one of {', '.join(WRITERS)}; a folder's format is paddle: say so")
         usual = "paddle"
     else:
         usual, _ = WRITERS[target.suffix]

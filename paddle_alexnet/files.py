@@ -39,6 +39,8 @@ def read_small(path: Path, *, at_most: int) -> bytes:
     """Read a file of at most so many bytes. Raises OSError for a larger one, a folder, a pipe or a device."""
     if not path.is_file():
         raise OSError("there is none" if not path.exists() else "it is not a regular file")
+    if not path.stat().st_size:  # what /proc calls a file may have no end
+        return b""
     with path.open("rb") as stream:
         content = stream.read(at_most + 1)
     if len(content) > at_most:
@@ -120,9 +122,13 @@ def _partial(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
     while True:
         partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
         create(partial)
-        lock = _lock(partial)
-        if partial.exists():
-            break  # else another process took it for one that was left behind, before it was locked
+        with suppress(BlockingIOError):
+            lock = _lock(partial)
+            if partial.exists():
+                break
+            if lock is not None:
+                os.close(lock)
+        # Another writer took it for one that was left behind, before it was locked: once more.
     try:
         yield partial
     finally:
@@ -135,23 +141,30 @@ def _remove_left_behind(target: Path) -> None:
     left = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{8}\.partial")
     for path in list(target.parent.iterdir()) if fcntl else []:
         if left.fullmatch(path.name):
-            lock = _lock(path)
-            if lock is not None:
-                _remove(path)
-                os.close(lock)
+            with suppress(BlockingIOError):  # its writer lives
+                lock = _lock(path)
+                if lock is not None:
+                    _remove(path)
+                    os.close(lock)
 
 
 def _lock(path: Path) -> Optional[int]:
-    """The descriptor that holds a lock on a file or folder until it is closed, None where another process has it."""
+    """The descriptor that holds a lock on a file or folder until it is closed, None where that cannot be had at all.
+
+    Raises BlockingIOError where another writer has it.
+    """
     if fcntl is None:
         return None
-    descriptor: Optional[int] = None
     try:
         descriptor = os.open(path, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        if descriptor is not None:
-            os.close(descriptor)
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
         return None
     return descriptor
 
@@ -177,8 +190,10 @@ def _sync(path: Path) -> None:
 
 def _swap(new: Path, place: Path) -> None:
     if not place.exists():
-        new.rename(place)
-    elif not _exchange(new, place):
+        with suppress(OSError):  # somebody else was quicker
+            new.rename(place)
+            return
+    if not _exchange(new, place):
         old = place.with_name(f".{place.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         place.rename(old)

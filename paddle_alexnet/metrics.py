@@ -13,6 +13,12 @@ def cross_entropy(logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
     return loss.reshape([-1])
 
 
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Logarithms of the probabilities [N, C] of logits [N, C], in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
 class CrossEntropy(nn.Layer):
     """What training minimises: the mean of `cross_entropy` over the batch."""
 

@@ -60,7 +60,7 @@ def train(config: Config) -> Results:
 def _train(config: Config) -> Results:
     # What can be refused without reading a picture is refused first.
     device = use_device(config.device)
-    run = RunFolder(Path(config.output))
+    run = RunFolder(config.output)
     run.check()
     seed_everything(config.train.seed)
 
@@ -159,7 +159,7 @@ def as_set(config: Config) -> Config:
         cache_folder=absolute(config.data.cache_folder),
     )
     model = replace(config.model, weights=absolute(config.model.weights))
-    return replace(config, output=str(RunFolder(Path(config.output)).path.absolute()), model=model, data=data)
+    return replace(config, output=str(RunFolder(config.output).path.absolute()), model=model, data=data)
 
 
 @contextmanager

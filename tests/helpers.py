@@ -1,15 +1,23 @@
 """What several test files call."""
 
 import contextlib
+import csv
 import io
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Optional
 
+from PIL import Image
+
 import paddle_alexnet
 from paddle_alexnet.commands.main import main
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.runs.metadata import Metadata, Origin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -24,6 +32,13 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
         "data.verify=false",
     ]
     return paddle_alexnet.load_config(None, [*fixed, *overrides])
+
+
+def metadata_of(network: AlexNet) -> Metadata:
+    """Metadata as a training run would write it beside a network."""
+    names = tuple(f"class {index}" for index in range(network.num_classes))
+    preprocess = Preprocess(network.image_size, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    return Metadata(network.spec, ClassList(names, (None,) * len(names)), preprocess, Origin("a test's", epoch=3))
 
 
 def run_tool(verb: str, *arguments: object, cwd: Optional[Path] = None) -> "subprocess.CompletedProcess[str]":
@@ -56,6 +71,54 @@ def assert_user_error(result: "subprocess.CompletedProcess[str]", *parts: str) -
     assert "error: " in line
     for part in parts:
         assert part in line
+
+
+def picture(text: str) -> bytes:
+    """A small image file, other bytes for another text."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), "white").save(stream, "JPEG", comment=os.fsencode(text))
+    return stream.getvalue()
+
+
+def make_tree(root: Path, counts: dict[str, int]) -> Path:
+    """Folders with so many pictures each, all of other bytes."""
+    for folder, count in counts.items():
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            (root / folder / f"{i:03d}.JPEG").write_bytes(picture(f"{folder}/{i}"))
+    return root
+
+
+def make_tar(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+
+
+def make_train_tar(folder: Path, wnids: list[str], count: int) -> Path:
+    """ILSVRC-2012's training archive with so many pictures a class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    inner = {}
+    for wnid in wnids:
+        names = [f"{wnid}_{i}.JPEG" for i in range(count)]
+        make_tar(folder / "class.tar", {name: picture(name) for name in names})
+        inner[f"{wnid}.tar"] = (folder / "class.tar").read_bytes()
+    (folder / "class.tar").unlink()
+    path = folder / "ILSVRC2012_img_train.tar"
+    make_tar(path, inner)
+    return path
+
+
+def rows_of(root: Path) -> list[tuple[str, str, str]]:
+    """Filename, label and split of each row of a prepared set's labels.csv, as text."""
+    with (root / "labels.csv").open(encoding="utf-8", newline="") as stream:
+        return [(row["filename"], row["label"], row["split"]) for row in csv.DictReader(stream)]
+
+
+def file_contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def truncate(path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 from paddle_alexnet.commands.options import (
     add_device_option,
     add_recipe_options,
-    check_there,
     not_negative,
     positive,
     typed_path,
@@ -49,6 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
     if arguments.subject == "loader":
         if arguments.root:
+            from paddle_alexnet.data.table import check_there
+
             check_there(arguments.root)
         from paddle_alexnet.benchmark.loader import benchmark_loader, format_loading
 

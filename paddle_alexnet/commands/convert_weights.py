@@ -1,14 +1,22 @@
 """Convert AlexNet weights of PyTorch, Keras, TensorFlow, Caffe or PaddleClas to ours, or ours to theirs.
 
-INPUT   PyTorch .pth .pt .safetensors, Keras .h5, TensorFlow NAME.index (or NAME alone),
-        Caffe .npz .npy, Paddle and PaddleClas .pdparams, or a run or checkpoint of ours
+INPUT   PyTorch .pth .pt .safetensors, Keras .h5 .keras, TensorFlow NAME.index (or NAME alone),
+        Caffe .caffemodel .npz .npy, Paddle and PaddleClas .pdparams, or a run or checkpoint of ours
 OUTPUT  a new folder, a checkpoint for training with -o model.weights=FOLDER;
         or a file: Paddle .pdparams, PyTorch .pth .safetensors, Keras .h5
 """
 
 import argparse
+import os
 
-from paddle_alexnet.commands.options import command_line, not_negative, positive, typed_path
+from paddle_alexnet.commands.options import (
+    add_preprocess_options,
+    command_line,
+    not_negative,
+    positive,
+    preprocess_changes,
+    typed_path,
+)
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.weights.layout import LAYOUTS
@@ -20,23 +28,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=PRESETS, help="network, default the one that the weights fit")
     parser.add_argument("--from", dest="source_format", choices=LAYOUTS, help="default by its name")
     parser.add_argument("--to", dest="target_format", choices=("keras", "paddle", "torch"), help="default by its name")
+    parser.add_argument("--key", metavar="NAME", help="which weights of several in INPUT, such as model_ema")
     parser.add_argument("--num-classes", type=positive, metavar="N", help="draw a new last layer for N classes")
     parser.add_argument("--seed", type=not_negative, default=0, help="of that layer, default %(default)s")
     parser.add_argument("--classes", type=typed_path, metavar="FILE", help="the classes in order, one a line")
+    parser.add_argument(
+        "--quirks", type=_names, metavar="NAME,…", help="the network's, such as dead_fc2, default the checkpoint's"
+    )
+    add_preprocess_options(parser, default="the checkpoint's, or what is usual where the file comes from")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def run(arguments: argparse.Namespace) -> None:
     source = arguments.source
-    if not (source.exists() or source.with_name(f"{source.name}.index").exists()):
+    if not (os.path.exists(source) or os.path.exists(f"{source}.index")):
         raise UserError(f"{source}: no such file or folder of weights")
     from paddle_alexnet.conversion import convert
 
-    converted = convert(**vars(arguments))
+    converted = convert(
+        arguments.source,
+        arguments.target,
+        preset=arguments.preset,
+        source_format=arguments.source_format,
+        target_format=arguments.target_format,
+        key=arguments.key,
+        num_classes=arguments.num_classes,
+        seed=arguments.seed,
+        classes=arguments.classes,
+        quirks=arguments.quirks,
+        preprocess=preprocess_changes(arguments),
+    )
     what = f"{converted.file_format} weights of {converted.preset}, {converted.num_classes} classes"
     print(f"{source}: {what}")
     for note in converted.notes:
         print(note)
     print(f"wrote {arguments.target}")
     if arguments.target.is_dir():
-        words = ["-o", f"model.preset={converted.preset}", "-o", f"model.weights={arguments.target}"]
+        from paddle_alexnet.config import DataConfig
+
+        settings = {"model.preset": converted.preset, "model.weights": arguments.target}
+        if converted.quirks:
+            settings["model.quirks"] = f"[{', '.join(converted.quirks)}]"
+        for name in ("geometry", "resize", "mean", "std"):
+            value = getattr(converted.preprocess, name)
+            if value != getattr(DataConfig(), name):
+                settings[f"data.{name}"] = list(value) if isinstance(value, tuple) else value
+        words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         print(f"next: {command_line('train', *words)}")

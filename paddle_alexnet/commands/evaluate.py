@@ -1,9 +1,9 @@
 """Mean loss and top-1 accuracy of a trained network on a split, every image once."""
 
 import argparse
+from dataclasses import replace
 
-from paddle_alexnet.commands.options import add_device_option, check_there, typed_path
-from paddle_alexnet.runs.model_folder import find_model
+from paddle_alexnet.commands.options import add_device_option, add_preprocess_options, changed_preprocess, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,16 +19,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
     )
     add_device_option(parser)
+    add_preprocess_options(parser, default="the model's own")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.runs.model_folder import find_model
+
     find_model(arguments.model)
     if arguments.root:
+        from paddle_alexnet.data.table import check_there
+
         check_there(arguments.root, arguments.csv)
     from paddle_alexnet.evaluation import evaluate
     from paddle_alexnet.predictor import Predictor
 
     predictor = Predictor(arguments.model, device=arguments.device)
+    preprocess = changed_preprocess(predictor.metadata.preprocess, arguments)
+    predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
     result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv, crops=arguments.crops)
     metadata, origin = predictor.metadata, predictor.metadata.origin
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")

@@ -3,7 +3,6 @@
 import argparse
 
 from paddle_alexnet.commands.options import typed_path
-from paddle_alexnet.runs.model_folder import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.runs.model_folder import find_model
+
     find_model(arguments.model)
     from paddle_alexnet.export.jit import export
     from paddle_alexnet.runs.checkpoint import load_checkpoint

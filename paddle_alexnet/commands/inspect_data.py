@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from paddle_alexnet.commands.options import check_there, positive, typed_path
+from paddle_alexnet.commands.options import positive, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,7 +12,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=typed_path, metavar="FILE", help="its table (default: labels.csv in ROOT)")
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="accuracy you will report (default: 5)")
     parser.add_argument(
-        "--fix", action="store_true", help="write labels.cleaned.csv beside the table, without its bad rows"
+        "--fix",
+        action="store_true",
+        help="write labels.cleaned.csv beside the table, without its bad rows, and a list of their images",
+    )
+    parser.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="live with findings of a kind, such as imagenet-val: no fault, and --fix drops none of its rows "
+        "(with conflict it keeps one label of two: that of the later split or the earlier line)",
     )
     parser.add_argument(
         "--sheet",
@@ -28,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from paddle_alexnet.data.table import check_there
+
     check_there(arguments.root, arguments.csv)
     from paddle_alexnet.data.findings import faults, format_findings, write_report
     from paddle_alexnet.data.inspect.contact_sheet import draw_sheet
@@ -35,12 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     csv = arguments.csv or arguments.root / "labels.csv"
     check_outputs(root=arguments.root, csv=csv, sheet=arguments.sheet, report=arguments.report, fixing=arguments.fix)
-    inspection = inspect(arguments.root, csv, top_k=arguments.top_k, workers=arguments.workers)
-    print(format_inspection(inspection), format_findings(inspection.findings, at_most=5), sep="\n\n", end="\n\n")
+    inspection = inspect(arguments.root, csv, top_k=arguments.top_k, workers=arguments.workers, accept=arguments.accept)
+    findings, accepted = inspection.findings, inspection.accepted
+    print(format_inspection(inspection), format_findings(findings, accepted, at_most=5), sep="\n\n", end="\n\n")
     print(draw_sheet(inspection, arguments.sheet))
     if arguments.report:
-        write_report(inspection.findings, arguments.report)
+        write_report(findings, arguments.report, accepted)
         print(f"wrote {arguments.report}")
     if arguments.fix:
         print(fix(inspection))
-    return 1 if faults(inspection.findings) else 0
+    return 1 if faults(findings, accepted) else 0

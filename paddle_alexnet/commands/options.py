@@ -1,23 +1,30 @@
 """Options that several verbs share, the types of arguments, and checks that need no Paddle."""
 
 import argparse
+import math
 import os
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Any
 
-from paddle_alexnet.config import DEFAULT_RECIPE, Config, load_config
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import user_path
 from paddle_alexnet.names import one_of
 from paddle_alexnet.network.presets import PRESETS
 
+if TYPE_CHECKING:
+    from paddle_alexnet.config import Config
+    from paddle_alexnet.data.preprocess import Preprocess
+
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
     """Add `-c RECIPE`, with the default recipe, and repeated `-o KEY=VALUE`; `recipe` says in the help whose it is."""
+    from paddle_alexnet.config import DEFAULT_RECIPE
+
     parser.add_argument(
         "-c",
         "--config",
@@ -36,8 +43,10 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
     )
 
 
-def read_recipe(arguments: argparse.Namespace) -> Config:
+def read_recipe(arguments: argparse.Namespace) -> "Config":
     """The recipe that `-c` and `-o` give. Raises UserError for one that names no preset, too."""
+    from paddle_alexnet.config import load_config
+
     config = load_config(arguments.config, arguments.override)
     one_of(config.model.preset, PRESETS, what="preset")
     return config
@@ -89,6 +98,49 @@ def device(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def add_preprocess_options(parser: argparse.ArgumentParser, *, default: str) -> None:
+    """Add what sets a model's input otherwise than `default`; `preprocess_changes` reads it."""
+    group = parser.add_argument_group("input", f"what an image goes through, default {default}")
+    group.add_argument("--geometry", choices=("squash", "crop"), help="the whole image, or its central square")
+    group.add_argument("--resize", type=positive, metavar="P", help="side of the patch whose centre the network sees")
+    group.add_argument("--mean", type=_three, metavar="R,G,B", help="subtracted, of values in 0..1")
+    group.add_argument("--std", type=_three_positive, metavar="R,G,B", help="divided by, of values in 0..1")
+
+
+def preprocess_changes(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `Preprocess` that the options set."""
+    given = {name: getattr(arguments, name) for name in ("geometry", "resize", "mean", "std")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return {**changes, "mean_image": None} if "mean" in changes else changes
+
+
+def changed_preprocess(preprocess: "Preprocess", arguments: argparse.Namespace) -> "Preprocess":
+    """A model's preprocessing as the options set it. Raises UserError for a patch smaller than the network's input."""
+    changed = replace(preprocess, **preprocess_changes(arguments))
+    if changed.patch_size < changed.image_size:
+        raise UserError(f"--resize {changed.resize}: the network sees {changed.image_size}×{changed.image_size} of it")
+    return changed
+
+
+def _three(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.strip("[]() ").split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(map(math.isfinite, values)):
+        raise argparse.ArgumentTypeError(f"{text} is not three numbers, as in 0.485,0.456,0.406")
+    if max(map(abs, values)) > 1:
+        raise argparse.ArgumentTypeError(f"{text} is for levels of 0..255: divide each by 255")
+    return values
+
+
+def _three_positive(text: str) -> tuple[float, ...]:
+    values = _three(text)
+    if min(values) <= 0:
+        raise argparse.ArgumentTypeError(f"{text}: divides, and so must be above 0")
+    return values
+
+
 def positive(text: str) -> int:
     """A whole number of 1 or more, as the type of an argument."""
     return _whole(text, 1)
@@ -103,14 +155,3 @@ def _whole(text: str, least: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) >= least):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
     return int(text)
-
-
-def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> None:
-    """Raise UserError for what is not there of a data set, before anything is imported that reads it."""
-    csv = root / "labels.csv" if csv is None else csv
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder of images; prepare-data makes one")
-    if not csv.exists():
-        raise UserError(f"{csv}: no such CSV; prepare-data makes one")
-    if classes is not None and not classes.exists():
-        raise UserError(f"{classes}: no such class list")

@@ -1,9 +1,9 @@
 """Sort labelled pictures into the splits of a new folder that `train` reads.
 
 sources:
-  class folders, SRC/<class>/*.JPEG, with or without train/, val/ and test/ above them
+  class folders, SRC/<class>/**/*.JPEG, with or without train/, val/ and test/ above them
   a flat folder of files whose names begin with the wnid, n02091244_123.JPEG
-  ILSVRC2012_img_train.tar or its folder, with ILSVRC2012_img_val.tar and its labels (*val*.txt) if there
+  ILSVRC2012_img_train.tar or its folder, with ILSVRC2012_img_val.tar and a published list of its labels if there
   a .csv of Imagenette's form, or its folder: path, label or noisy_labels_0, is_valid
 """
 
@@ -28,17 +28,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="percentages of train,val,test in each class (default: %(default)s)",
     )
     parser.add_argument("--seed", type=not_negative, default=0, help="of the draw (default: 0)")
+    parser.add_argument(
+        "--group",
+        metavar="PATTERN",
+        help="what images have in common that must stay in one split, as those of a patient or a scene: "
+        "a column of the table, or a regular expression in file names, such as '^(patient[0-9]+)_'",
+    )
     parser.add_argument("--link", action="store_true", help="make symbolic links in place of copies")
+    parser.add_argument("--follow-links", action="store_true", help="take what symbolic links outside SRC name")
 
 
 def run(arguments: argparse.Namespace) -> None:
     if not arguments.source.exists():
         raise UserError(f"{arguments.source}: no such file or folder; a source is a folder, an archive or a .csv")
-    from paddle_alexnet.data.prepare.preparation import parse_classes, parse_split, prepare
+    from paddle_alexnet.data.prepare.preparation import parse_classes, prepare
+    from paddle_alexnet.data.splits import parse_split
 
     options = vars(arguments)
     classes = None if arguments.classes is None else parse_classes(arguments.classes)
     prepared = prepare(**{**options, "classes": classes, "split": parse_split(arguments.split)})
-    print(prepared.counts.to_string())
+    print(*prepared.notes, prepared.counts.to_string(), sep="\n")
     print(f"wrote {prepared.csv} and {prepared.classes}")
-    print(f"next: {command_line('train', '-o', f'data.root={prepared.root}')}")
+    totals = prepared.counts.loc["total"]
+    empty = [split for split in ("train", "val") if not totals[split]]
+    if empty:
+        print(f"no images in {' and '.join(empty)}: training needs some, give --split other percentages")
+    else:
+        print(f"next: {command_line('train', '-o', f'data.root={prepared.root}')}")

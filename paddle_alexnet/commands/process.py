@@ -100,15 +100,20 @@ def _say(text: str, *, fresh_line: bool = False) -> None:
     print("\n" * (fresh_line and sys.stderr.isatty()) + line, file=sys.stderr)
 
 
-class _ToStdout(logging.Handler):
-    """What the package logs, as plain lines on whatever stdout is at the time."""
+class _PlainLines(logging.Handler):
+    """What the package logs, as plain lines above a bar: on whatever stdout is at the time, warnings on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), flush=True)
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(record.getMessage(), file=stream)
+        else:
+            print(record.getMessage(), file=stream)
+        stream.flush()
 
 
 def _show_messages() -> None:
     logger = logging.getLogger("paddle_alexnet")
     logger.setLevel(logging.INFO)
-    if not any(isinstance(handler, _ToStdout) for handler in logger.handlers):
-        logger.addHandler(_ToStdout())
+    if not any(isinstance(handler, _PlainLines) for handler in logger.handlers):
+        logger.addHandler(_PlainLines())

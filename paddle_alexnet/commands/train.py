@@ -3,10 +3,9 @@
 import argparse
 from pathlib import Path
 
-from paddle_alexnet.commands.options import add_recipe_options, check_there, command_line, module_line, read_recipe
+from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe
 from paddle_alexnet.config import describe_keys
 from paddle_alexnet.network.presets import PRESETS
-from paddle_alexnet.runs.model_folder import find_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +22,12 @@ def run(arguments: argparse.Namespace) -> None:
     if root is None and csv is not None:
         root = csv.parent
     if root is not None:
+        from paddle_alexnet.data.table import check_there
+
         check_there(root, csv, classes)
     if config.model.weights:
+        from paddle_alexnet.runs.model_folder import find_model
+
         find_model(Path(config.model.weights))
     from paddle_alexnet.trainer import train
 

@@ -1,6 +1,6 @@
 """What the doctor can say about a data set: the kinds of findings, and how one reads."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,25 +16,29 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
     "split": ("drop", "unknown splits"),
     "unreadable": ("drop", "unreadable images"),
     "truncated": ("drop", "truncated images"),
+    "damaged": ("drop", "images with damaged data"),
     "size": ("drop", "images too large or too small to decode"),
+    "tiny": ("drop", "images of a few pixels"),
+    "flat": ("drop", "images of one colour"),
     "repeated": ("drop", "files with several rows"),
     "leak": ("drop", "the same file content in two splits"),
     "near-leak": ("drop", "the same picture in two splits"),
     "duplicate": ("drop", "the same file content twice in a split"),
+    "conflict": ("drop", "the same picture under two labels"),
     "unlisted": ("fault", "files in no row"),
     "gap": ("fault", "classes and splits without images"),
     "extension": ("fault", "names that do not fit the content"),
     "cmyk": ("fault", "images in CMYK"),
-    "16-bit": ("fault", "images with more than 8 bits a channel"),
     "palette": ("fault", "images with a palette"),
     "animated": ("fault", "images of several frames"),
     "top-k": ("fault", "top-k"),
-    "imagenet-val": ("fault", "files of ImageNet's validation set in the train split"),
-    "imagenet-train": ("fault", "files of ImageNet's train set held out, validation files trained on"),
-    "held-out": ("remark", "files of ImageNet's train set held out: unseen only by networks trained from scratch"),
+    "imagenet-val": ("fault", "ImageNet's validation set in the train split"),
+    "held-out": ("remark", "ImageNet's train set held out"),
+    "link": ("remark", "symbolic links that leave the data folder"),
     "no-test": ("remark", "no test split"),
     "alpha": ("remark", "images with transparency, which is ignored"),
-    "turned": ("remark", "images that EXIF asks to turn: training takes them as they are stored"),
+    "16-bit": ("remark", "images with more than 8 bits a channel, of which training takes the upper 8"),
+    "turned": ("remark", "images that EXIF asks to turn: training turns them, unless data.orientation is stored"),
 }
 
 
@@ -56,35 +60,41 @@ def shown(name: str) -> str:
     return name if name.isprintable() else repr(name)[1:-1]
 
 
-def faults(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings that are more than a remark."""
-    return [finding for finding in findings if KINDS[finding.kind][0] != "remark"]
+def severity(kind: str, accepted: Collection[str] = ()) -> str:
+    """What follows from a kind: that of KINDS, or "accepted" for one that somebody has looked at and lives with."""
+    return "accepted" if kind in accepted else KINDS[kind][0]
 
 
-def dropped_lines(findings: Sequence[Finding]) -> set[int]:
+def faults(findings: Sequence[Finding], accepted: Collection[str] = ()) -> list[Finding]:
+    """The findings that are more than a remark and are not accepted."""
+    return [finding for finding in findings if severity(finding.kind, accepted) in ("drop", "fault")]
+
+
+def dropped_lines(findings: Sequence[Finding], accepted: Collection[str] = ()) -> set[int]:
     """The lines of the CSV whose rows are to be dropped."""
-    return {finding.line for finding in findings if KINDS[finding.kind][0] == "drop"}
+    return {finding.line for finding in findings if severity(finding.kind, accepted) == "drop"}
 
 
-def format_findings(findings: Sequence[Finding], *, at_most: int) -> str:
+def format_findings(findings: Sequence[Finding], accepted: Collection[str] = (), *, at_most: int) -> str:
     """The findings by kind, with counts and no more than `at_most` of a kind."""
     of_kind: dict[str, list[Finding]] = {kind: [] for kind in KINDS}
     for finding in findings:
         of_kind[finding.kind].append(finding)
     lines = []
-    for kind, (severity, title) in KINDS.items():
-        found = of_kind[kind]
+    for kind, (_, title) in KINDS.items():
+        found, weight = of_kind[kind], severity(kind, accepted)
         if found:
-            lines.append(f"{title}: {len(found)}" + (" (a remark)" if severity == "remark" else ""))
+            note = {"remark": " (a remark)", "accepted": " (accepted)"}.get(weight, "")
+            lines.append(f"{kind}: {title}: {len(found)}{note}")
             lines += [f"  {finding}" for finding in found[:at_most]]
             if len(found) > at_most:
                 lines.append(f"  (and {len(found) - at_most} more)")
-    count = len(faults(findings))
+    count = len(faults(findings, accepted))
     lines.append(f"{count or 'no'} finding{'' if count == 1 else 's'}")
     return "\n".join(lines)
 
 
-def write_report(findings: Sequence[Finding], path: Path) -> None:
+def write_report(findings: Sequence[Finding], path: Path, accepted: Collection[str] = ()) -> None:
     """Every finding as a CSV. Raises UserError if it cannot be written."""
-    rows = [(f.kind, KINDS[f.kind][0], f.line, shown(f.file), f.detail) for f in findings]
+    rows = [(f.kind, severity(f.kind, accepted), f.line, shown(f.file), f.detail) for f in findings]
     write_csv(path, ("kind", "severity", "line", "file", "detail"), rows)

@@ -1,15 +1,20 @@
 """The inference model: written, loaded back, compared with the live network, then put in place."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
+from paddle.base import core
 from paddle.static import InputSpec
 
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.inference.paddle_inference import InferenceModel
+from paddle_alexnet.inference.live import LiveNetwork
+from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
 from paddle_alexnet.runs.metadata import Metadata
@@ -23,7 +28,7 @@ _log = logging.getLogger(__name__)
 def with_lrn(network: AlexNet, lrn: str) -> AlexNet:
     """The same network, with the same weights and in evaluation mode, on another LRN backend."""
     _log.info(f"LRN backend {network.lrn} cannot be exported here: swapped for {lrn}, which computes the same")
-    twin = AlexNet(network.preset, network.num_classes, lrn, quirks=network.quirks)
+    twin = AlexNet.build(replace(network.spec, lrn=lrn))
     twin.set_state_dict(network.state_dict())
     twin.eval()
     return twin
@@ -44,11 +49,12 @@ def export(network: AlexNet, metadata: Metadata, place: Path) -> float:
     def fill(folder: Path) -> None:
         nonlocal difference
         spec = InputSpec([None, 3, size, size], "float32", "image")
-        paddle.jit.save(traced, str(folder / "model"), input_spec=[spec])
+        with _scopes_released():
+            paddle.jit.save(traced, str(folder / "model"), input_spec=[spec])
         image = np.random.default_rng(0).standard_normal((2, 3, size, size), dtype=np.float32)
-        with paddle.no_grad():
-            live = network(paddle.to_tensor(image)).numpy()
-        exported = InferenceModel(folder)(image)
+        live = LiveNetwork(network)(image)
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        exported = PaddleInference(files, source=folder)(image)
         difference = float(np.abs(exported - live).max() / max(1.0, np.abs(live).max()))
         if not difference <= TOLERANCE:  # also where it is not a number
             raise UserError(f"{place}: the exported model differs from the network by {difference:.1e}; not kept")
@@ -62,3 +68,21 @@ def export(network: AlexNet, metadata: Metadata, place: Path) -> float:
         if training:
             network.train()
     return difference
+
+
+@contextmanager
+def _scopes_released() -> Iterator[None]:
+    """Let go of the scopes that `paddle.jit.save` makes: Paddle keeps each, and the weights in it, for ever."""
+    make, made = core.Scope, []
+
+    def remembered() -> Any:
+        made.append(make())
+        return made[-1]
+
+    core.Scope = remembered
+    try:
+        yield
+    finally:
+        core.Scope = make
+        for scope in made:
+            scope._remove_from_pool()

@@ -1,6 +1,9 @@
 """Paddle Inference: an exported program and its weights."""
 
 import os
+import tempfile
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,28 +12,47 @@ from paddle import inference
 
 from paddle_alexnet.errors import UserError
 
+PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3, of Paddle 2
+WEIGHTS = "model.pdiparams"
 
-class InferenceModel:
-    """An exported program behind `paddle.inference`: image float32 [N, 3, S, S] to logits [N, C]."""
 
-    def __init__(self, folder: Path) -> None:
-        program = next((p for p in (folder / "model.json", folder / "model.pdmodel") if p.is_file()), None)
-        if program is None:
-            raise UserError(f"{folder}: no model.pdmodel or model.json in it; export the model again")
-        if program.suffix == ".json" and int(paddle.__version__.split(".")[0]) == 2:  # it would crash
-            raise UserError(f"{program}: exported by Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3")
-        config = inference.Config(str(program), str(folder / "model.pdiparams"))
+class PaddleInference:
+    """An exported program behind `paddle.inference`: image float32 [N, 3, S, S] to logits [N, C].
+
+    `files` are the contents of the exported folder by name; what else lies there is not looked at. Raises UserError,
+    which calls the folder `source`, if the program or its weights are missing or of another Paddle.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], *, source: Path) -> None:
+        program = next((name for name in PROGRAMS if name in files), None)
+        if program is None or WEIGHTS not in files:
+            raise UserError(f"{source}: no model.pdmodel or model.json with {WEIGHTS} in it; export the model again")
+        if program == "model.json" and int(paddle.__version__.split(".")[0]) == 2:  # it would crash
+            raise UserError(
+                f"{source / program}: exported by Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3"
+            )
+        config = inference.Config()
         config.disable_glog_info()
         place = paddle.device.get_device()
         if place.startswith("gpu"):
             config.enable_use_gpu(256, int(place.partition(":")[2]))
         else:
             config.set_cpu_math_library_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        self._predictor = inference.create_predictor(config)
+        if program == "model.pdmodel":
+            config.set_model_buffer(files[program], len(files[program]), files[WEIGHTS], len(files[WEIGHTS]))
+            self._predictor = inference.create_predictor(config)
+        else:  # Paddle 3 reads its own form from files alone
+            with tempfile.TemporaryDirectory() as folder:
+                for name in (program, WEIGHTS):
+                    Path(folder, name).write_bytes(files[name])
+                config.set_model(str(Path(folder, program)), str(Path(folder, WEIGHTS)))
+                self._predictor = inference.create_predictor(config)
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+        self._lock = threading.Lock()  # input, output and activations are one set: two threads at once end the process
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        self._input.copy_from_cpu(image)
-        self._predictor.run()
-        return self._output.copy_to_cpu()
+        with self._lock:
+            self._input.copy_from_cpu(image)
+            self._predictor.run()
+            return self._output.copy_to_cpu()

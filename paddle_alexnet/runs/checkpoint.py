@@ -1,10 +1,11 @@
 """Weights of a run: saved whole, loaded without running code from the file."""
 
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Union
 
 import numpy as np
 import paddle
@@ -28,7 +29,7 @@ def save_checkpoint(place: Path, network: nn.Layer, metadata: Metadata) -> None:
     )
 
 
-def load_checkpoint(path: Path) -> tuple[AlexNet, Metadata]:
+def load_checkpoint(path: Union[str, os.PathLike[str]]) -> tuple[AlexNet, Metadata]:
     """The trained network, in evaluation mode, and what is known of it.
 
     `path` is a run or a checkpoint. Raises UserError if it is damaged or does not fit its metadata.
@@ -58,6 +59,9 @@ def load_weights(network: nn.Layer, weights: Mapping[str, np.ndarray], *, source
         f"{name} is {found.get(name, 'missing')}, must be {expected.get(name, 'absent')}"
         for name in sorted(expected.keys() | found.keys())
         if expected.get(name) != found.get(name)
+    ]
+    faults += [
+        f"{name} is {value.dtype}, must be float32" for name, value in weights.items() if value.dtype != np.float32
     ]
     if faults:
         raise UserError(f"{source}: its weights do not fit the network: {'; '.join(faults)}")

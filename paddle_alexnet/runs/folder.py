@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Union
 
 from paddle_alexnet.errors import UserError
 
@@ -20,8 +21,8 @@ _log = logging.getLogger(__name__)
 class RunFolder:
     """The paths in a run's folder."""
 
-    def __init__(self, path: Path) -> None:
-        path = path.expanduser()
+    def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
+        path = Path(path).expanduser()
         self.path = path if path.name not in ("", "..") else path.resolve()
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"

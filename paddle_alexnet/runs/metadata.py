@@ -128,7 +128,7 @@ def _faults(metadata: Metadata) -> Iterator[str]:
     if preprocess.mean_image is not None and _png_size(preprocess.mean_image) != (size, size):
         yield f"mean_image is not a PNG of {size}×{size} pixels"
     for name, digest in metadata.sha256.items():
-        if name != Path(name).name or name.startswith(".") or "\\" in name or len(name.encode()) > 255:
+        if not name or name != Path(name).name or name.startswith(".") or "\\" in name or len(name.encode()) > 255:
             yield f"{name[:80]!r} is not the name of a file in the folder"
         if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
             yield f"{digest[:80]!r} is not a SHA-256"

@@ -9,7 +9,7 @@ import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Union
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_folder
@@ -37,7 +37,7 @@ def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -
     A reader, and a run that is killed at any moment, find the old folder or the new one, whole.
     Raises UserError where something else is there, or the disk refuses; what was there stays.
     """
-    if place.exists() and not (place / METADATA).is_file():
+    if os.path.exists(place) and not (place / METADATA).is_file():
         raise UserError(f"{place}: there already, and not a model: name another folder")
     with atomic_folder(place, replace=True) as partial:
         fill(partial)
@@ -45,13 +45,13 @@ def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -
         (partial / METADATA).write_bytes(to_json(replace(metadata, sha256=sums)))
 
 
-def find_model(path: Path) -> Path:
+def find_model(path: Union[str, os.PathLike[str]]) -> Path:
     """The folder of the model that a path means: a run (its best checkpoint), a model's folder or a file in it.
 
     Raises UserError if there is no model.
     """
     try:
-        place = path.expanduser().resolve()
+        place = Path(path).expanduser().resolve()
         place = place.parent if place.is_file() else place
         run = RunFolder(place)
         place = run.best if run.checkpoints.is_dir() else place
@@ -62,7 +62,7 @@ def find_model(path: Path) -> Path:
     raise UserError(f"{path}: no model there: name a run, a checkpoint or an exported folder")
 
 
-def read_model(path: Path) -> Model:
+def read_model(path: Union[str, os.PathLike[str]]) -> Model:
     """Read the model that a path means, see `find_model`, and check every byte of it.
 
     What is read belongs together, also while a training run replaces the folder: it is read again where that happened

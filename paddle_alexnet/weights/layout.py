@@ -29,11 +29,12 @@ class Layout:
     bgr: bool = False  # conv1 reads blue, green, red
     # Dropout leaves training alone and halves at inference; None: as the preset has it.
     halves_after_dropout: Optional[bool] = False
+    preset: Optional[str] = None  # the network that its files are of
 
 
 LAYOUTS = {
     "paddle": Layout(halves_after_dropout=None),  # our own
-    "paddleclas": Layout(halves_after_dropout=True),  # and paddle.vision.models.alexnet
+    "paddleclas": Layout(halves_after_dropout=True, preset="owt"),  # and paddle.vision.models.alexnet
     "torch": Layout(out_first=True),
     "keras": Layout(channels_last=True),
     "tensorflow": Layout(channels_last=True),
@@ -117,26 +118,38 @@ def fitting_presets(weights: Sequence[Weights]) -> list[str]:
     return [preset for preset in PRESETS if _arrange(weights, preset) is not None]
 
 
-def choose_preset(weights: Sequence[Weights], preset: Optional[str] = None, *, source: str) -> str:
+def choose_preset(
+    weights: Sequence[Weights], preset: Optional[str] = None, *, source: str, usual: Optional[str] = None
+) -> str:
     """The preset asked for, or the only one that fits.
 
-    Raises UserError if it does not fit, with every layer that differs, or if several fit.
+    Where several fit, it is the `usual` one, or the one whose layers have the file's names. Raises UserError if the
+    preset does not fit, with every layer that differs, or if several fit and nothing tells them apart.
     """
     if preset is not None:
         one_of(preset, PRESETS, what="preset")
     fitting = fitting_presets(weights)
     if preset in fitting:
         return preset
-    if preset is None and len(fitting) == 1:
-        return fitting[0]
     if preset is None and fitting:
-        raise UserError(f"{source}: fits the presets {', '.join(fitting)} alike: say which with --preset")
+        likely = (
+            fitting if len(fitting) == 1 else [name for name in fitting if name == usual or _is_named(weights, name)]
+        )
+        if len(likely) == 1:
+            return likely[0]
+        raise UserError(f"{source}: fits the presets {', '.join(fitting)} alike: say which as preset")
     faults = {name: _faults(weights, name) for name in PRESETS}
     nearest = preset or min(faults, key=lambda name: len(faults[name]))
-    advice = f"it fits {', '.join(fitting)}: use --preset" if fitting else "it fits no preset"
+    advice = f"it fits {', '.join(fitting)}: name that as preset" if fitting else "it fits no preset"
     raise UserError(
         f"{source}: does not fit preset {nearest}: {'; '.join(faults[nearest])} (Paddle's shapes); {advice}"
     )
+
+
+def _is_named(weights: Sequence[Weights], preset: str) -> bool:
+    """Whether these are the preset's names, in our network or in PyTorch's."""
+    names, expected = {item.name for item in weights}, layers(preset)
+    return names in ({f"{layer.key}.weight" for layer in expected}, {f"{layer.torch_key}.weight" for layer in expected})
 
 
 def to_state(weights: Sequence[Weights], preset: str, layout: Layout) -> dict[str, np.ndarray]:
@@ -154,10 +167,23 @@ def to_state(weights: Sequence[Weights], preset: str, layout: Layout) -> dict[st
             weight = rows.transpose(2, 0, 1, 3).reshape(weight.shape)  # (H, W, C) to (C, H, W)
         if layer.name == "conv1" and layout.bgr:
             weight = weight[:, ::-1]
-        weight = weight * _dropout_factor(layer, layout)
-        state[f"{layer.key}.weight"] = np.ascontiguousarray(weight, np.float32)
-        state[f"{layer.key}.bias"] = np.ascontiguousarray(item.bias, np.float32)
+        weight = weight * dropout_factor(layer, layout)
+        with np.errstate(over="ignore"):  # infinity is refused, see `check_finite`
+            state[f"{layer.key}.weight"] = np.ascontiguousarray(weight, np.float32)
+            state[f"{layer.key}.bias"] = np.ascontiguousarray(item.bias, np.float32)
     return state
+
+
+def check_finite(state: Mapping[str, np.ndarray], preset: str, *, source: str) -> None:
+    """Raises UserError that names every layer whose weights or biases hold NaN or infinity."""
+    faults = [
+        f"{layer.name} has {count} of {array.size} in its {part}"
+        for layer in layers(preset)
+        for part in ("weight", "bias")
+        if (count := int((~np.isfinite(array := state[f"{layer.key}.{part}"])).sum()))
+    ]
+    if faults:
+        raise UserError(f"{source}: holds NaN or infinity, as of a training that diverged: {'; '.join(faults)}")
 
 
 def from_state(
@@ -170,12 +196,12 @@ def from_state(
         if layer.flattened and layout.channels_last:
             image = weight.reshape(*layer.flattened, -1)
             weight = image.transpose(1, 2, 0, 3).reshape(weight.shape)  # (C, H, W) to (H, W, C)
-        weight = weight / np.float32(_dropout_factor(layer, layout))
+        weight = weight / np.float32(dropout_factor(layer, layout))
         out[layer] = np.ascontiguousarray(_axes_from_paddle(weight, layout)), state[f"{layer.key}.bias"]
     return out
 
 
-def _dropout_factor(layer: Layer, layout: Layout) -> float:
+def dropout_factor(layer: Layer, layout: Layout) -> float:
     """What a framework's weights are multiplied by for our network, whose dropout may scale otherwise."""
     if not layer.after_dropout or layout.halves_after_dropout in (None, layer.halved):
         return 1

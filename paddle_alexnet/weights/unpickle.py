@@ -1,159 +1,485 @@
-"""Arrays out of pickles, and nothing else: what a file asks to run is refused, not run."""
+"""Arrays out of pickles: a reader of our own for the opcodes that files of weights are made of.
 
+Python's unpickler calls what a file names, and its C code and NumPy's trust what the file says of sizes. Here nothing
+that a file names is called: arrays are put together by the few functions below, which check every size against the
+bytes that are there, and any other object stays `Unread`.
+
+The opcodes are described in Python's `Lib/pickletools.py`.
+"""
+
+import codecs
+import math
 import pickle
-import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, Optional
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, Callable, NamedTuple, Optional
 
 import numpy as np
-from numpy._core import multiarray
+
+from paddle_alexnet.weights.entries import (
+    BFLOAT16,
+    MAX_NAME,
+    Unread,
+    array_of,
+    checked_shape,
+    decode,
+    numeric,
+    printable,
+    read_exactly,
+    size_left,
+)
+
+MAX_STEPS = 1_000_000  # opcodes; a checkpoint with an optimiser's state takes some thousands
+MAX_DEPTH = 32  # of containers in containers
+_MAX_KEY = 1 << 63  # integers beyond could be chosen to have one hash
 
 
-def _latin1(text: str, _encoding: str) -> bytes:
-    return text.encode("latin1")
+class Name(NamedTuple):
+    """A class or function that a file names."""
+
+    module: str
+    name: str
 
 
-_KNOWN: dict[tuple[str, str], Any] = {
-    ("_codecs", "encode"): _latin1,  # how Python 3 writes bytes in pickles that Python 2 can read
-    ("builtins", "tuple"): tuple,  # how Paddle writes a tensor: its name and its array
-    ("collections", "OrderedDict"): OrderedDict,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy", "ndarray"): np.ndarray,
-    **{
-        (module, name): getattr(multiarray, name)
-        for module in ("numpy.core.multiarray", "numpy._core.multiarray")
-        for name in ("_reconstruct", "scalar")
+class Array:
+    """A NumPy array; `value` is a list where it holds objects."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+    def build(self, state: Any) -> None:
+        shape, dtype, column_major, raw = state[-4:]
+        self.fill(raw, dtype, shape, column_major=bool(column_major))
+
+    def fill(self, raw: Any, dtype: Any, shape: Any, *, column_major: bool) -> None:
+        if not isinstance(dtype, DType):
+            raise ValueError("an array without a type")
+        if dtype.kind == "O":
+            sides = checked_shape(shape)
+            if not isinstance(raw, list) or len(raw) != math.prod(sides):
+                raise ValueError("an array of objects that are not there")
+            self.value = raw if sides else raw[0]
+        elif numeric(dtype.kind) is None:
+            self.value = Unread(f"numpy {dtype.kind[:20]}")
+        elif not isinstance(raw, bytes):
+            raise ValueError("an array without bytes")
+        else:
+            self.value = array_of(raw, dtype.kind, shape, column_major=column_major)
+
+
+class DType:
+    """NumPy's type of an item, such as `<f4`; `O` is an object."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = "O" if kind.lstrip("|") in ("O", "O4", "O8") else kind
+
+    def build(self, state: Any) -> None:
+        order, parts, names = state[1:4]
+        if parts is not None or names is not None:
+            self.kind = "of several fields"
+        elif numeric(self.kind):
+            self.kind = _text(order) + (numeric(self.kind) or "").lstrip("<>|=")
+
+
+class PickleReader:
+    """Reads one pickle after the other from a stream of `size` bytes.
+
+    `functions` says, by name, what stands for a call of it: it is given the reader and the arguments. `persistent`
+    makes an object of what the file says of one that lies outside the pickle. `unread` is given the names of the
+    objects that are left out. Raises ValueError and the like for what is damaged or beyond the bounds.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        *,
+        size: Optional[int] = None,
+        unread: Optional[set[str]] = None,
+        functions: Optional[Mapping[Name, Callable[..., Any]]] = None,
+        persistent: Optional[Callable[[Any], Any]] = None,
+    ) -> None:
+        self.unread: set[str] = set() if unread is None else unread
+        self._stream = stream
+        self._left = size_left(stream) if size is None else size
+        self._encoded = self._left  # bytes that may be made of text
+        self._steps = MAX_STEPS
+        self._functions = {**_FUNCTIONS, **(functions or {})}
+        self._persistent = persistent
+
+    def load(self) -> Any:
+        """The next object of the stream: numbers, text, bytes, tuples, lists, dictionaries, `Array` and `Unread`."""
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+        while True:
+            opcode = self._read(1)
+            self.count(1)
+            if opcode == pickle.STOP:
+                return self._pop()
+            step = _STEPS.get(opcode)
+            if step is None:
+                raise ValueError(f"opcode {opcode!r}, which no file of weights has")
+            step(self)
+
+    def count(self, items: int) -> None:
+        """Allow for that many more steps. Raises ValueError where it becomes too many."""
+        self._steps -= items
+        if self._steps < 0:
+            raise ValueError(f"more than {MAX_STEPS:,} objects")
+
+    def encode(self, text: str) -> bytes:
+        """The bytes of text of code points below 256, as Python 3 writes bytes for Python 2."""
+        self._encoded -= len(text)
+        if self._encoded < 0:
+            raise ValueError("more bytes than the file has")
+        return text.encode("latin1")
+
+    def leave(self, what: Any) -> Unread:
+        """What stands for an object that is not to be made."""
+        name = printable(f"{what.module}.{what.name}") if isinstance(what, Name) else "an object"
+        if len(self.unread) < 10:
+            self.unread.add(name)
+        return Unread(name)
+
+    def set_item(self, target: Any, key: Any, value: Any) -> None:
+        """Set an item of a dictionary; keys other than text and ordinary integers are left out."""
+        if isinstance(target, Unread):
+            return
+        if not isinstance(target, dict):
+            raise ValueError("names in what has none")
+        if isinstance(key, bytes):
+            key = _text(key)
+        if isinstance(key, str) and len(key) > MAX_NAME:
+            raise ValueError(f"a name of {len(key):,} characters")
+        if isinstance(key, str) or (isinstance(key, int) and abs(key) < _MAX_KEY):
+            target[key] = value
+
+    def _read(self, size: int) -> bytes:
+        if size > self._left:
+            raise ValueError("it ends too early")
+        self._left -= size
+        return read_exactly(self._stream, size)
+
+    def _line(self, limit: Optional[int] = None) -> bytes:
+        line = self._stream.readline(self._left if limit is None else min(limit, self._left))
+        self._left -= len(line)
+        if not line.endswith(b"\n"):
+            raise ValueError("it ends too early, or a line is too long")
+        return line[:-1]
+
+    def _unpack(self, form: str) -> Any:
+        return struct.unpack(form, self._read(struct.calcsize(form)))[0]
+
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _pop(self) -> Any:
+        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
+            raise ValueError("nothing on the stack")
+        return self._stack.pop()
+
+    def _top(self) -> Any:
+        self._push(top := self._pop())
+        return top
+
+    def _pop_to_mark(self) -> list[Any]:
+        if not self._marks:
+            raise ValueError("no mark on the stack")
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    # Each of these is what one opcode, or a few that differ in a length, does.
+
+    def _mark(self) -> None:
+        self._marks.append(len(self._stack))
+
+    def _pop_one(self) -> None:
+        if self._marks and len(self._stack) == self._marks[-1]:
+            self._marks.pop()
+        else:
+            self._pop()
+
+    def _number_line(self) -> None:
+        text = self._line(100).strip()
+        self._push({b"00": False, b"01": True}[text] if text in (b"00", b"01") else int(text.rstrip(b"L")))
+
+    def _long(self, form: str) -> None:
+        size = self._unpack(form)
+        if not 0 <= size <= 40:  # the state of a random generator has up to 17
+            raise ValueError(f"a number of {size:,} bytes")
+        self._push(int.from_bytes(self._read(size), "little", signed=True))
+
+    def _quoted(self) -> None:
+        line = self._line().strip()
+        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+            raise ValueError("text without quotes")
+        self._push(codecs.escape_decode(line[1:-1])[0])
+
+    def _tuple(self, size: int) -> None:
+        items = [self._pop() for _ in range(size)]
+        self._push(tuple(items[::-1]))
+
+    def _dictionary(self) -> None:
+        items = self._pop_to_mark()
+        self._push({})
+        self._set_items(items)
+
+    def _set_items(self, items: list[Any]) -> None:
+        if len(items) % 2:
+            raise ValueError("a name without a value")
+        for key, value in zip(items[::2], items[1::2]):
+            self.set_item(self._top(), key, value)
+
+    def _set_one(self) -> None:
+        value, key = self._pop(), self._pop()
+        self.set_item(self._top(), key, value)
+
+    def _append(self, items: list[Any]) -> None:
+        target = self._top()
+        if isinstance(target, list):
+            target.extend(items)
+        elif not isinstance(target, Unread):
+            raise ValueError("items in what has none")
+
+    def _put(self, index: int) -> None:
+        if not 0 <= index < 1 << 32:
+            raise ValueError("a reference that is none")
+        self._memo[index] = self._top()
+
+    def _get(self, index: int) -> None:
+        if index not in self._memo:
+            raise ValueError("a reference to nothing")
+        self._push(self._memo[index])
+
+    def _name(self, module: Any, name: Any) -> None:
+        module, name = _text(module), _text(name)
+        if len(module) > MAX_NAME or len(name) > MAX_NAME:
+            raise ValueError(f"a name of {max(len(module), len(name)):,} characters")
+        self._push(Name(module, name))
+
+    def _name_from_stack(self) -> None:
+        name, module = self._pop(), self._pop()
+        self._name(module, name)
+
+    def _call(self) -> None:
+        arguments, function = self._pop(), self._pop()
+        known = self._functions.get(function) if isinstance(function, Name) else None
+        if known is None:
+            self._push(self.leave(function))
+        elif not isinstance(arguments, tuple):
+            raise ValueError("a call without arguments")
+        else:
+            self._push(known(self, *arguments))
+
+    def _new(self, *, keywords: bool = False) -> None:
+        if keywords:
+            self._pop()
+        self._pop()
+        self._push(self.leave(self._pop()))
+
+    def _instance(self) -> None:
+        self._pop_to_mark()
+        self._name(self._line(MAX_NAME + 1), self._line(MAX_NAME + 1))
+        self._push(self.leave(self._pop()))
+
+    def _object(self) -> None:
+        self._push(self.leave(next(iter(self._pop_to_mark()), None)))
+
+    def _build(self) -> None:
+        state = self._pop()
+        build = getattr(self._top(), "build", None)
+        if build is not None:  # else the attributes of a container or of what is left unread
+            build(state)
+
+    def _outside(self, pid: Any) -> None:
+        self._push(self.leave(None) if self._persistent is None else self._persistent(pid))
+
+
+_STEPS: dict[bytes, Callable[[PickleReader], Any]] = {
+    pickle.PROTO: lambda r: r._read(1),
+    pickle.FRAME: lambda r: r._read(8),
+    pickle.MARK: PickleReader._mark,
+    pickle.POP: PickleReader._pop_one,
+    pickle.POP_MARK: lambda r: r._pop_to_mark(),
+    pickle.DUP: lambda r: r._push(r._top()),
+    pickle.NONE: lambda r: r._push(None),
+    pickle.NEWTRUE: lambda r: r._push(True),
+    pickle.NEWFALSE: lambda r: r._push(False),
+    pickle.INT: PickleReader._number_line,
+    pickle.LONG: PickleReader._number_line,
+    pickle.BININT: lambda r: r._push(r._unpack("<i")),
+    pickle.BININT1: lambda r: r._push(r._unpack("<B")),
+    pickle.BININT2: lambda r: r._push(r._unpack("<H")),
+    pickle.LONG1: lambda r: r._long("<B"),
+    pickle.LONG4: lambda r: r._long("<i"),
+    pickle.FLOAT: lambda r: r._push(float(r._line(100))),
+    pickle.BINFLOAT: lambda r: r._push(r._unpack(">d")),
+    pickle.STRING: PickleReader._quoted,  # text of Python 2, which may be bytes: decoded where it is a name
+    pickle.BINSTRING: lambda r: r._push(r._read(r._unpack("<I"))),
+    pickle.SHORT_BINSTRING: lambda r: r._push(r._read(r._unpack("<B"))),
+    pickle.UNICODE: lambda r: r._push(r._line().decode("raw-unicode-escape")),
+    pickle.BINUNICODE: lambda r: r._push(r._read(r._unpack("<I")).decode("utf-8", "surrogatepass")),
+    pickle.SHORT_BINUNICODE: lambda r: r._push(r._read(r._unpack("<B")).decode("utf-8", "surrogatepass")),
+    pickle.BINUNICODE8: lambda r: r._push(r._read(r._unpack("<Q")).decode("utf-8", "surrogatepass")),
+    pickle.BINBYTES: lambda r: r._push(r._read(r._unpack("<I"))),
+    pickle.SHORT_BINBYTES: lambda r: r._push(r._read(r._unpack("<B"))),
+    pickle.BINBYTES8: lambda r: r._push(r._read(r._unpack("<Q"))),
+    pickle.BYTEARRAY8: lambda r: r._push(r._read(r._unpack("<Q"))),
+    pickle.EMPTY_TUPLE: lambda r: r._push(()),
+    pickle.TUPLE1: lambda r: r._tuple(1),
+    pickle.TUPLE2: lambda r: r._tuple(2),
+    pickle.TUPLE3: lambda r: r._tuple(3),
+    pickle.TUPLE: lambda r: r._push(tuple(r._pop_to_mark())),
+    pickle.EMPTY_LIST: lambda r: r._push([]),
+    pickle.LIST: lambda r: r._push(r._pop_to_mark()),
+    pickle.APPEND: lambda r: r._append([r._pop()]),
+    pickle.APPENDS: lambda r: r._append(r._pop_to_mark()),
+    pickle.EMPTY_DICT: lambda r: r._push({}),
+    pickle.DICT: PickleReader._dictionary,
+    pickle.SETITEM: PickleReader._set_one,
+    pickle.SETITEMS: lambda r: r._set_items(r._pop_to_mark()),
+    pickle.EMPTY_SET: lambda r: r._push([]),  # a list: the items of a set would be hashed
+    pickle.ADDITEMS: lambda r: r._append(r._pop_to_mark()),
+    pickle.FROZENSET: lambda r: r._push(r._pop_to_mark()),
+    pickle.PUT: lambda r: r._put(int(r._line(20))),
+    pickle.BINPUT: lambda r: r._put(r._unpack("<B")),
+    pickle.LONG_BINPUT: lambda r: r._put(r._unpack("<I")),
+    pickle.MEMOIZE: lambda r: r._put(len(r._memo)),
+    pickle.GET: lambda r: r._get(int(r._line(20))),
+    pickle.BINGET: lambda r: r._get(r._unpack("<B")),
+    pickle.LONG_BINGET: lambda r: r._get(r._unpack("<I")),
+    pickle.GLOBAL: lambda r: r._name(r._line(MAX_NAME + 1), r._line(MAX_NAME + 1)),
+    pickle.STACK_GLOBAL: PickleReader._name_from_stack,
+    pickle.REDUCE: PickleReader._call,
+    pickle.NEWOBJ: PickleReader._new,
+    pickle.NEWOBJ_EX: lambda r: r._new(keywords=True),
+    pickle.INST: PickleReader._instance,
+    pickle.OBJ: PickleReader._object,
+    pickle.BUILD: PickleReader._build,
+    pickle.PERSID: lambda r: r._outside(r._line(1000)),
+    pickle.BINPERSID: lambda r: r._outside(r._pop()),
+}
+
+
+def _text(value: Any) -> str:
+    """Text; Python 2 wrote it as bytes."""
+    if isinstance(value, bytes):
+        return value[: MAX_NAME + 1].decode("latin1")
+    if not isinstance(value, str):
+        raise ValueError("a name that is no text")
+    return value
+
+
+def _items(reader: PickleReader, items: Any = ()) -> list[Any]:
+    if not isinstance(items, (list, tuple)):
+        raise ValueError("items that are none")
+    reader.count(len(items))
+    return list(items)
+
+
+def _ordered_dict(reader: PickleReader, pairs: Any = ()) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for key, value in _items(reader, pairs):
+        reader.set_item(found, key, value)
+    return found
+
+
+def _encode(reader: PickleReader, text: Any, encoding: Any) -> bytes:
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise ValueError("text in an unknown encoding")
+    return reader.encode(text)
+
+
+def _byte_array(reader: PickleReader, content: Any = b"", *encoding: Any) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    return _encode(reader, content, *encoding)
+
+
+def _dtype(_: PickleReader, kind: Any, *__: Any) -> DType:
+    return DType(_text(kind))
+
+
+def _scalar(_: PickleReader, dtype: Any, raw: Any = b"") -> Array:
+    scalar = Array()
+    scalar.fill([raw] if isinstance(dtype, DType) and dtype.kind == "O" else raw, dtype, (), column_major=False)
+    return scalar
+
+
+def _from_buffer(_: PickleReader, raw: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    array = Array()
+    array.fill(raw, dtype, shape, column_major=order == "F")
+    return array
+
+
+_BUILTINS: dict[str, Callable[..., Any]] = {
+    "tuple": lambda *a: tuple(_items(*a)),  # how Paddle writes a tensor: its name and its array
+    "list": _items,
+    "set": _items,
+    "frozenset": _items,
+    "bytes": _byte_array,
+    "bytearray": _byte_array,
+}
+_NUMPY: dict[tuple[str, str], Callable[..., Any]] = {
+    ("multiarray", "_reconstruct"): lambda *_: Array(),
+    ("multiarray", "scalar"): _scalar,
+    ("numeric", "_frombuffer"): _from_buffer,
+}
+_FUNCTIONS: dict[Name, Callable[..., Any]] = {
+    Name("_codecs", "encode"): _encode,  # how Python 3 writes bytes in pickles that Python 2 can read
+    Name("collections", "OrderedDict"): _ordered_dict,
+    Name("collections", "defaultdict"): lambda *_: {},
+    Name("numpy", "dtype"): _dtype,
+    **{Name(module, name): call for module in ("builtins", "__builtin__") for name, call in _BUILTINS.items()},
+    **{  # of NumPy 1 and 2
+        Name(f"numpy.{core}.{module}", name): call
+        for core in ("core", "_core")
+        for (module, name), call in _NUMPY.items()
     },
 }
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads NumPy arrays, containers, numbers and text, and the names in `known`.
+def named(content: Any) -> Iterator[tuple[str, Any]]:
+    """What is no container in nested containers, each named by its path: `state_dict/conv1.weight`.
 
-    Raises UnpicklingError for any other name, before anything is done with it.
+    Raises ValueError where they are nested too deep, or hold so much that a container must be there many times.
     """
+    left = MAX_STEPS
 
-    def __init__(self, stream: BinaryIO, known: Optional[Mapping[tuple[str, str], Any]] = None) -> None:
-        super().__init__(stream, encoding="latin1")  # Python 2 wrote the bytes of arrays as text
-        self._names = {**_KNOWN, **(known or {})}
+    def walk(content: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
+        nonlocal left
+        if isinstance(content, Array):
+            content = content.value
+        elif isinstance(content, tuple) and [type(item) for item in content] == [str, Array]:
+            content = content[1].value  # Paddle writes a tensor as its own name and its array
+        if not isinstance(content, (dict, list, tuple)):
+            yield name, content
+            return
+        left -= len(content)
+        if depth > MAX_DEPTH or left < 0:
+            raise ValueError("nested too deep" if left >= 0 else f"more than {MAX_STEPS:,} objects")
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from walk(value, f"{name}/{key}" if name else str(key), depth + 1)
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._names:
-            raise pickle.UnpicklingError(f"it would run {module}.{name}: save the weights alone")
-        return self._names[module, name]
+    return walk(content, "", 0)
 
 
-def decode(raw: bytes, kind: str) -> np.ndarray:
-    """Numbers [n] from little-endian bytes; `bf16`, which NumPy does not have, as float32."""
-    if kind == "bf16":
-        return (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
-    return np.frombuffer(raw, kind)
+def load_pdparams(stream: BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of a state dict that Paddle saved, by name; bfloat16 becomes float32.
 
-
-def load_pdparams(stream: BinaryIO) -> dict[str, Any]:
-    """What `paddle.load` gives of a state dict, tensors as arrays.
-
-    Raises UnpicklingError if it is no dictionary, or if there is more in it than arrays in containers.
+    Raises ValueError and the like if it is damaged, holds no names with arrays, or more than arrays in containers.
     """
-    state = ArrayUnpickler(stream).load()
-    if not isinstance(state, dict):
-        raise pickle.UnpicklingError(f"it holds a {type(state).__name__}, not names with arrays")
-    # Paddle writes a tensor as (its own name, array).
-    return {name: value[1] if isinstance(value, tuple) and len(value) == 2 else value for name, value in state.items()}
+    reader = PickleReader(stream)
+    content = reader.load()
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__.lower()}, not names with arrays")
+    if reader.unread:
+        raise ValueError(f"it would run {', '.join(sorted(reader.unread))}: save the weights alone")
+    return {name: of_paddle(value) for name, value in named(content) if isinstance(value, np.ndarray)}
 
 
-def load_torch(path: Path) -> Any:
-    """What `torch.load` gives, tensors as arrays: the zip form, and the form before PyTorch 1.6.
-
-    Raises UnpicklingError if there is more in it than tensors in containers.
-    """
-    if not zipfile.is_zipfile(path):
-        return _load_torch_legacy(path)
-    with zipfile.ZipFile(path) as archive:
-        name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
-        if name is None:
-            raise pickle.UnpicklingError("a zip file without the data.pkl of PyTorch")
-        with archive.open(name) as stream:
-            unpickler = _TorchUnpickler(stream)
-            content = unpickler.load()
-        folder = name[: -len("data.pkl")]
-        for key, (kind, storage) in unpickler.storages.items():
-            storage[:] = decode(archive.read(f"{folder}data/{key}"), kind).reshape(storage.shape)
-    return content
-
-
-def _load_torch_legacy(path: Path) -> Any:
-    with path.open("rb") as stream:
-        if ArrayUnpickler(stream).load() != 0x1950A86A20F9469CFC6C:
-            raise pickle.UnpicklingError("not a file of torch.save")
-        for _version_and_platform in range(2):
-            ArrayUnpickler(stream).load()
-        unpickler = _TorchUnpickler(stream)
-        content = unpickler.load()
-        for key in ArrayUnpickler(stream).load():
-            kind, storage = unpickler.storages[key]
-            size = int.from_bytes(stream.read(8), "little")
-            raw = stream.read(size * (2 if kind == "bf16" else storage.itemsize))
-            storage[:] = decode(raw, kind).reshape(storage.shape)
-    return content
-
-
-class _TorchUnpickler(ArrayUnpickler):
-    """Makes arrays over `storages`, by key, each a kind and numbers [n] that are to be filled in."""
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream, _TORCH)
-        self.storages: dict[str, tuple[str, np.ndarray]] = {}
-
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        _, storage_type, key, _device, size, *view = pid
-        if key not in self.storages:
-            kind = _STORAGES[storage_type]
-            self.storages[key] = kind, np.zeros(size, "<f4" if kind == "bf16" else kind)
-        storage = self.storages[key][1]
-        if view and view[0] is not None:  # the form before 1.6 has views of storages
-            _, start, size = view[0]
-            return storage[start : start + size]
-        return storage
-
-
-def tensor_of_storage(
-    storage: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any
-) -> np.ndarray:
-    """The tensor of a storage [n]. Raises ValueError where it would reach beyond it: `ndarray` checks."""
-    item = storage.itemsize
-    return np.ndarray(size, storage.dtype, storage, offset * item, [step * item for step in stride])
-
-
-class Parameter:
-    """A tensor as files of PyTorch before 0.4 hold it, in `data`."""
-
-    def __init__(self, data: Optional[np.ndarray] = None, *_: Any) -> None:
-        self.data = data
-
-    def __setstate__(self, state: Any) -> None:
-        if len(state) == 5:  # of the oldest; later ones have only flags here
-            self.data = state[0]
-
-
-_STORAGES = {
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": "bf16",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "?",
-}
-_TORCH: dict[tuple[str, str], Any] = {
-    ("torch._utils", "_rebuild_tensor"): tensor_of_storage,
-    ("torch._utils", "_rebuild_tensor_v2"): tensor_of_storage,
-    ("torch._utils", "_rebuild_parameter"): Parameter,
-    ("torch.nn.parameter", "Parameter"): Parameter,
-    **{("torch", name): name for name in _STORAGES},
-}
+def of_paddle(array: np.ndarray) -> np.ndarray:
+    """Paddle, which has no unsigned integers of 16 bits, saves bfloat16 as such."""
+    return decode(array.tobytes(), BFLOAT16).reshape(array.shape) if array.dtype == np.uint16 else array

@@ -1,26 +1,71 @@
-"""The exported program against the live network."""
+"""The inference model: every backend, verified before it is in place, and nothing kept in memory after it."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
+from helpers import metadata_of, run_tool
 
-from paddle_alexnet import AlexNet
-from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.export.jit import export
-from paddle_alexnet.inference.paddle_inference import InferenceModel
-from paddle_alexnet.runs.metadata import Metadata, Origin
+from paddle_alexnet.inference.engine import open_engine
+from paddle_alexnet.runs.checkpoint import save_checkpoint
+from paddle_alexnet.runs.model_folder import read_model
+
+GROWTH = """
+import gc, os, sys
+from pathlib import Path
+from helpers import metadata_of
+from paddle_alexnet import AlexNet
+from paddle_alexnet.export.jit import export
+
+grown = []
+for i in range(6):
+    network = AlexNet("half", 3)
+    export(network, metadata_of(network), Path(sys.argv[1]))
+    del network
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    grown.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+print(grown[-1] - grown[1])
+"""
+
+
+def test_the_exported_model_differs_by_rounding_at_most(tmp_path):
+    network = AlexNet("half", 3)
+    assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
+    assert network.training, "the network goes on training as before"
+    model = read_model(tmp_path / "model")
+    assert model.metadata.kind == "inference"
+    assert {"model.pdiparams"} < set(model.files)
+
+
+def test_an_export_that_differs_is_an_error_and_not_kept(tmp_path, monkeypatch):
+    network = AlexNet("half", 3)
+    monkeypatch.setattr("paddle_alexnet.export.jit.TOLERANCE", -1.0)
+    with pytest.raises(UserError, match="differs from the network"):
+        export(network, metadata_of(network), tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "lrn", ["native", *(pytest.param(lrn, marks=pytest.mark.slow) for lrn in ("avgpool3d", "builtin", "band"))]
+)
+def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, tmp_path):
+    network = AlexNet("caffenet", 10, lrn)
+    assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
 
 
 @pytest.mark.parametrize("lrn", ["native", "avgpool3d"])
 def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, tmp_path):
     paddle.seed(0)
     network = AlexNet("source145", 10, lrn)
-    preprocess = Preprocess(224, (0.5, 0.5, 0.5), (0.1, 0.1, 0.1))
-    metadata = Metadata(network.spec, ClassList.unnamed(10), preprocess, Origin("none", paddle=paddle.__version__))
-    assert export(network, metadata, tmp_path / "model") <= 1e-5
-    image = 50 * np.random.default_rng(1).standard_normal((2, 3, 224, 224), dtype=np.float32)
-    exported = InferenceModel(tmp_path / "model")(image)
+    assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
+    image = 50 * np.random.default_rng(1).standard_normal((2, 3, 224, 224), np.float32)
+    exported = open_engine(read_model(tmp_path / "model"))(image)
 
     network.eval()
     with paddle.no_grad():
@@ -31,3 +76,23 @@ def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, tmp_p
         unscaled = network(paddle.to_tensor(image)).numpy()
     assert np.abs(exported - live).max() <= 1e-5 * np.abs(live).max()
     assert np.abs(unscaled - live).max() > 0.5 * np.abs(live).max()
+
+
+def test_the_tool_exports_a_checkpoint_as_training_does(tmp_path):
+    network = AlexNet("half", 3)
+    network.eval()
+    save_checkpoint(tmp_path / "checkpoint", network, metadata_of(network))
+    export(network, metadata_of(network), tmp_path / "first")
+    result = run_tool("export", tmp_path / "checkpoint", "--output", tmp_path / "again")
+    assert result.returncode == 0, result.stderr
+    image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
+    first, again = (open_engine(read_model(tmp_path / name))(image) for name in ("first", "again"))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts memory as Linux does")
+def test_exports_leave_nothing_in_memory(tmp_path):
+    """Four networks of 58 MB each; `paddle.jit.save` alone keeps the weights of every one."""
+    command = [sys.executable, "-c", GROWTH, str(tmp_path / "model")]
+    printed = subprocess.run(command, capture_output=True, text=True, cwd="tests", check=True).stdout
+    assert float(printed) < 2 * 58

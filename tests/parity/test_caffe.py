@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from caffe_proto import encode
 from compare import TOLERANCE, assert_same, converted, difference, outputs, random_weights
 
 pytestmark = pytest.mark.parity
@@ -68,6 +69,16 @@ def save_npy(weights, folder):
     return folder / "caffe.npy"
 
 
+def save_caffemodel(weights, folder):
+    (folder / "bvlc.caffemodel").write_bytes(encode(weights))
+    return folder / "bvlc.caffemodel"
+
+
+def save_caffemodel_of_2014(weights, folder):
+    (folder / "bvlc.caffemodel").write_bytes(encode(weights, modern=False))
+    return folder / "bvlc.caffemodel"
+
+
 def save_caffe_tensorflow(weights, folder):
     """As caffe-tensorflow turns them: [k, k, in, out], [in, out], and fc6 reads (H, W, C)."""
     turned = {}
@@ -84,8 +95,14 @@ def save_caffe_tensorflow(weights, folder):
 
 @pytest.mark.parametrize(
     "preset, save",
-    [("caffe", save_npz), ("caffenet", save_npy), ("caffe", save_caffe_tensorflow)],
-    ids=["caffe npz", "caffenet npy", "caffe-tensorflow npy"],
+    [
+        ("caffe", save_npz),
+        ("caffenet", save_npy),
+        ("caffe", save_caffe_tensorflow),
+        ("caffenet", save_caffemodel),
+        ("caffe", save_caffemodel_of_2014),
+    ],
+    ids=["caffe npz", "caffenet npy", "caffe-tensorflow npy", "caffenet caffemodel", "caffe caffemodel of 2014"],
 )
 def test_same_logits(preset, save, weights, picture, tmp_path):
     network, metadata = converted(save(weights, tmp_path), tmp_path, preset)

@@ -119,12 +119,17 @@ def save_weights_h5(tf, model, folder):
     return folder / "model.weights.h5"
 
 
+def save_keras(tf, model, folder):
+    model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
 def save_checkpoint(tf, model, folder):
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
     return folder / f"{checkpoint.save(str(folder / 'ckpt')).rpartition('/')[2]}.index"
 
 
-@pytest.mark.parametrize("save", [save_full_h5, save_weights_h5, save_checkpoint])
+@pytest.mark.parametrize("save", [save_full_h5, save_weights_h5, save_keras, save_checkpoint])
 def test_keras_model_gives_the_same_logits(save, tf, keras_model, tmp_path):
     network, _ = converted(save(tf, keras_model, tmp_path), tmp_path, "half")
     ours = outputs(network, image(224))

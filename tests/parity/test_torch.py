@@ -3,6 +3,7 @@
 The originals are written down here from their sources, not from the project's table.
 """
 
+import argparse
 import shutil
 from collections import OrderedDict
 
@@ -11,6 +12,8 @@ import pytest
 from compare import assert_same, converted, image, on_backend, outputs
 
 from paddle_alexnet.conversion import convert
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.runs.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch", reason='PyTorch is not installed: pip install -e ".[parity]"')
@@ -209,16 +212,26 @@ def save_training(network, folder):
     return folder / "half.pth"
 
 
+def save_reference(network, folder):
+    """What torchvision's references/classification/train.py leaves: objects of the training beside the weights."""
+    state = network.state_dict()
+    average = {"n_averaged": torch.tensor(9), **{f"module.{name}": value + 1 for name, value in state.items()}}
+    training = {"args": argparse.Namespace(lr=0.1, device=torch.device("cpu")), "epoch": 3, "scaler": None}
+    torch.save({"model": state, "model_ema": average, **training}, folder / "half.pth")
+    return folder / "half.pth"
+
+
 def save_safetensors(network, folder):
     library = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
     library.save_file(network.state_dict(), folder / "half.safetensors")
     return folder / "half.safetensors"
 
 
-@pytest.mark.parametrize("save", [save_zip, save_legacy, save_training, save_safetensors])
+@pytest.mark.parametrize("save", [save_zip, save_legacy, save_training, save_reference, save_safetensors])
 @pytest.mark.parametrize("back", ["back.pth", "back.safetensors"])
 def test_round_trip_is_exact(save, back, half, tmp_path):
-    convert(save(half, tmp_path), tmp_path / "ours.pdparams")
+    key = "model" if save is save_reference else None
+    convert(save(half, tmp_path), tmp_path / "ours.pdparams", key=key)
     convert(tmp_path / "ours.pdparams", tmp_path / back)
     if back.endswith(".pth"):
         state = torch.load(tmp_path / back, weights_only=True)
@@ -238,4 +251,16 @@ def test_half_precision_becomes_float32(half, tmp_path):
     network, _ = converted(tmp_path / "half.pth", tmp_path, "half")
     for ours, theirs in zip(network.parameters(), rounded.values()):
         expected = theirs.float().numpy()
+        assert np.array_equal(ours.numpy(), expected.T if expected.ndim == 2 else expected)
+
+
+def test_the_moving_average_of_a_checkpoint(half, tmp_path):
+    path = save_reference(half, tmp_path)
+    with pytest.raises(UserError, match="say which as key: model, model_ema"):
+        convert(path, tmp_path / "ours")
+    converted = convert(path, tmp_path / "ours", key="model_ema")
+    assert "left unread: argparse.Namespace, torch.device" in converted.notes
+    found = load_checkpoint(tmp_path / "ours")[0].parameters()
+    for ours, theirs in zip(found, half.state_dict().values()):
+        expected = theirs.numpy() + 1
         assert np.array_equal(ours.numpy(), expected.T if expected.ndim == 2 else expected)

@@ -2,12 +2,14 @@
 
 import math
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from paddle_alexnet.data.inspect.inspection import Inspection
+from paddle_alexnet.data.preprocess import decode_at, exif_orientation, open_image, scales_within, to_rgb
 from paddle_alexnet.files import atomic_file
 
 _MOST_CLASSES = 1000
@@ -18,7 +20,7 @@ _INK, _FAINT, _PAPER, _FRAME = "#1a1a1a", "#6b6b6b", "#f6f6f4", "#e2e2e2"
 def draw_sheet(inspection: Inspection, path: Path) -> str:
     """Write the sheet as a PNG and say so; the pictures on it are read a second time.
 
-    They are shown as training takes them, without EXIF's turn, but in their own proportions. Raises
+    They are shown as training takes them, turned as EXIF asks, but in their own proportions. Raises
     UserError if the file cannot be written.
     """
     rows = inspection.rows
@@ -59,9 +61,10 @@ def _small(path: Path, size: int) -> Image.Image:
     """A picture, fit into a square."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow has to say about an image, the findings say
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # a JPEG is decoded no larger than needed
-            rgb = image.convert("RGB")
+        with open_image(path) as image:
+            scales = scales_within(image)
+            decode_at(image, max([s for s in scales if min(image.size) // s >= 2 * size], default=scales[0]))
+            rgb = to_rgb(image, turn=exif_orientation(image))
     return ImageOps.pad(rgb, (size, size), Image.Resampling.LANCZOS, color=_FRAME)
 
 
@@ -76,10 +79,18 @@ def _write(
     anchor: str = "la",
 ) -> float:
     """Write a line, cut to the room that there is, and return its width in pixels."""
-    font = ImageFont.load_default(size)
+    font = ImageFont.truetype(_font_file(), size)
     if font.getlength(text) > room:
         while text and font.getlength(f"{text}…") > room:
             text = text[:-1]
         text = f"{text}…"
     draw.text(place, text, ink, font, anchor)
     return font.getlength(text)
+
+
+@lru_cache(1)
+def _font_file() -> str:
+    """DejaVu Sans, which Matplotlib brings with it: Pillow's own font lacks all letters but those of English."""
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))

@@ -15,7 +15,8 @@ from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.inspect.duplicates import find_copies
 from paddle_alexnet.data.inspect.photo import Photo
 from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
-from paddle_alexnet.data.table import SPLITS, Rows
+from paddle_alexnet.data.splits import SPLITS
+from paddle_alexnet.data.table import Rows
 
 _IMAGENET_VAL = re.compile(r"ILSVRC2012_val_\d{8}\D")
 _IMAGENET_TRAIN = re.compile(r"n\d{8}_\d+\D")
@@ -50,14 +51,15 @@ def check_images(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> tuple[pd.Da
         for line, filename, file in zip(rows["line"], rows["filename"], rows["file"])
         for note in photos[file].notes
     ]
-    decoded = np.array([bool(photos[file].dhash) for file in rows["file"]], bool)
+    decoded = np.array([bool(photos[file].thumbnail) for file in rows["file"]], bool)
     return rows[decoded], findings
 
 
 def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Finding]:
     """Rows whose picture another row has already, of which that of the later split counts as the original.
 
-    So whoever drops these rows keeps the test split whole, then the validation split.
+    So whoever drops these rows keeps the test split whole, then the validation split. Where the labels of two such rows
+    differ, both are findings: nothing tells which is right.
     """
     rows = rows.assign(content=[photos[file].sha256 for file in rows["file"]])
     rows = rows.sort_values(["split_index", "line"], ascending=[False, True])
@@ -65,12 +67,17 @@ def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Findin
     unique, copies = rows[~repeated], rows[repeated]
     originals = unique.set_index("content").loc[copies["content"]]
     pairs = [(_kind(*pair), *pair) for pair in zip(copies.itertuples(), originals.itertuples())]
+    conflicts = [(copy, original) for _, copy, original in pairs if copy.class_index != original.class_index]
+    conflicts += [(original, copy) for copy, original in conflicts]
 
-    dhash = np.frombuffer(b"".join(photos[file].dhash for file in unique["file"]), np.uint8).reshape(-1, 8)
-    thumbnails = [photos[file].thumbnail for file in unique["file"]]
-    later = find_copies(dhash=dhash, thumbnails=thumbnails, splits=unique["split_index"].to_numpy())
-    alike = unique[later >= 0].itertuples(), unique.iloc[later[later >= 0]].itertuples()
-    pairs += [("near-leak", *pair) for pair in zip(*alike)]
+    similar = find_copies(
+        thumbnails=[photos[file].thumbnail for file in unique["file"]],
+        centres=[photos[file].centre for file in unique["file"]],
+        splits=unique["split_index"].to_numpy(),
+        labels=unique["class_index"].to_numpy(),
+    )
+    pairs += [("near-leak", *pair) for pair in _pairs(unique, similar.in_later_split)]
+    conflicts += _pairs(unique, similar.other_label)
 
     findings = []
     for kind, copy, original in pairs:
@@ -78,25 +85,51 @@ def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Findin
         label = "" if copy.class_index == original.class_index else f", labelled {original.label!r} there"
         detail = f"in {copy.split}; the same as line {original.line}{name}, in {original.split}{label}"
         findings.append(Finding(kind, copy.line, copy.filename, detail))
+    for line, (row, other) in sorted({row.line: (row, other) for row, other in reversed(conflicts)}.items()):
+        detail = f"labelled {row.label!r}; line {other.line}, {other.filename}, has it as {other.label!r}"
+        findings.append(Finding("conflict", line, row.filename, detail))
     return findings
 
 
+def _pairs(rows: pd.DataFrame, other: np.ndarray) -> list[tuple[Any, Any]]:
+    """Each row beside the one whose index `other` has for it."""
+    return list(zip(rows[other >= 0].itertuples(), rows.iloc[other[other >= 0]].itertuples()))
+
+
 def check_names(rows: pd.DataFrame) -> list[Finding]:
-    """Rows whose names tell of ImageNet's other split, as Imagenette has them."""
+    """What the names of files tell of ImageNet's splits, which Imagenette mixes."""
     names = [posixpath.basename(file) for file in rows["file"]]
     from_val = np.array([bool(_IMAGENET_VAL.match(name)) for name in names], bool)
     from_train = np.array([bool(_IMAGENET_TRAIN.match(name)) for name in names], bool)
     trained = rows["split_index"].to_numpy() == SPLITS.index("train")
-    findings = [
-        Finding("imagenet-val", row.line, row.filename, "trained on: never evaluate this network on that set")
-        for row in rows[from_val & trained].itertuples()
-    ]
-    kind = "imagenet-train" if findings else "held-out"
-    findings += [
-        Finding(kind, row.line, row.filename, f"in {row.split}: whatever was pretrained on ImageNet has seen it")
-        for row in rows[from_train & ~trained].itertuples()
-    ]
+    findings = []
+    for kind, some, what in (
+        ("imagenet-val", from_val & trained, "never evaluate on that set what is trained here"),
+        ("held-out", from_train & ~trained, "whatever was pretrained on ImageNet has seen them"),
+    ):
+        if some.any():
+            first = next(rows[some].itertuples())
+            detail = f"{some.sum()} files, the first in line {first.line}, {first.filename}: {what}"
+            findings.append(Finding(kind, 0, "", detail))
     return findings
+
+
+def check_links(rows: pd.DataFrame, root: Path) -> list[Finding]:
+    """Whether images are symbolic links, or lie below one, that leave the data folder."""
+    whole = os.path.realpath(root)
+    folders: dict[str, str] = {}  # with their links followed
+    outside = []
+    for row in rows.drop_duplicates("file").itertuples():
+        folder, name = posixpath.split(row.file)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(os.path.join(root, folder))
+        path = os.path.join(folders[folder], name)
+        if os.path.commonpath([whole, os.path.realpath(path) if os.path.islink(path) else path]) != whole:
+            outside.append(row)
+    if not outside:
+        return []
+    detail = f"{len(outside)} images, the first in line {outside[0].line}, {outside[0].filename}: a copy lacks them"
+    return [Finding("link", 0, "", detail)]
 
 
 def check_classes(counts: pd.DataFrame, *, top_k: int) -> list[Finding]:

@@ -1,7 +1,12 @@
 """Look at a data set before anything is computed from it: what is in it, and what is wrong with it."""
 
+import csv as table
+import logging
+import posixpath
+import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -10,19 +15,26 @@ import numpy as np
 import pandas as pd
 
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.data.findings import KINDS, Finding, dropped_lines
+from paddle_alexnet.data.findings import KINDS, Finding, dropped_lines, severity
 from paddle_alexnet.data.inspect.doctor import (
     check_classes,
     check_copies,
     check_folder,
     check_images,
+    check_links,
     check_names,
     row_frame,
 )
-from paddle_alexnet.data.inspect.photo import Photo, look_at_all
-from paddle_alexnet.data.table import SPLITS, check_rows, cleaned_csv, read_rows, write_without
+from paddle_alexnet.data.inspect.duplicates import MOST_WITHIN_SPLIT
+from paddle_alexnet.data.inspect.photo import CHECKS_JPEG, Photo, look_at_all
+from paddle_alexnet.data.splits import SPLITS
+from paddle_alexnet.data.table import check_rows, cleaned_csv, read_rows, write_without
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import write_csv
+from paddle_alexnet.names import one_of
 from paddle_alexnet.progress import progress
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,8 @@ class Inspection:
     """What a look at every row and every image of a data set gave.
 
     `rows` are the sound ones, by which one could train, as `doctor.row_frame` gives them; `photos` go by
-    their `file`. `counts` has a row a class and a column a split.
+    their `file`. `counts` has a row a class and a column a split. `accepted` are kinds of findings that somebody has
+    looked at and lives with: they are no faults, and their rows stay.
     """
 
     root: Path
@@ -40,46 +53,100 @@ class Inspection:
     photos: dict[str, Photo]
     counts: pd.DataFrame
     findings: list[Finding]
+    accepted: frozenset[str] = frozenset()
 
 
-def inspect(root: Path, csv: Optional[Path] = None, *, top_k: int = 5, workers: int = 2) -> Inspection:
+def inspect(
+    root: Path, csv: Optional[Path] = None, *, top_k: int = 5, workers: int = 2, accept: Sequence[str] = ()
+) -> Inspection:
     """Read every row and decode every image once; whatever is wrong with them becomes a finding.
 
     `csv` is by default `labels.csv` in `root`; the classes are those of `classes.txt` beside it, else its
-    sorted labels. `top_k` is the measure that somebody means to report. Raises UserError where there is
-    nothing to look at.
+    sorted labels. `top_k` is the measure that somebody means to report, `accept` names kinds of findings. Raises
+    UserError where there is nothing to look at.
     """
-    for option, value in (("--top-k", top_k), ("--workers", workers)):
+    for name, value in (("top_k", top_k), ("workers", workers)):
         if value < 1:
-            raise UserError(f"{option} {value}: give 1 or more")
-    csv, complete, classes, findings = read_rows(root, csv)
+            raise UserError(f"{name} {value}: give 1 or more")
+    accepted = frozenset(one_of(kind, KINDS, what="kind of finding") for kind in accept)
+    csv, complete, classes, malformed = read_rows(root, csv)
     of_rows = sorted(check_rows(complete, root, classes), key=lambda finding: finding.line)
     every_row = row_frame(complete, classes, of_rows)
-    rows = every_row[every_row["sound"]]
-    files = rows["file"].unique().tolist()
+    no_file = [finding.line for finding in of_rows if finding.kind in ("outside", "missing")]
+    there = every_row[~every_row["line"].isin(no_file)]  # with rows whose label or split is wrong
+    files = there["file"].unique().tolist()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow has to say about an image, the findings say
         seen = progress(look_at_all(root, files, workers=workers), what="inspect", total=len(files))
         photos = {photo.file: photo for photo in seen}
-    of_names = check_names(rows)
-    rows, of_images = check_images(rows, photos)
+    decoded, of_images = check_images(there, photos)
+    rows = decoded[decoded["sound"]]
     counts = _count(rows, classes)
-    findings += [*of_rows, *of_images, *check_copies(rows, photos), *of_names]
-    findings += check_classes(counts, top_k=top_k)
-    findings += check_folder(root, set(every_row["file"]), csv=csv)
-    return Inspection(root, csv, classes, rows, photos, counts, findings)
+    findings = [*malformed, *of_rows, *of_images, *check_copies(rows, photos)]
+    findings += [*check_names(there[there["sound"]]), *check_links(there, root), *check_classes(counts, top_k=top_k)]
+    findings += check_folder(root, {*every_row["file"], *_dropped_before(csv)}, csv=csv)
+    _say_what_was_not_checked(rows)
+    return Inspection(root, csv, classes, rows, photos, counts, findings, accepted)
+
+
+def _say_what_was_not_checked(rows: pd.DataFrame) -> None:
+    if not CHECKS_JPEG:
+        _log.info("not looked for: damaged data in JPEG files; pip install simplejpeg for that")
+    for split, count in rows["split"].value_counts().items():
+        if count > MOST_WITHIN_SPLIT:
+            _log.info(f"not looked for: similar pictures under two labels within {split}, of {count:,} images")
 
 
 def fix(inspection: Inspection) -> str:
-    """Write the CSV without its bad rows beside itself, if there are any, and say what was dropped."""
-    lines = dropped_lines(inspection.findings)
-    if not lines:
+    """Write the CSV without its bad rows beside itself, if there are any, and say what was dropped.
+
+    The files of these rows go into a list, so that an inspection of the cleaned CSV knows them.
+    """
+    dropped = [f for f in inspection.findings if severity(f.kind, inspection.accepted) == "drop"]
+    if not dropped:
         return "nothing to fix: no row needs dropping"
+    lines = dropped_lines(dropped)
+    cleaned_csv(inspection.csv)
+    files = {**_dropped_before(inspection.csv), **_dropped_files(inspection, dropped)}
+    write_csv(_dropped_csv(inspection.csv), ("filename", "reason"), files.items())
     target = write_without(inspection.csv, lines)
-    kinds = Counter(finding.kind for finding in inspection.findings)
-    dropped = [(title, kinds[kind]) for kind, (effect, title) in KINDS.items() if effect == "drop"]
-    reasons = ", ".join(f"{title}: {count}" for title, count in dropped if count)
-    return f"wrote {target} without {len(lines)} rows ({reasons}); the images themselves stay where they are"
+    kinds = Counter(finding.kind for finding in dropped)
+    reasons = ", ".join(f"{title}: {kinds[kind]}" for kind, (_, title) in KINDS.items() if kinds[kind])
+    return (
+        f"wrote {target} without {len(lines)} rows ({reasons}) and {_dropped_csv(inspection.csv)} with their images, "
+        "which stay where they are"
+    )
+
+
+def _dropped_files(inspection: Inspection, dropped: Sequence[Finding]) -> dict[str, str]:
+    """The images that lose all their rows, with reasons; that of an incomplete row may stand in any of its fields."""
+    lines = {finding.line: finding.detail for finding in dropped}
+    kept = set(inspection.rows["file"][~inspection.rows["line"].isin(list(lines))])
+    files = {}
+    with inspection.csv.open(encoding="utf-8-sig", newline="") as stream:
+        rows = table.reader(stream)
+        for row in rows:
+            for file in map(posixpath.normpath, row if rows.line_num in lines else []):
+                if file not in kept and not file.startswith(("/", "../")) and (inspection.root / file).is_file():
+                    files[file] = lines[rows.line_num]
+    return files
+
+
+def _dropped_csv(csv: Path) -> Path:
+    """The list of images whose rows were dropped from a CSV, or from the one that it was before it was cleaned."""
+    return csv.with_name(re.sub(r"(\.cleaned)*$", "", csv.stem) + ".dropped.csv")
+
+
+def _dropped_before(csv: Path) -> dict[str, str]:
+    """The images whose rows were dropped, with reasons. Raises UserError if their list cannot be read."""
+    path = _dropped_csv(csv)
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return {row["filename"]: row["reason"] for row in table.DictReader(stream)}
+    except (OSError, ValueError, KeyError, table.Error) as error:
+        raise UserError(f"{path}: cannot read the list of dropped images ({error}); move it away") from None
 
 
 def check_outputs(*, root: Path, csv: Path, sheet: Path, report: Optional[Path], fixing: bool) -> None:

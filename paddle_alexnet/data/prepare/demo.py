@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.data.prepare.preparation import draw_splits, write_tables
+from paddle_alexnet.data.prepare.preparation import write_tables
+from paddle_alexnet.data.splits import split_sizes
 from paddle_alexnet.files import atomic_folder
 from paddle_alexnet.progress import progress
 
@@ -29,8 +30,9 @@ def draw_demo(root: Path, *, images_per_class: int = 100, seed: int = 0) -> None
     """
     rows = []
     for index, name in enumerate(_PATTERNS):
-        splits = draw_splits(images_per_class, rng=np.random.default_rng([seed, index]))
-        rows += [(f"images/{name}/{name}_{i:03d}.jpg", name, split) for i, split in enumerate(splits)]
+        sizes = split_sizes(images_per_class)
+        splits = np.random.default_rng([seed, index]).permutation(np.repeat(list(sizes), list(sizes.values())))
+        rows += [(f"images/{name}/{name}_{i:03d}.jpg", name, str(split)) for i, split in enumerate(splits)]
     rng = np.random.default_rng(seed)
     with atomic_folder(root) as folder:
         for filename, name, _ in progress(rows, what="draw", total=len(rows)):

@@ -1,25 +1,26 @@
 """From labelled pictures, however they are stored, to images/, labels.csv and classes.txt."""
 
 import difflib
-import math
 import os
-import shutil
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
-import numpy as np
 import pandas as pd
 
 from paddle_alexnet.data.classes import ClassList, imagenet_words, is_wnid
-from paddle_alexnet.data.prepare.sources import Record, find_archive, find_classes, from_archive, read_lines
-from paddle_alexnet.data.table import SPLITS
+from paddle_alexnet.data.prepare.archives import find_archive, from_archive
+from paddle_alexnet.data.prepare.sources import Record, find_classes, read_lines
+from paddle_alexnet.data.splits import DEFAULT_SPLIT, SPLITS, check_split, draw_splits, open_to
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_folder
 from paddle_alexnet.progress import progress
 
-DEFAULT_SPLIT = (70.0, 10.0, 20.0)
+_CHUNK = 1 << 20  # bytes copied at a time
 
 # The ten classes of the 2020 fluid script, in the order of its label indices.
 FLUID_CLASSES = (
@@ -38,12 +39,16 @@ FLUID_CLASSES = (
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written where; `counts` has a row a class and a column a split, with totals."""
+    """What was written where; `counts` has a row a class and a column a split, with totals.
+
+    `notes` say what of the source was taken and left out in a way that somebody may not expect.
+    """
 
     root: Path
     csv: Path
     classes: Path
     counts: pd.DataFrame
+    notes: tuple[str, ...]
 
 
 def prepare(
@@ -54,49 +59,46 @@ def prepare(
     synset_words: Optional[Path] = None,
     split: Sequence[float] = DEFAULT_SPLIT,
     seed: int = 0,
+    group: Optional[str] = None,
     link: bool = False,
+    follow_links: bool = False,
 ) -> Prepared:
     """Sort a source's images into splits and write them to a new folder.
 
-    That gets `images/<label>/`, labels.csv and classes.txt. Without `classes` every class is taken,
-    sorted by label; of an ILSVRC-2012 archive, the ten of FLUID_CLASSES. `split` is the percentages of
-    SPLITS, within each class. The same source and seed give the same bytes. Raises UserError for
-    whatever cannot be used; the source is never changed.
+    That gets `images/<label>/`, labels.csv and classes.txt. Without `classes` every class is taken, sorted by label;
+    of an ILSVRC-2012 archive, the ten of FLUID_CLASSES. `split` is the percentages of SPLITS, within each class.
+    Images with the same `group`, a column of a table or else a regular expression that is searched in their names,
+    get the same split. The same source and seed give the same bytes, and a source with more images the same splits
+    but for those at the cuts. With `link` there are symbolic links in place of copies. Raises UserError for whatever
+    cannot be used; the source is never changed.
     """
+    if "\0" in f"{source}{output}":
+        raise UserError(f"{source}, {output}: a path cannot hold a NUL")
     if not source.exists():
-        raise UserError(f"{source}: no such file or folder; --source takes a folder, an archive or a .csv")
+        raise UserError(f"{source}: no such file or folder; the source is a folder, an archive or a .csv")
     if source.is_dir() and source.resolve() in output.resolve().parents:
         raise UserError(f"{output}: lies inside the source {source}; choose a folder outside it")
     if seed < 0:
-        raise UserError(f"--seed {seed}: give 0 or more")
-    _check_split(split)
+        raise UserError(f"seed {seed}: give 0 or more")
+    check_split(split)
     archive = find_archive(source)
     if archive and link:
-        raise UserError(f"{archive}: images inside an archive cannot be linked to; leave out --link")
+        raise UserError(f"{archive}: images inside an archive cannot be linked to, only copied")
     if archive and classes is None:
         classes = ClassList.from_lines(FLUID_CLASSES, "the default classes")
     words = _read_words(synset_words) if synset_words else {}
 
     with atomic_folder(output) as folder:
-        found = from_archive(archive) if archive else find_classes(source)
-        chosen, origins = _choose(found, classes=classes, words=words, source=source)
-        images = {label: list(found[origin]) for label, origin in zip(labels_of(chosen), origins)}
-        placed = _place(images, proportions=split, seed=seed, source=source)
+        found = from_archive(archive) if archive else find_classes(source, group=group, follow_links=follow_links)
+        chosen, origins = _choose(found.classes, classes=classes, words=words, source=source)
+        images = {label: list(found.classes[origin]) for label, origin in zip(labels_of(chosen), origins)}
+        placed, of_splits = _place(images, proportions=split, seed=seed, group=group, source=source)
         for record, (filename, _, _) in progress(placed, what="prepare", total=len(placed)):
             _write_image(record, folder / filename, link=link)
         rows = [row for _, row in placed]
         write_tables(folder, rows=rows, classes=chosen)
-    return Prepared(output, output / "labels.csv", output / "classes.txt", _count(rows, chosen))
-
-
-def parse_split(text: str) -> tuple[float, ...]:
-    """Percentages from text such as `70,10,20`."""
-    try:
-        split = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"--split {text}: not numbers; give three percentages such as 70,10,20") from None
-    _check_split(split)
-    return split
+    notes = (*found.notes, *of_splits)
+    return Prepared(output, output / "labels.csv", output / "classes.txt", _count(rows, chosen), notes)
 
 
 def parse_classes(text: str) -> ClassList:
@@ -104,8 +106,8 @@ def parse_classes(text: str) -> ClassList:
     if os.path.isfile(text):
         return ClassList.read(Path(text))
     if "," not in text:
-        raise UserError(f"--classes {text}: no such file; give a class list, or two or more classes as a,b")
-    return ClassList.from_lines([part.strip() for part in text.split(",") if part.strip()], "--classes")
+        raise UserError(f"classes {text}: no such file; give a class list, or two or more classes as a,b")
+    return ClassList.from_lines([part.strip() for part in text.split(",") if part.strip()], "classes")
 
 
 def labels_of(classes: ClassList) -> list[str]:
@@ -113,42 +115,11 @@ def labels_of(classes: ClassList) -> list[str]:
     return [wnid or name for wnid, name in zip(classes.wnids, classes.names)]
 
 
-def draw_splits(
-    count: int,
-    *,
-    among: Sequence[str] = SPLITS,
-    proportions: Sequence[float] = DEFAULT_SPLIT,
-    rng: np.random.Generator,
-) -> list[str]:
-    """A split for each of `count` images, drawn from `among` in the proportions of SPLITS.
-
-    Sizes are rounded so that they add up. A split that was given a share gets an image at least;
-    where there are too few images for that, the first splits get them.
-    """
-    shares = {name: share for name, share in zip(SPLITS, proportions) if name in among and share > 0}
-    shares = shares or {among[0]: 1.0}
-    exact = count * np.array(list(shares.values())) / sum(shares.values())
-    sizes = np.floor(exact + 1e-9).astype(int)
-    sizes[np.argsort(sizes - exact, kind="stable")[: count - sizes.sum()]] += 1
-    for i in range(min(count, len(sizes))):
-        if sizes[i] == 0:
-            largest = len(sizes) - 1 - np.argmax(sizes[::-1])
-            sizes[i] += 1
-            sizes[largest] -= 1
-    return rng.permutation(np.repeat(list(shares), sizes)).tolist()
-
-
 def write_tables(folder: Path, *, rows: Sequence[tuple[str, str, str]], classes: ClassList) -> None:
     """Write labels.csv from rows of (filename, label, split), and classes.txt in output order."""
     table = pd.DataFrame(rows, columns=["filename", "label", "split"])
     table.to_csv(folder / "labels.csv", encoding="utf-8", lineterminator="\n")
     (folder / "classes.txt").write_bytes("".join(f"{line}\n" for line in classes.lines()).encode())
-
-
-def _check_split(split: Sequence[float]) -> None:
-    if len(split) != 3 or not all(share >= 0 for share in split) or not math.isclose(sum(split), 100):
-        shown = ",".join(f"{share:g}" for share in split)
-        raise UserError(f"--split {shown}: give train,val,test as three percentages of 0 or more, 100 in all")
 
 
 def _read_words(path: Path) -> dict[str, str]:
@@ -199,39 +170,69 @@ def _choose(
 
 
 def _place(
-    images: Mapping[str, Sequence[Record]], *, proportions: Sequence[float], seed: int, source: Path
-) -> list[tuple[Record, tuple[str, str, str]]]:
-    """Each record beside its row of labels.csv: filename, label, split."""
+    images: Mapping[str, Sequence[Record]],
+    *,
+    proportions: Sequence[float],
+    seed: int,
+    group: Optional[str],
+    source: Path,
+) -> tuple[list[tuple[Record, tuple[str, str, str]]], list[str]]:
+    """Each record beside its row of labels.csv: filename, label, split. And notes on splits that were divided."""
     asked = {record.split for records in images.values() for record in records}
-    placed = []
-    for index, (label, records) in enumerate(images.items()):
+    for label, records in images.items():
         if not records:
-            raise UserError(f"{source}: class {label} has no images; leave it out with --classes")
+            raise UserError(f"{source}: class {label} has no images; leave it out of the classes")
         if len(asked) > 1 and all(record.split != "train" for record in records):
-            raise UserError(f"{source}: class {label} has no training images; leave it out with --classes")
-        rng = np.random.default_rng([seed, index])
-        taken: set[str] = set()
-        for split in sorted(asked, key=str):
-            pool = sorted((r for r in records if r.split == split), key=lambda r: (r.name, r.file))
-            drawn = draw_splits(len(pool), among=_open_to(split, asked), proportions=proportions, rng=rng)
-            for record, final in zip(pool, drawn):
-                filename = f"images/{label}/{_free_name(record.name, taken)}"
-                placed.append((record, (filename, label, final)))
-    return placed
+            raise UserError(f"{source}: class {label} has no training images; leave it out of the classes")
+    group_of = _grouping(group)
+    pairs = [
+        (label, record)
+        for label, records in images.items()
+        for record in sorted(records, key=lambda record: (str(record.split), record.name, record.file))
+    ]
+    groups = [group_of(label, record) for label, record in pairs]
+    splits = [""] * len(pairs)
+    notes = []
+    for split in sorted(asked, key=str):
+        pool = [index for index, (_, record) in enumerate(pairs) if record.split == split]
+        among = open_to(split, asked)
+        pictures = [(pairs[index][0], groups[index]) for index in pool]
+        drawn = draw_splits(pictures, among=among, proportions=proportions, seed=seed)
+        for index, name in zip(pool, drawn):
+            splits[index] = name
+        if split is not None and len(among) > 1:
+            sizes = " and ".join(f"{drawn.count(name)} {name}" for name in among)
+            notes.append(f"divided: the {len(pool)} images that the source has in {split}, into {sizes}")
+    torn = sorted({name for name, count in Counter(name for name, _ in set(zip(groups, splits))).items() if count > 1})
+    if torn:
+        notes.append(f"groups: {len(torn)} are in several splits of the source itself, such as {torn[0]}")
+    placed = []
+    taken: dict[str, set[str]] = {label: set() for label in images}
+    for (label, record), split in zip(pairs, splits):
+        name = _free_name(unicodedata.normalize("NFC", record.name), taken[label])
+        placed.append((record, (f"images/{label}/{name}", label, split)))
+    return placed, notes
 
 
-def _open_to(split: Optional[str], asked: Iterable[Optional[str]]) -> tuple[str, ...]:
-    """The splits that the images of one may go to, where the source as a whole has those of `asked`.
+def _grouping(group: Optional[str]) -> Callable[[str, Record], str]:
+    """What tells the group of an image from its label and record; without `group` each image is one of its own."""
+    try:
+        pattern = re.compile(group or "")
+    except re.error as error:
+        raise UserError(f"group {group!r}: neither a column of the table nor a regular expression ({error})") from None
 
-    A source with a single split has none; one without val or test gets it from its train or val.
-    """
-    if split is None or set(asked) == {split}:
-        return SPLITS
-    if split == "train" and "val" not in asked:
-        return ("train", "val")
-    if split == "val" and "test" not in asked:
-        return ("val", "test")
-    return (split,)
+    def group_of(label: str, record: Record) -> str:
+        if record.group is not None:
+            return record.group
+        name = unicodedata.normalize("NFC", record.path or record.name)
+        if group is None:
+            return f"{record.split}/{label}/{name}"
+        match = pattern.search(name)
+        if not match:
+            raise UserError(f"group {group!r}: is not found in the name {name!r}; write a pattern that every name has")
+        return next((part for part in match.groups() if part is not None), match.group())
+
+    return group_of
 
 
 def _free_name(name: str, taken: set[str]) -> str:
@@ -246,16 +247,19 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _write_image(record: Record, target: Path, *, link: bool) -> None:
+    """Raises OSError where not all of the image could be written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if link:
         target.symlink_to(record.file.absolute())
-    elif record.span is None:
-        shutil.copyfile(record.file, target)
-    else:
-        offset, size = record.span
-        with record.file.open("rb") as stream:
-            stream.seek(offset)
-            target.write_bytes(stream.read(size))
+        return
+    offset, size = record.span or (0, record.file.stat().st_size)
+    with record.file.open("rb") as original, target.open("xb") as copy:
+        original.seek(offset)
+        left = size
+        while left and (chunk := original.read(min(left, _CHUNK))):
+            left -= copy.write(chunk)
+    if left or target.stat().st_size != size:
+        raise OSError(f"only {target.stat().st_size:,} of {size:,} bytes of {record.name}")
 
 
 def _count(rows: Sequence[tuple[str, str, str]], classes: ClassList) -> pd.DataFrame:

@@ -1,42 +1,52 @@
-"""Labelled pictures as people have them: folders, flat files, ILSVRC-2012 archives, Imagenette's CSV.
+"""Labelled pictures as people have them: class folders, flat files, tables such as Imagenette's.
 
-Every source is read as a mapping of class labels to records. The records are listed only for the
-classes that are wanted, so that the rest of an archive is never read.
+Every source is read as a mapping of class labels to records, with notes on what was taken and left out.
 """
 
-import itertools
+import csv
 import os
+import posixpath
 import re
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
-import pandas as pd
-
-from paddle_alexnet.data.classes import imagenet_words, is_wnid
+from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
+from paddle_alexnet.data.findings import shown
 from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
+from paddle_alexnet.data.splits import SPLIT_FOLDERS
 from paddle_alexnet.errors import UserError
 
-_TRAIN_TAR = "ILSVRC2012_img_train.tar"
-_VAL_TAR = "ILSVRC2012_img_val.tar"
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # Imagenette's: 0 % of its labels are wrong
+_IS_VALID = {"": None, "true": "val", "1": "val", "false": "train", "0": "train"}
 
 
 @dataclass(frozen=True)
 class Record:
-    """One image of a source: its own name, and where its bytes are.
+    """One image of a source: its name, below its class's folder if it has one, and where its bytes are.
 
-    `split` is the one that the source asks for, None where it leaves the choice open; `span` is the
-    offset and size inside an uncompressed archive, None for a file of its own.
+    `split` is the one that the source asks for, None where it leaves the choice open; `span` is the offset and size
+    inside an archive, None for a file of its own; of a table's image there is the `path` in it, and what its column of
+    groups says.
     """
 
     name: str
     file: Path
     split: Optional[str] = None
     span: Optional[tuple[int, int]] = None
+    path: Optional[str] = None
+    group: Optional[str] = None
+
+
+@dataclass
+class Found:
+    """The records of a source by label, and notes on what was taken and left out, complete once all are listed."""
+
+    classes: Mapping[str, Iterable[Record]]
+    notes: list[str] = field(default_factory=list)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -47,181 +57,211 @@ def read_lines(path: Path) -> list[str]:
         raise UserError(f"{path}: cannot be read ({error})") from error
 
 
-def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+def is_hidden(name: str) -> bool:
+    """Whether a system keeps a file for itself, as macOS does with `._cat.jpg` and what is in `__MACOSX`."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
-def _images_in(folder: Path, split: Optional[str] = None) -> Iterator[Record]:
-    for path in sorted(folder.iterdir()):
-        if _is_image(path.name) and path.is_file():
-            yield Record(path.name, path, split)
+def image_suffix(name: str) -> Optional[str]:
+    """The ending of an image's name, None for other files and names that a CSV in UTF-8 cannot hold."""
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix if suffix in IMAGE_SUFFIXES and not re.search("[\ud800-\udfff]", name) else None
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def as_label(text: str, where: str) -> str:
+    """A label from the name of a class, in Unicode's composed form. Raises UserError where it cannot be one."""
+    label = unicodedata.normalize("NFC", text).strip()
+    if re.search(r"[/\\]", label) or label.strip(". ") == "":
+        raise UserError(f"{where}: label is {text!r}; write a name without slashes")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label):
+        raise UserError(f"{where}: label is {text!r}; write a name in UTF-8 without line breaks and control characters")
+    return label
 
 
-def find_classes(source: Path) -> Mapping[str, Iterable[Record]]:
-    """The classes of a table, of split folders, of class folders or of file names, whichever it is."""
+def find_classes(source: Path, *, group: Optional[str] = None, follow_links: bool = False) -> Found:
+    """The classes of a table, of split folders, of class folders or of file names, whichever it is.
+
+    A column of a table named `group` gives the groups of its pictures. Raises UserError for what is no source, and
+    for rows and symbolic links that leave it; of links only where they are not to be followed.
+    """
     if source.is_file():
         if source.suffix.lower() != ".csv":
             raise UserError(f"{source}: not a source; give a folder of images, an ILSVRC-2012 .tar or a .csv")
-        return _from_table(source)
+        return Found(_from_table(source, group=group, follow_links=follow_links))
     for path in sorted(source.glob("*.csv")):
         with path.open(encoding="utf-8", errors="replace") as stream:
-            if {"path", "is_valid"} <= set(re.findall(r"\w+", stream.readline())):
-                return _from_table(path)
-    folders = _folders_in(source)
-    splits = {folder: _SPLIT_FOLDERS.get(folder.name.lower(), "") for folder in folders}
+            if {"path", "is_valid"} <= set(re.findall(r"\w+", stream.readline(10_000))):
+                return Found(_from_table(path, group=group, follow_links=follow_links))
+    tree = _Tree(source, follow_links=follow_links)
+    folders = tree.folders(source)
+    splits = {folder: SPLIT_FOLDERS.get(folder.name.lower(), "") for folder in folders}
     train = [folder for folder, split in splits.items() if split == "train"]
+    found: dict[str, list[Record]] = {}
     # A class of vehicles may be called train too: then the images lie in that folder itself.
-    if train and not any(_images_in(train[0])):
-        return _from_split_folders({folder: split for folder, split in splits.items() if split})
-    if any(record for folder in folders for record in _images_in(folder)):
-        return {folder.name: _images_in(folder) for folder in folders}
-    return _from_file_names(source)
+    if train and not tree.images(train[0]):
+        for folder, split in splits.items():
+            if split and not tree.folders(folder):
+                raise UserError(f"{folder}: has no class folders; sort its images into one folder a class")
+            if split:
+                _add_classes(found, tree, tree.folders(folder), split=split)
+        extra = ", ".join(folder.name for folder, split in splits.items() if not split)
+        if extra:
+            tree.notes.append(f"left out: {extra}, beside {train[0].name} but no split")
+    elif any(tree.images_within(folder) for folder in folders):
+        _add_classes(found, tree, folders)
+    else:
+        _add_by_name(found, tree)
+    return Found(found, [*tree.notes, *tree.left_out()])
 
 
-def _from_split_folders(splits: Mapping[Path, str]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for folder, split in splits.items():
-        if not _folders_in(folder):
-            raise UserError(f"{folder}: has no class folders; sort its images into one folder a class")
-        for class_folder in _folders_in(folder):
-            found.setdefault(class_folder.name, []).extend(_images_in(class_folder, split))
-    return found
+def _add_classes(
+    found: dict[str, list[Record]], tree: "_Tree", folders: Iterable[Path], *, split: Optional[str] = None
+) -> None:
+    for folder in folders:
+        records = found.setdefault(as_label(folder.name, shown(str(folder))), [])
+        records += [Record(name, folder / name, split) for name in tree.take(folder)]
+        check_class_count(found, folder.parent)
 
 
-def _from_file_names(source: Path) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for record in _images_in(source):
-        wnid = record.name[:9]
+def _add_by_name(found: dict[str, list[Record]], tree: "_Tree") -> None:
+    for name in tree.take(tree.source):
+        wnid = name[:9]
         if not is_wnid(wnid):
             raise UserError(
-                f"{record.file}: its name does not begin with a wnid (n02091244_1.JPEG); "
+                f"{tree.source / name}: its name does not begin with a wnid (n02091244_1.JPEG); "
                 "rename it, or sort the images into one folder a class"
             )
-        found.setdefault(wnid, []).append(record)
+        found.setdefault(wnid, []).append(Record(name, tree.source / name))
     if not found:
-        raise UserError(f"{source}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))}), nor in its folders")
-    return found
+        raise UserError(f"{tree.source}: no images in it ({', '.join(sorted(IMAGE_SUFFIXES))}), nor in its folders")
 
 
-def _from_table(csv: Path) -> dict[str, list[Record]]:
-    try:
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False, index_col=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{csv}: cannot be read as a table ({str(error).strip()})") from error
-    labels = [column for column in _LABEL_COLUMNS if column in table]
-    if "path" not in table or not labels:
-        raise UserError(f"{csv}: needs a column path and a column {' or '.join(_LABEL_COLUMNS)}")
-    repeated = table["path"][table["path"].duplicated()]
-    if len(repeated):
-        raise UserError(f"{csv}: path {repeated.iloc[0]} is listed twice; keep one line of it")
-    splits = {"true": "val", "1": "val", "false": "train", "0": "train"}
-    asked = table["is_valid"] if "is_valid" in table else itertools.repeat("")
-    found: dict[str, list[Record]] = {}
-    for number, (path, label, valid) in enumerate(zip(table["path"], table[labels[0]], asked), start=2):
-        if not (csv.parent / path).is_file():
-            raise UserError(f"{csv}: line {number}: no such file {path!r}; paths start at the table's folder")
-        if re.search(r"[/\\]", label) or label.strip(". ") == "":
-            raise UserError(f"{csv}: line {number}: {labels[0]} is {label!r}; write a name without slashes")
-        if valid and valid.lower() not in splits:
-            raise UserError(f"{csv}: line {number}: is_valid is {valid!r}; write True or False")
-        record = Record(Path(path).name, csv.parent / path, splits.get(valid.lower()))
-        found.setdefault(label, []).append(record)
-    if not found:
-        raise UserError(f"{csv}: the table has no rows; write one an image")
-    return found
+def check_class_count(found: Mapping[str, object], where: Path) -> None:
+    """Raises UserError for more classes than a network can have."""
+    if len(found) > MAX_CLASSES:
+        raise UserError(f"{where}: more than {MAX_CLASSES:,} different labels; name what holds the classes")
 
 
-def find_archive(source: Path) -> Optional[Path]:
-    """The training archive that a source is or holds, if it does."""
-    archive = source / _TRAIN_TAR if source.is_dir() else source
-    return archive if archive.suffix.lower() == ".tar" and archive.is_file() else None
+class _Tree:
+    """The folders of a source, each listed once; it remembers what was taken and what was not."""
+
+    def __init__(self, source: Path, *, follow_links: bool) -> None:
+        self.source, self.follow_links = source, follow_links
+        self.notes: list[str] = []
+        self._listed: dict[Path, tuple[list[Path], list[str]]] = {}
+        self._left_out: Counter[str] = Counter()
+        self._circles: set[Path] = set()
+        self._taken = self._nested = 0
+
+    def folders(self, folder: Path) -> list[Path]:
+        return self._list(folder)[0]
+
+    def images(self, folder: Path) -> list[str]:
+        return self._list(folder)[1]
+
+    def images_within(self, folder: Path) -> list[str]:
+        """The images in a folder and in the folders within it, by their paths below it."""
+        names = list(self.images(folder))
+        for inner in self.folders(folder):
+            if inner.is_symlink():  # which may lead in a circle
+                self._circles.add(inner)
+            else:
+                names += [f"{inner.name}/{name}" for name in self.images_within(inner)]
+        return names
+
+    def take(self, folder: Path) -> list[str]:
+        """The images of a class; those of a source without classes are only the ones in the folder itself."""
+        names = self.images(folder) if folder == self.source else self.images_within(folder)
+        self._taken += len(names)
+        self._nested += sum("/" in name for name in names)
+        return names
+
+    def left_out(self) -> list[str]:
+        """Notes on what is not where it is usually, and on what was left out."""
+        notes = []
+        if self._nested:
+            notes.append(f"taken: {self._nested} images in folders within their class's folder, as of that class")
+        beside = sum(len(images) for _, images in self._listed.values()) - self._taken
+        if beside:
+            notes.append(f"left out: {beside} images that lie in no class's folder")
+        if self._circles:
+            notes.append(f"left out: {len(self._circles)} symbolic links to folders within a class's folder")
+        if self._left_out:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in self._left_out.most_common(8))
+            notes.append(f"left out: {sum(self._left_out.values())} other files ({kinds})")
+        return notes
+
+    def _list(self, folder: Path) -> tuple[list[Path], list[str]]:
+        """The folders and the names of the images in a folder, without hidden ones."""
+        if folder not in self._listed:
+            folders, images = [], []
+            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+                if is_hidden(entry.name):
+                    self._left_out["hidden"] += 1
+                    continue
+                if entry.is_symlink() and not self.follow_links:
+                    check_inside(Path(entry.path), self.source)
+                if entry.is_dir():
+                    folders.append(Path(entry.path))
+                elif entry.is_file() and image_suffix(entry.name):
+                    images.append(entry.name)
+                else:
+                    self._left_out[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
+            self._listed[folder] = folders, images
+        return self._listed[folder]
 
 
-def from_archive(archive: Path) -> dict[str, Iterable[Record]]:
-    """The classes of ILSVRC-2012's training archive, with what a validation archive beside it adds."""
-    val = _labelled_val(archive.with_name(_VAL_TAR))
-    found: dict[str, Iterable[Record]] = {}
-    for name, span in _list_tar(archive):
-        wnid, suffix = os.path.splitext(name)
-        if suffix == ".tar" and is_wnid(wnid):
-            train = _images_in_tar(archive, split="train" if val else None, within=span)
-            found[wnid] = itertools.chain(train, val.get(wnid, []))
-    if not found:
-        raise UserError(f"{archive}: holds no class archives such as n01440764.tar; give {_TRAIN_TAR}")
-    return found
-
-
-def _images_in_tar(
-    archive: Path, *, split: Optional[str], within: Optional[tuple[int, int]] = None
-) -> Iterator[Record]:
-    for name, span in _list_tar(archive, within=within):
-        if _is_image(name):
-            yield Record(name, archive, split, span)
-
-
-def _list_tar(archive: Path, *, within: Optional[tuple[int, int]] = None) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Base name and span of each file in an archive, or in the archive within a span of it."""
-    start, size = within or (0, archive.stat().st_size)
-    try:
-        with archive.open("rb") as stream:
-            stream.seek(start)
-            # Read from there, tarfile gives the offsets in the whole file.
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
-                for member in tar:
-                    if member.offset_data + member.size > start + size:
-                        raise tarfile.ReadError("a file runs past its end")
-                    if member.isreg():
-                        yield Path(member.name).name, (member.offset_data, member.size)
-    except tarfile.TarError as error:
-        raise UserError(f"{archive}: not a complete, plain tar ({error}); download it again") from error
-
-
-def _labelled_val(archive: Path) -> dict[str, list[Record]]:
-    """The validation archive's images by wnid; nothing where it or its label file is missing."""
-    files = sorted(archive.parent.glob("*val*.txt"))
-    if not (files and archive.is_file()):
-        return {}
-    records = sorted(_images_in_tar(archive, split="val"), key=lambda record: record.name)
-    labels = _read_val_labels(files, names=[record.name for record in records])
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(labels[record.name], []).append(record)
-    return found
-
-
-def _read_val_labels(files: Sequence[Path], *, names: Sequence[str]) -> dict[str, str]:
-    """The wnid of each image, from the first file that tells.
-
-    Its lines are `<name> <wnid>`, a wnid alone in the order of the names, or, as in Caffe's val.txt,
-    `<name> <index>` with the index of the sorted wnids.
-    """
-    for path in files:
-        lines = [line.split() for line in read_lines(path) if line.strip()]
-        if not all(len(line) == 1 and line[0].isdigit() for line in lines):
-            break
-    else:
+def check_inside(path: Path, source: Path) -> None:
+    """Raises UserError for a symbolic link that leaves the source: who made it could copy any file of the reader's."""
+    target = path.resolve()
+    if source.resolve() not in (target, *target.parents):
         raise UserError(
-            f"{files[0]}: bare numbers follow ILSVRC's own order of classes; put a file *val*.txt of lines "
-            "'ILSVRC2012_val_00000001.JPEG n01440764', or of one wnid a line, in its place"
+            f"{path}: is a symbolic link to {target}, outside {source}; put the file itself there, "
+            "or set follow_links if the links are your own"
         )
-    if all(len(line) == 1 for line in lines):
-        if len(lines) != len(names):
-            raise UserError(f"{path}: {len(lines)} lines for {len(names)} images; give one wnid an image")
-        lines = [[name, *line] for name, line in zip(names, lines)]
-    sorted_wnids = sorted(imagenet_words())
-    labels = {}
-    for number, line in enumerate(lines, start=1):
-        label = line[-1]
-        if label.isdigit() and int(label) < len(sorted_wnids):
-            label = sorted_wnids[int(label)]
-        if len(line) != 2 or not is_wnid(label):
-            raise UserError(f"{path}: line {number} is {' '.join(line)!r}; write a file name and a wnid")
-        labels[Path(line[0]).name] = label
-    missing = sorted(set(names) - set(labels))
-    if missing:
-        raise UserError(f"{path}: has no line for {missing[0]}; add its wnid")
-    return labels
+
+
+def _from_table(table: Path, *, group: Optional[str], follow_links: bool) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    lines: dict[str, int] = {}  # of the paths
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.reader(stream)
+            header = next(rows, [])
+            labels = [column for column in _LABEL_COLUMNS if column in header]
+            if "path" not in header or not labels:
+                raise UserError(f"{table}: needs a column path and a column {' or '.join(_LABEL_COLUMNS)}")
+            for fields in filter(None, rows):
+                where = f"{table}: line {rows.line_num}"
+                if len(fields) != len(header):
+                    raise UserError(f"{where}: {len(fields)} fields, where the header has {len(header)}")
+                row = dict(zip(header, fields))
+                path = posixpath.normpath(row["path"])
+                first = lines.setdefault(path, rows.line_num)
+                if first != rows.line_num:
+                    raise UserError(f"{where}: {path} is listed already in line {first}; keep one of them")
+                label = as_label(row[labels[0]], where)
+                file = _file_of(path, table, where=where, follow_links=follow_links)
+                valid = row.get("is_valid", "").lower()
+                if valid not in _IS_VALID:
+                    raise UserError(f"{where}: is_valid is {row['is_valid']!r}; write True or False")
+                name = posixpath.basename(path)
+                record = Record(name, file, _IS_VALID[valid], path=path, group=row.get(group or ""))
+                found.setdefault(label, []).append(record)
+                check_class_count(found, table)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{table}: cannot be read as a table ({error})") from error
+    if not found:
+        raise UserError(f"{table}: the table has no rows; write one an image")
+    return found
+
+
+def _file_of(path: str, table: Path, *, where: str, follow_links: bool) -> Path:
+    if path.startswith(("/", "../")) or os.path.isabs(path):
+        raise UserError(f"{where}: {path!r} leaves the table's folder {table.parent}; put the image in there")
+    file = table.parent / path
+    if not file.is_file():
+        raise UserError(f"{where}: no such file {path!r}; paths start at the table's folder")
+    if not follow_links:
+        check_inside(file, table.parent)  # any folder on the way may be a link
+    return file

@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import REPOSITORY, run_tool
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
 from paddle_alexnet.data.findings import KINDS, Finding, dropped_lines, faults, format_findings
 from paddle_alexnet.data.inspect.contact_sheet import draw_sheet
-from paddle_alexnet.data.inspect.duplicates import find_copies
 from paddle_alexnet.data.inspect.inspection import check_outputs, fix, format_inspection, inspect
 from paddle_alexnet.data.prepare.preparation import prepare
 from paddle_alexnet.data.table import read_table
@@ -144,14 +143,17 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "unreadable empty": ("u.jpg", b"", "unreadable (not an image)"),
     "size bomb": ("s.png", png(30_000, 30_000), "900000000 pixels"),
     "size suspect": ("s.png", png(12_000, 9_000), "12000×9000 pixels"),
-    "size wide": ("s.png", png(20_001, 1, pixels=bytes(60_004)), "20001×1 pixels"),
+    "size wide": ("s.png", png(65_501, 1, pixels=bytes(196_504)), "65501×1 pixels"),
+    "tiny": ("t.png", encode(picture(506, size=(2, 1)), "PNG"), "2×1 pixels"),
+    "tiny wide": ("t.png", encode(picture(507, size=(300, 7)), "PNG"), "300×7 pixels"),
+    "flat": ("f.jpg", encode(Image.new("RGB", (64, 48), "teal")), "one colour all over"),
     "unreadable zero": ("s.png", png(0, 4), "unreadable"),
     "extension": ("e.jpg", encode(picture(501), "PNG"), "PNG by its content, named .jpg"),
     "extension none": ("e", JPEG, "JPEG by its content, named without an extension"),
     "cmyk": ("c.jpg", encode(picture(502).convert("CMYK")), "CMYK"),
     "16-bit": ("d.png", encode(Image.fromarray(DEEP), "PNG"), "mode I;16"),
     "16-bit tiff": ("d.tif", encode(Image.fromarray(DEEP), "TIFF"), "mode I;16"),
-    "16-bit colour": ("d.png", png(4, 4, depth=16, pixels=(b"\0" + bytes(range(24))) * 4), "mode RGB"),
+    "16-bit colour": ("d.png", png(8, 8, depth=16, pixels=(b"\0" + bytes(range(48))) * 8), "mode RGB"),
     "palette": ("p.png", encode(picture(503).quantize(16), "PNG"), "palette"),
     "animated": ("a.webp", animation(), "3 frames"),
     "alpha": ("a.png", encode(picture(504).convert("RGBA"), "PNG"), "transparency"),
@@ -213,7 +215,7 @@ def test_faulty_row(root, case):
     if "new.jpg" in ROWS[case][0]:
         (root / "images" / "cat" / "new.jpg").write_bytes(JPEG)
     line = add(root, ROWS[case][0])
-    findings = [finding for finding in found(root) if finding.kind != "unlisted"]
+    findings = [finding for finding in found(root) if finding.kind not in ("unlisted", "conflict")]
     assert [(f.kind, f.line) for f in findings] == [(case.split()[0], line)]
     assert ROWS[case][1] in findings[0].detail
 
@@ -240,12 +242,16 @@ def test_files_in_no_row(root):
     ]
 
 
-def test_linked_files_and_folders_are_there(root, tmp_path):
+def test_linked_files_and_folders_are_there_and_told(root, tmp_path):
     (root / "images" / "cat").rename(tmp_path / "cat")
     (root / "images" / "cat").symlink_to(tmp_path / "cat")
     (root / "images" / "dog" / "0.jpg").rename(tmp_path / "dog.jpg")
     (root / "images" / "dog" / "0.jpg").symlink_to(tmp_path / "dog.jpg")
-    assert found(root) == []
+    (root / "images" / "owl" / "0.jpg").rename(root / "owl.bin")
+    (root / "images" / "owl" / "0.jpg").symlink_to("../../owl.bin")  # within the folder
+    [finding] = found(root)
+    assert finding[:3] == ("link", 0, "") and finding.detail.startswith("9 images, the first in line 2, images/cat/0")
+    assert faults([finding]) == []
 
 
 def test_gaps(root):
@@ -277,17 +283,31 @@ def test_names_of_imagenet(root):
     for label, wnid in zip(CLASSES, ("n02091244", "n02114548", "n02138441")):
         replace(root, f"images/{label}/6.jpg", f"images/{label}/{wnid}_6.JPEG")
         (root / "images" / label / "6.jpg").rename(root / "images" / label / f"{wnid}_6.JPEG")
-    findings = found(root)
-    assert {f.kind for f in findings} == {"held-out"} and len(findings) == 3
-    assert faults(findings) == []
+    [finding] = found(root)
+    assert finding.kind == "held-out" and finding.detail.startswith("3 files, the first in line 8, ")
+    assert faults([finding]) == []
 
     name = "images/cat/ILSVRC2012_val_00000001.JPEG"  # and now as in Imagenette, where they are swapped
     replace(root, "images/cat/0.jpg", name)
     (root / "images" / "cat" / "0.jpg").rename(root / name)
     findings = found(root)
-    assert [f[:3] for f in findings[:1]] == [("imagenet-val", 2, name)]
-    assert [f.kind for f in findings] == ["imagenet-val"] + ["imagenet-train"] * 3
-    assert dropped_lines(findings) == set()
+    assert [f.kind for f in findings] == ["imagenet-val", "held-out"]
+    assert findings[0].detail.startswith(f"1 files, the first in line 2, {name}: never evaluate")
+    assert len(faults(findings)) == 1 and dropped_lines(findings) == set()
+
+
+def test_accepted_kinds_are_no_faults(root, tmp_path):
+    name = "images/cat/ILSVRC2012_val_00000001.JPEG"
+    replace(root, "images/cat/0.jpg", name)
+    (root / "images" / "cat" / "0.jpg").rename(root / name)
+    arguments = (root, "--top-k", 1, "--sheet", "s.png", "--report", "r.csv")
+    assert run_tool("inspect_data", *arguments, cwd=tmp_path).returncode == 1
+    accepted = run_tool("inspect_data", *arguments, "--accept", "imagenet-val", cwd=tmp_path)
+    assert accepted.returncode == 0
+    assert "imagenet-val: ImageNet's validation set in the train split: 1 (accepted)\n" in accepted.stdout
+    assert "\nimagenet-val,accepted,0," in (tmp_path / "r.csv").read_text()
+    with pytest.raises(UserError, match="unknown kind of finding 'imagenet'; did you mean 'imagenet-val'"):
+        inspect(root, accept=["imagenet"])
 
 
 # Copies
@@ -297,9 +317,13 @@ def test_same_content(root):
     images = root / "images"
     shutil.copy(images / "cat" / "0.jpg", images / "dog" / "copy.jpg")
     line = add(root, "images/dog/copy.jpg,dog,train")
-    [finding] = found(root)
+    finding, *conflicts = found(root)
     assert finding[:3] == ("duplicate", line, "images/dog/copy.jpg")
     assert finding.detail == "in train; the same as line 2, images/cat/0.jpg, in train, labelled 'cat' there"
+    assert [str(conflict) for conflict in conflicts] == [
+        f"line 2: images/cat/0.jpg: labelled 'cat'; line {line}, images/dog/copy.jpg, has it as 'dog'",
+        f"line {line}: images/dog/copy.jpg: labelled 'dog'; line 2, images/cat/0.jpg, has it as 'cat'",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -342,8 +366,42 @@ def test_resized_and_recompressed_copies_are_found(demo_set, tmp_path):
         assert f"the same as line {expected[finding.line]}, " in finding.detail
 
 
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "mirrored": ImageOps.mirror,
+    "grey": lambda image: image.convert("L"),
+    "dark": lambda image: ImageEnhance.Brightness(image).enhance(0.5),
+    "contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.5),
+    "border": lambda image: ImageOps.expand(image, border=(3, 2), fill="black"),
+    "cut": lambda image: image.crop((3, 2, 61, 46)),
+    "mirrored and cut": lambda image: ImageOps.mirror(image).crop((3, 2, 61, 46)),
+    "squashed": lambda image: image.resize((40, 60)),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_changed_copies_in_another_split_are_found(root, copy):
+    line = add(root, "images/cat/copy.jpg,cat,train", encode(COPIES[copy](picture(6)), quality=70))  # 6 is in test
+    [finding] = found(root)
+    assert finding[:2] == ("near-leak", line) and "the same as line 8, " in finding.detail
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_changed_copies_under_another_label_are_found(root, copy):
+    line = add(root, "images/owl/copy.jpg,owl,train", encode(COPIES[copy](picture(0)), quality=70))
+    assert [f[:2] for f in found(root)] == [("conflict", 2), ("conflict", line)]
+
+
 def test_near_copies_within_a_split_are_left_alone(root):
     add(root, "images/cat/copy.jpg,cat,train", recompress(picture(0), 2, 60))
+    assert found(root) == []
+
+
+def test_the_same_drawing_in_other_colours_is_no_copy(root):
+    lines = np.zeros((48, 64, 3), np.uint8)
+    lines[::16, :] = lines[1::16, :] = lines[:, ::12] = lines[:, 1::12] = 1
+    for split, light, dark in (("train", (250, 60, 20), (20, 10, 120)), ("test", (90, 160, 90), (10, 50, 10))):
+        drawing = np.where(lines, np.array(light, np.uint8), np.array(dark, np.uint8))
+        add(root, f"images/cat/{split}.png,cat,{split}", encode(Image.fromarray(drawing), "PNG"))
     assert found(root) == []
 
 
@@ -355,34 +413,29 @@ def test_flat_pictures_are_no_copies(root):
         (33, "red", "val"),
     ):
         add(root, f"images/cat/{size}.png,cat,{split}", encode(Image.new("RGB", (size, size), colour), "PNG"))
-    assert found(root) == []
+    assert {f.kind for f in found(root)} == {"flat"}
 
 
-def test_copies_agree_with_comparing_all_pairs():
-    rng = np.random.default_rng(0)
-    count = 300
-    pictures = rng.integers(0, 256, (count, 768), dtype=np.uint8)
-    dhash = rng.integers(0, 256, (count, 8), dtype=np.uint8)
-    for original, copy in zip(range(0, 60), range(200, 260)):
-        pictures[copy] = np.clip(pictures[original] + rng.normal(0, original, 768), 0, 255)
-        flips = rng.permutation(56)[: original % 12]  # the last byte stays
-        dhash[copy] = np.packbits(np.unpackbits(dhash[original]) ^ np.isin(np.arange(64), flips))
-    splits = rng.integers(0, 3, count)
-    found_copies = find_copies(dhash=dhash, thumbnails=[row.tobytes() for row in pictures], splits=splits)
-    levels = pictures.reshape(count, 256, 3).astype(float)
-    contrast = np.sqrt(levels.var(axis=1).mean(axis=1))
-    expected = 0
-    for i in range(count):
-        alike = [
-            j
-            for j in range(count)
-            if splits[j] > splits[i]
-            and np.unpackbits(dhash[i] ^ dhash[j]).sum() <= 10
-            and np.sqrt(((levels[i] - levels[j]) ** 2).mean()) <= 0.4 * contrast[i]
-        ]
-        assert found_copies[i] in (alike or [-1])
-        expected += bool(alike)
-    assert expected > 10
+def test_damaged_jpeg_data(root):
+    pytest.importorskip("simplejpeg")
+    whole = encode(picture(700, size=(400, 300)), quality=95)
+    spoilt = bytearray(whole)
+    spoilt[-2000:-1980] = b"\xff\xd9" + bytes(18)
+    assert Image.open(io.BytesIO(spoilt)).convert("RGB").size == (400, 300)  # Pillow goes over it
+    add(root, "images/cat/whole.jpg,cat,train", whole)
+    line = add(root, "images/cat/spoilt.jpg,cat,train", bytes(spoilt))
+    assert [f[:2] for f in found(root)] == [("damaged", line)]
+
+
+def test_rows_with_a_wrong_split_or_label_are_looked_into_too(root):
+    first = add(root, "images/cat/a.jpg,cat,trian", JPEG[:100])
+    second = add(root, "images/cat/b.png,cow,train", FILES["alpha"][1])
+    assert {(f.kind, f.line) for f in found(root)} == {
+        ("split", first),
+        ("truncated", first),
+        ("label", second),
+        ("alpha", second),
+    }
 
 
 # The cleaned table
@@ -391,7 +444,7 @@ def test_copies_agree_with_comparing_all_pairs():
 def spoil(root: Path) -> int:
     """Plant every fault that --fix mends and some that it cannot; the number of rows to drop."""
     images = root / "images" / "cat"
-    for case in ("truncated", "unreadable", "size bomb", "size wide"):
+    for case in ("truncated", "unreadable", "size bomb", "size wide", "tiny", "flat"):
         name, data, _ = FILES[case]
         add(root, f"images/dog/{case.replace(' ', '_')}_{name},dog,train", data)
     for case in ("missing", "outside up", "repeated"):
@@ -404,7 +457,8 @@ def spoil(root: Path) -> int:
     add(root, "images/cat/twice.jpg,cat,train")
     add(root, "images/owl/near.jpg,owl,val", recompress(picture(27), 3, 70))  # 27 is in test
     add(root, "images/owl/e.jpg,owl,train", FILES["extension"][1])
-    return 13
+    add(root, "images/owl/conflict.jpg,owl,train", recompress(picture(2), 2, 70))  # 2 is a cat
+    return 17
 
 
 def test_fix(root):
@@ -413,23 +467,49 @@ def test_fix(root):
     inspection = inspect(root, top_k=1)
     assert {f.kind for f in inspection.findings} >= {
         kind for kind, (effect, _) in KINDS.items() if effect == "drop"
-    } - {"leak"}
+    } - {"leak", "damaged"}
     said = fix(inspection)
     after = tree(root)
-    assert {name for name in after if after[name] != before.get(name)} == {"labels.cleaned.csv"}
+    written = {"labels.cleaned.csv", "labels.dropped.csv"}
+    assert {name for name in after if after[name] != before.get(name)} == written
     assert f"without {bad} rows" in said and "truncated images: 1" in said and "rows with no file: 1" in said
 
     cleaned = root / "labels.cleaned.csv"
     table = read_table(root, cleaned)
-    assert len(table.filenames) == 25 and "images/cat/6.jpg" in list(table.filenames)
+    assert len(table.filenames) == 24 and "images/cat/6.jpg" in list(table.filenames)
     lines = (root / "labels.csv").read_text().splitlines()
     assert [line for line in lines if line in cleaned.read_text().splitlines()] == cleaned.read_text().splitlines()
     again = inspect(root, cleaned, top_k=1)
-    assert {f.kind for f in again.findings} == {"unlisted", "extension"}
+    assert {f.kind for f in again.findings} == {"extension"}
     assert fix(again) == "nothing to fix: no row needs dropping"
     with pytest.raises(UserError, match="never overwrites"):
         fix(inspection)
     assert tree(root) == after
+
+
+def test_cleaned_data_stay_clean_in_every_way_of_going_on(root):
+    add(root, "images/cat/broken.jpg,cat,train", JPEG[:100])
+    fix(inspect(root, top_k=1))
+    cleaned = root / "labels.cleaned.csv"
+    add_to = cleaned.read_text()
+    (root / "images" / "cat" / "flat.png").write_bytes(FILES["flat"][1])
+    cleaned.write_text(add_to + "99,images/cat/flat.png,cat,train\n")
+    fix(inspect(root, cleaned, top_k=1))  # a second time
+    again = root / "labels.cleaned.cleaned.csv"
+    again.rename(root / "labels.csv")  # and under the old name
+    assert found(root) == []
+    listed = pd.read_csv(root / "labels.dropped.csv")["filename"].tolist()
+    assert listed == ["images/cat/broken.jpg", "images/cat/flat.png"]
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_fix_drops_both_of_two_labels_unless_told_otherwise(root, accepted):
+    shutil.copy(root / "images" / "cat" / "0.jpg", root / "images" / "owl" / "copy.jpg")
+    add(root, "images/owl/copy.jpg,owl,train")
+    fix(inspect(root, top_k=1, accept=["conflict"] if accepted else []))
+    rows = (root / "labels.cleaned.csv").read_text()
+    assert ("images/cat/0.jpg" in rows) == accepted and "images/owl/copy.jpg" not in rows
+    assert inspect(root, root / "labels.cleaned.csv", top_k=1).findings == []
 
 
 def test_fix_leaves_the_columns_that_it_does_not_know(root):
@@ -489,23 +569,11 @@ def test_findings_by_kind():
     findings = [Finding("missing", line, f"x{line}.jpg", "no such file") for line in range(2, 9)]
     findings += [Finding("alpha", 0, "odd\nname\udcff.png", "transparency")]
     assert format_findings(findings, at_most=2) == (
-        "rows with no file: 7\n  line 2: x2.jpg: no such file\n  line 3: x3.jpg: no such file\n  (and 5 more)\n"
-        "images with transparency, which is ignored: 1 (a remark)\n  odd\\nname\\udcff.png: transparency\n"
+        "missing: rows with no file: 7\n  line 2: x2.jpg: no such file\n  line 3: x3.jpg: no such file\n"
+        "  (and 5 more)\n"
+        "alpha: images with transparency, which is ignored: 1 (a remark)\n  odd\\nname\\udcff.png: transparency\n"
         "7 findings"
     )
-
-
-def test_sheet(root, tmp_path):
-    (root / "classes.txt").write_text("cat\ndog\nowl\nyak\n")
-    replace(root, "images/cat/7.jpg,cat,test\n", "images/cat/red.png,cat,test\n")
-    (root / "images" / "cat" / "red.png").write_bytes(encode(Image.new("RGB", (10, 30), "red"), "PNG"))
-    see_through = encode(picture(600).quantize(4), "PNG", transparency=bytes(4))  # about which Pillow warns
-    add(root, "images/cat/warned.png,cat,train", see_through)
-    draw_sheet(inspect(root), tmp_path / "sheet.png")
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.format == "PNG"
-        counts = dict((colour, count) for count, colour in sheet.convert("RGB").getcolors(sheet.width * sheet.height))
-    assert counts[255, 0, 0] == 40 * 120  # the whole picture, in its proportions, once
 
 
 # The tool
@@ -545,7 +613,8 @@ def test_tool_exits_with_1(root, tmp_path):
     result = run_tool("inspect_data", root, "--fix", "--report", "all.csv", "--sheet", "s.png", cwd=tmp_path)
     assert result.returncode == 1, result.stderr
     assert "truncated images: 1\n  line 26: images/dog/truncated_t.jpg: truncated (" in result.stdout
-    assert {name for name, content in tree(root).items() if before.get(name) != content} == {"labels.cleaned.csv"}
+    written = {name for name, content in tree(root).items() if before.get(name) != content}
+    assert written == {"labels.cleaned.csv", "labels.dropped.csv"}
     report = pd.read_csv(tmp_path / "all.csv")
     assert list(report.columns) == ["kind", "severity", "line", "file", "detail"]
     assert f"\n{(report['severity'] != 'remark').sum()} findings\n" in result.stdout
@@ -557,7 +626,7 @@ def test_photographs(tmp_path):
     for folder in sorted(path for path in source.iterdir() if path.is_dir()):
         (tmp_path / "some" / folder.name).mkdir(parents=True)
         for image in sorted(folder.iterdir())[:10]:
-            (tmp_path / "some" / folder.name / image.name).symlink_to(image)
+            shutil.copy(image, tmp_path / "some" / folder.name)
     root = prepare(tmp_path / "some", tmp_path / "set").root
     assert faults(inspect(root).findings) == []
     table = pd.read_csv(root / "labels.csv", index_col=0)

@@ -1,89 +1,27 @@
 """Preparing data: every kind of source, the splits, and what a user can get wrong."""
 
-import io
 import os
 import subprocess
 import sys
-import tarfile
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
+from helpers import REPOSITORY, file_contents, make_tar, make_train_tar, make_tree, picture, rows_of, run_tool
 from PIL import Image
 
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.data.prepare.preparation import (
-    FLUID_CLASSES,
-    draw_splits,
-    parse_classes,
-    parse_split,
-    prepare,
-)
+from paddle_alexnet.data.prepare import preparation
+from paddle_alexnet.data.prepare.preparation import FLUID_CLASSES, parse_classes, prepare
+from paddle_alexnet.data.splits import SPLITS
+from paddle_alexnet.data.table import read_table
 from paddle_alexnet.errors import UserError
 
-ROOT = Path(__file__).parents[1]
-# Not this process's own OMP_NUM_THREADS, about which Paddle would warn.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-ENVIRONMENT.pop("OMP_NUM_THREADS", None)
 HOUND, WOLF, MEERKAT = "n02091244", "n02114548", "n02138441"
 
 
-def picture(text: str) -> bytes:
-    """A small image file, other bytes for another text."""
-    stream = io.BytesIO()
-    Image.new("RGB", (8, 8), "white").save(stream, "JPEG", comment=text)
-    return stream.getvalue()
-
-
-def write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-def make_tree(root: Path, counts: dict[str, int]) -> Path:
-    for folder, count in counts.items():
-        for i in range(count):
-            write(root / folder / f"{i:03d}.JPEG", picture(f"{folder}/{i}"))
-    return root
-
-
-def make_tar(path: Path, files: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-
-
-def make_train_tar(folder: Path, wnids: list[str], count: int) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    inner = {}
-    for wnid in wnids:
-        names = [f"{wnid}_{i}.JPEG" for i in range(count)]
-        make_tar(folder / "class.tar", {name: picture(name) for name in names})
-        inner[f"{wnid}.tar"] = (folder / "class.tar").read_bytes()
-    (folder / "class.tar").unlink()
-    path = folder / "ILSVRC2012_img_train.tar"
-    make_tar(path, inner)
-    return path
-
-
-def read(root: Path) -> pd.DataFrame:
-    return pd.read_csv(root / "labels.csv", index_col=0, keep_default_na=False)
-
-
 def counts(root: Path) -> dict[tuple[str, str], int]:
-    return read(root).groupby(["label", "split"]).size().to_dict()
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def run_tool(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, ROOT / "tools" / "prepare_data.py", *arguments]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    return dict(Counter((label, split) for _, label, split in rows_of(root)))
 
 
 # Sources
@@ -91,29 +29,39 @@ def run_tool(*arguments: object) -> subprocess.CompletedProcess:
 
 def test_class_folders(tmp_path):
     source = make_tree(tmp_path / "src", {WOLF: 10, HOUND: 100, "cat": 5})
-    (source / "README.md").write_text("no image")
-    (source / "cat" / "notes.txt").write_text("no image")
     prepared = prepare(source, tmp_path / "out")
     assert (tmp_path / "out" / "labels.csv").read_text().startswith(",filename,label,split\n0,images/")
     assert ClassList.read(prepared.classes).lines() == ["cat", f"{HOUND} Ibizan hound", f"{WOLF} white wolf"]
-    table = read(prepared.root)
-    assert list(table.index) == list(range(115))
-    for filename, label in zip(table["filename"], table["label"]):
+    rows = rows_of(prepared.root)
+    assert len(rows) == 115
+    for filename, label, _ in rows:
         assert (prepared.root / filename).read_bytes() == (source / label / Path(filename).name).read_bytes()
     assert prepared.counts.loc[f"{HOUND} Ibizan hound"].tolist() == [70, 10, 20, 100]
     assert prepared.counts.loc["total", "total"] == 115
+    assert not prepared.notes
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "PNG", "bmp", "webp", "tif", "gif"])
-def test_every_image_format_counts(tmp_path, suffix):
-    for label in ("a", "b"):
-        write(tmp_path / "src" / label / f"x.{suffix}", b"")
-    assert len(read(prepare(tmp_path / "src", tmp_path / "out").root)) == 2
+def test_images_in_folders_within_a_class_keep_their_place(tmp_path):
+    source = make_tree(tmp_path / "src", {"cat": 2, "cat/2019": 2, "dog": 2})
+    prepared = prepare(source, tmp_path / "out")
+    assert file_contents(tmp_path / "out" / "images") == file_contents(source)
+    assert prepared.notes == ("taken: 2 images in folders within their class's folder, as of that class",)
+
+
+def test_labels_stay_text(tmp_path):
+    labels = ["0", "02", "1", "1e3", "NA", "True", "nan"]
+    root = prepare(make_tree(tmp_path / "src", dict.fromkeys(labels, 4)), tmp_path / "out").root
+    assert {label for _, label, _ in rows_of(root)} == set(labels)
+    table = read_table(root)
+    assert list(table.classes.names) == labels
+    for filename, label in zip(table.filenames, table.labels):
+        assert filename.split("/")[1] == labels[label]
 
 
 def test_train_and_val_folders_draw_test_from_val(tmp_path):
     source = make_tree(tmp_path / "src", {"train/a": 4, "train/b": 4, "val/a": 30, "val/b": 30})
-    prepare(source, tmp_path / "out")
+    prepared = prepare(source, tmp_path / "out")
+    assert prepared.notes == ("divided: the 60 images that the source has in val, into 20 val and 40 test",)
     expected = {"train": 4, "val": 10, "test": 20}
     assert counts(tmp_path / "out") == {(c, s): n for s, n in expected.items() for c in "ab"}
     # 000.JPEG is in train/a and in val/a: neither may replace the other.
@@ -135,77 +83,35 @@ def test_train_and_test_folders_draw_val_from_train(tmp_path):
     assert counts(tmp_path / "out") == {(c, s): n for s, n in expected.items() for c in "ab"}
 
 
-def test_a_class_may_be_called_train(tmp_path):
-    source = make_tree(tmp_path / "src", {"bus": 3, "train": 3})
-    assert ClassList.read(prepare(source, tmp_path / "out").classes).names == ("bus", "train")
-
-
-def test_flat_folder_of_wnid_names(tmp_path):
-    for wnid in (WOLF, HOUND):
-        for i in range(10):
-            write(tmp_path / "src" / f"{wnid}_{i}.JPEG", picture(f"{wnid}{i}"))
-    prepare(tmp_path / "src", tmp_path / "out")
-    assert sum(n for (label, _), n in counts(tmp_path / "out").items() if label == HOUND) == 10
-
-
-@pytest.mark.parametrize("give", ["folder", "file"])
-def test_table_of_imagenettes_form(tmp_path, give):
-    source = make_tree(tmp_path / "src", {f"{s}/{w}": 30 for s in ("train", "val") for w in (HOUND, WOLF)})
-    names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.JPEG"))
-    rows = [(name, name.split("/")[1], WOLF, name.startswith("val")) for name in names]
-    table = pd.DataFrame(rows, columns=["path", "noisy_labels_0", "noisy_labels_50", "is_valid"])
-    table.to_csv(source / "noisy.csv", index=False)
-    prepare(source if give == "folder" else source / "noisy.csv", tmp_path / "out")
-    expected = {"train": 30, "val": 10, "test": 20}
-    assert counts(tmp_path / "out") == {(w, s): n for s, n in expected.items() for w in (HOUND, WOLF)}
-
-
 def test_archive_gives_the_fluid_classes_in_order(tmp_path):
     wnids = [line.split()[0] for line in FLUID_CLASSES]
     make_train_tar(tmp_path / "src", sorted([*wnids, "n01440764"]), 10)
     prepared = prepare(tmp_path / "src", tmp_path / "out")
     assert ClassList.read(prepared.classes).lines() == list(FLUID_CLASSES)
-    table = read(prepared.root)
-    assert len(table) == 100
-    for filename in table["filename"]:
+    rows = rows_of(prepared.root)
+    assert len(rows) == 100
+    for filename, _, _ in rows:
         assert (prepared.root / filename).read_bytes() == picture(Path(filename).name)
 
 
-VAL_LABELS = {
-    "name and wnid": ["{name} {wnid}", "labels_val.txt"],
-    "wnid alone": ["{wnid}", "validation_synset_labels.txt"],
-    "name and sorted index": ["val/{name} {index}", "val.txt"],
-}
-
-
-@pytest.mark.parametrize("form", VAL_LABELS)
-def test_archive_with_labelled_validation_images(tmp_path, form):
-    line, filename = VAL_LABELS[form]
-    index = {"n01440764": 0, "n01443537": 1}
-    train = make_train_tar(tmp_path / "src", list(index), 5)
-    labels = {f"ILSVRC2012_val_{i:08d}.JPEG": list(index)[i % 2] for i in range(1, 61)}
+def test_archive_with_labelled_validation_images(tmp_path):
+    wnids = ["n01440764", "n01443537"]
+    train = make_train_tar(tmp_path / "src", wnids, 5)
+    labels = {f"ILSVRC2012_val_{i:08d}.JPEG": wnids[i % 2] for i in range(1, 61)}
     make_tar(train.with_name("ILSVRC2012_img_val.tar"), {name: picture(name) for name in labels})
-    text = "\n".join(line.format(name=name, wnid=wnid, index=index[wnid]) for name, wnid in labels.items())
-    (tmp_path / "src" / filename).write_text(text)
-    (tmp_path / "src" / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n361\n")
-    prepare(train, tmp_path / "out", classes=parse_classes("goldfish,tench"))
+    lines = "".join(f"{name} {wnid}\n" for name, wnid in labels.items())
+    (tmp_path / "src" / "labels_val.txt").write_text(lines)
+    prepared = prepare(train, tmp_path / "out", classes=parse_classes("goldfish,tench"))
     expected = {"train": 5, "val": 10, "test": 20}
-    assert counts(tmp_path / "out") == {(w, s): n for s, n in expected.items() for w in index}
-    table = read(tmp_path / "out")
-    for name, label in zip(table["filename"].map(lambda f: Path(f).name), table["label"]):
+    assert counts(tmp_path / "out") == {(w, s): n for s, n in expected.items() for w in wnids}
+    for filename, label, _ in rows_of(tmp_path / "out"):
+        name = Path(filename).name
         assert labels.get(name, label) == label
         assert (tmp_path / "out" / "images" / label / name).read_bytes() == picture(name)
+    assert prepared.notes == ("divided: the 60 images that the source has in val, into 20 val and 40 test",)
 
 
-def test_bare_ilsvrc_numbers_are_refused(tmp_path):
-    train = make_train_tar(tmp_path / "src", ["n01440764", "n01443537"], 3)
-    make_tar(train.with_name("ILSVRC2012_img_val.tar"), {"ILSVRC2012_val_00000001.JPEG": picture("x")})
-    (tmp_path / "src" / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n")
-    with pytest.raises(UserError, match=r"ground_truth.txt: bare numbers .* n01440764"):
-        prepare(train, tmp_path / "out", classes=parse_classes("tench,goldfish"))
-
-
-def test_damaged_archive_is_named(tmp_path):
+def test_damaged_archive_leaves_nothing(tmp_path):
     train = make_train_tar(tmp_path / "src", [HOUND, WOLF], 20)
     train.write_bytes(train.read_bytes()[:-20_000])
     with pytest.raises(UserError, match=r"img_train.tar: .*download"):
@@ -221,7 +127,7 @@ def test_classes_in_the_order_asked_for(tmp_path):
     prepare(source, tmp_path / "a", classes=parse_classes(f"white wolf,cat,{HOUND}"))
     lines = ClassList.read(tmp_path / "a" / "classes.txt").lines()
     assert lines == [f"{WOLF} white wolf", "cat", f"{HOUND} Ibizan hound"]
-    assert set(read(tmp_path / "a")["label"]) == {WOLF, "cat", HOUND}
+    assert {label for _, label, _ in rows_of(tmp_path / "a")} == {WOLF, "cat", HOUND}
 
     (tmp_path / "list.txt").write_text(f"{MEERKAT} my meerkat\n{WOLF}\n")
     prepare(source, tmp_path / "b", classes=parse_classes(str(tmp_path / "list.txt")))
@@ -254,40 +160,68 @@ def test_two_cranes_need_their_wnids(tmp_path):
     with pytest.raises(UserError, match="n02012849 and n03126707 are both called crane"):
         prepare(source, tmp_path / "a", classes=parse_classes("crane,Ibizan hound"))
     prepare(source, tmp_path / "b", classes=parse_classes(f"n03126707,{HOUND}"))
-    assert set(read(tmp_path / "b")["label"]) == {"n03126707", HOUND}
+    assert {label for _, label, _ in rows_of(tmp_path / "b")} == {"n03126707", HOUND}
 
 
 # Splits
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10, 99, 100, 101, 1300])
-@pytest.mark.parametrize("proportions", [(70, 10, 20), (98, 1, 1), (1, 1, 98), (33.3, 33.3, 33.4), (80, 20, 0)])
-def test_splits_add_up_and_none_is_empty(count, proportions):
-    drawn = draw_splits(count, proportions=proportions, rng=np.random.default_rng(0))
-    assert len(drawn) == count
-    assert "train" in drawn
-    for name, share in zip(("train", "val", "test"), proportions):
-        assert bool(drawn.count(name)) == bool(share) or count < 3
-        assert abs(drawn.count(name) - count * share / 100) < 1 or count * min(p for p in proportions if p) < 100
-
-
-def test_a_hundred_images_split_exactly():
-    drawn = draw_splits(100, rng=np.random.default_rng(0))
-    assert [drawn.count(name) for name in ("train", "val", "test")] == [70, 10, 20]
 
 
 def test_same_seed_same_bytes(tmp_path):
     source = make_tree(tmp_path / "src", {"a": 30, "b": 30})
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
         prepare(source, tmp_path / name, seed=seed)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert not read(tmp_path / "one")["split"].equals(read(tmp_path / "three")["split"])
+    assert file_contents(tmp_path / "one") == file_contents(tmp_path / "two")
+    splits = [[split for _, _, split in rows_of(tmp_path / name)] for name in ("one", "three")]
+    assert splits[0] != splits[1]
 
 
-@pytest.mark.parametrize("text", ["70,10", "70,10,30", "110,-20,10", "a,b,c", "nan,50,50", ""])
-def test_impossible_split_is_refused(text):
-    with pytest.raises(UserError, match=r"^--split"):
-        parse_split(text)
+def test_splits_stay_when_a_class_and_a_picture_come(tmp_path):
+    source = make_tree(tmp_path / "src", {"b": 60, "c": 60})
+    prepare(source, tmp_path / "one")
+    make_tree(source, {"a": 20, "b": 61})
+    prepare(source, tmp_path / "two")
+    before, after = ({name: split for name, _, split in rows_of(tmp_path / run)} for run in ("one", "two"))
+    moved = [name for name, split in before.items() if after[name] != split]
+    assert len(moved) <= 2 and all(name.startswith("images/b/") for name in moved)
+
+
+def test_groups_stay_together(tmp_path):
+    for label in ("ill", "well"):
+        for number in range(60):
+            path = tmp_path / "src" / label / f"p{number % 12:02d}_{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture(str(path)))
+    root = prepare(tmp_path / "src", tmp_path / "out", group=r"^(p\d+)_").root
+    splits: dict[str, set[str]] = {}
+    for filename, _, split in rows_of(root):
+        splits.setdefault(Path(filename).name[:3], set()).add(split)
+    assert len(splits) == 12 and all(len(some) == 1 for some in splits.values())
+    assert set.union(*splits.values()) == set(SPLITS)
+
+
+def test_groups_of_a_table(tmp_path):
+    source = make_tree(tmp_path / "src", {"x": 40})
+    rows = [f"x/{number:03d}.JPEG,{'ab'[number % 2]},{number // 4}\n" for number in range(40)]
+    (source / "t.csv").write_text("path,label,scene\n" + "".join(rows))
+    splits: dict[int, set[str]] = {}
+    for filename, label, split in rows_of(prepare(source / "t.csv", tmp_path / "out", group="scene").root):
+        assert filename == f"images/{label}/{Path(filename).name}"
+        splits.setdefault(int(Path(filename).stem) // 4, set()).add(split)
+    assert len(splits) == 10 and all(len(some) == 1 for some in splits.values())
+
+
+def test_groups_that_the_source_divides_are_told(tmp_path):
+    source = make_tree(tmp_path / "src", {f"{split}/{label}": 3 for split in SPLITS for label in "ab"})
+    prepared = prepare(source, tmp_path / "out", group=r"^\d+")
+    assert prepared.notes == ("groups: 3 are in several splits of the source itself, such as 000",)
+
+
+@pytest.mark.parametrize(
+    ("group", "message"), [("(", "nor a regular expression"), ("^(p)", "is not found in the name '000.JPEG'")]
+)
+def test_impossible_groups_are_refused(tmp_path, group, message):
+    with pytest.raises(UserError, match=rf"group .* {message}"):
+        prepare(make_tree(tmp_path / "src", {"a": 3, "b": 3}), tmp_path / "out", group=group)
 
 
 # Writing
@@ -306,17 +240,18 @@ def test_links_work_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prepare(Path("src"), Path("out"), link=True)
     monkeypatch.chdir("/")
-    for filename in read(tmp_path / "out")["filename"]:
+    for filename, _, _ in rows_of(tmp_path / "out"):
         assert (tmp_path / "out" / filename).is_symlink()
         assert (tmp_path / "out" / filename).read_bytes()
 
 
 def test_an_existing_folder_is_not_touched(tmp_path):
     source = make_tree(tmp_path / "src", {"a": 3, "b": 3})
-    write(tmp_path / "out" / "mine.txt", b"keep")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_bytes(b"keep")
     with pytest.raises(UserError, match="out: exists and is not empty"):
         prepare(source, tmp_path / "out")
-    assert contents(tmp_path / "out") == {"mine.txt": b"keep"}
+    assert file_contents(tmp_path / "out") == {"mine.txt": b"keep"}
     (tmp_path / "empty").mkdir()
     prepare(source, tmp_path / "empty")
 
@@ -324,52 +259,72 @@ def test_an_existing_folder_is_not_touched(tmp_path):
 def test_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     source = make_tree(tmp_path / "src", {"a": 5, "b": 5})
     script = (
-        "import os, shutil, sys\n"
+        "import os, sys\n"
         "from pathlib import Path\n"
-        "from paddle_alexnet.data import prepare\n"
-        "copied, copy = [], shutil.copyfile\n"
-        "def copyfile(source, target):\n"
-        "    copied.append(copy(source, target))\n"
-        "    len(copied) < 6 or os.kill(os.getpid(), 9)\n"
-        "shutil.copyfile = copyfile\n"
-        "prepare.prepare(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "from paddle_alexnet.data.prepare import preparation\n"
+        "written, write = [], preparation._write_image\n"
+        "def write_image(*arguments, **options):\n"
+        "    written.append(write(*arguments, **options))\n"
+        "    len(written) < 6 or os.kill(os.getpid(), 9)\n"
+        "preparation._write_image = write_image\n"
+        "preparation.prepare(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", script, str(source), str(tmp_path / "out")]
-    killed = subprocess.run(command, env=ENVIRONMENT, timeout=120)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    killed = subprocess.run(command, env=environment, timeout=120)
     assert killed.returncode == -9
-    left_behind = {path.name for path in tmp_path.iterdir()} - {"src"}
-    assert len(left_behind) == 1
-    assert left_behind.pop().startswith("out.partial-")
+    [left_behind] = {path.name for path in tmp_path.iterdir()} - {"src"}
+    assert left_behind.startswith(".out.") and left_behind.endswith(".partial")
     prepare(source, tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"src", "out"}
-    assert len(read(tmp_path / "out")) == 10
+    assert len(rows_of(tmp_path / "out")) == 10
+
+
+def test_of_two_at_once_the_second_is_refused(tmp_path, monkeypatch):
+    source = make_tree(tmp_path / "src", {"a": 5, "b": 5})
+    write = preparation.write_tables
+
+    def meanwhile(*arguments, **options):
+        write(*arguments, **options)
+        monkeypatch.setattr(preparation, "write_tables", write)
+        prepare(source, tmp_path / "out", seed=1)
+
+    monkeypatch.setattr(preparation, "write_tables", meanwhile)
+    with pytest.raises(UserError, match=r"out: cannot write it .*not empty"):
+        prepare(source, tmp_path / "out", seed=0)
+    prepare(source, tmp_path / "alone", seed=1)
+    assert file_contents(tmp_path / "out") == file_contents(tmp_path / "alone")
+    assert {path.name for path in tmp_path.iterdir()} == {"src", "out", "alone"}
+
+
+def test_a_copy_that_is_not_whole_is_an_error(tmp_path, monkeypatch):
+    source = make_tree(tmp_path / "src", {"a": 5, "b": 5})
+    victim = source / "b" / "003.JPEG"
+    stat = Path.stat
+
+    class Longer:
+        st_size = victim.stat().st_size + 10
+
+    monkeypatch.setattr(Path, "stat", lambda path, **options: Longer if path == victim else stat(path, **options))
+    with pytest.raises(UserError, match=r"out: cannot write it \(only \d+ of \d+ bytes of 003.JPEG\)"):
+        prepare(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # Errors
 
 
-def test_unusable_sources(tmp_path):
-    (tmp_path / "empty").mkdir()
+def test_unusable_classes(tmp_path):
     make_tree(tmp_path / "one", {"a": 3})
     make_tree(tmp_path / "gap", {"a": 3})
     (tmp_path / "gap" / "b").mkdir()
-    make_tree(tmp_path / "flat", {"": 1})
-    make_tree(tmp_path / "unlabelled", {"train/a": 2, "train/b": 2, "val": 2})
     make_tree(tmp_path / "val_only", {"train/a": 2, "val/a": 2, "val/b": 2})
-    (tmp_path / "notes.txt").write_text("")
-    (tmp_path / "missing.csv").write_text("path,label\nnone.jpg,a\n")
-    (tmp_path / "columns.csv").write_text("file,label\n")
     for name, message in {
         "nowhere": "nowhere: no such file",
-        "empty": "empty: no images in it",
         "one": "one: only a of its 1 classes",
         "gap": "gap: class b has no images",
-        "flat": "000.JPEG: its name does not begin with a wnid",
-        "unlabelled": "val: has no class folders",
         "val_only": "class b has no training images",
-        "notes.txt": "notes.txt: not a source",
-        "missing.csv": "missing.csv: line 2: no such file",
-        "columns.csv": "columns.csv: needs a column path",
+        "nul\0": "cannot hold a NUL",
     }.items():
         with pytest.raises(UserError, match=message):
             prepare(tmp_path / name, tmp_path / "out")
@@ -385,9 +340,9 @@ def test_unusable_options(tmp_path):
         prepare(source, source / "out")
     with pytest.raises(UserError, match=r"^/: exists and is not empty"):
         prepare(source, Path("/"))
-    with pytest.raises(UserError, match="--seed -1"):
+    with pytest.raises(UserError, match=r"^seed -1"):
         prepare(source, tmp_path / "out", seed=-1)
-    with pytest.raises(UserError, match="out: not written"):
+    with pytest.raises(UserError, match="out: cannot write it"):
         prepare(source, archive / "out")
     with pytest.raises(UserError, match="no such file"):
         parse_classes("list.txt")
@@ -398,16 +353,26 @@ def test_unusable_options(tmp_path):
 
 def test_tool_prints_the_table_and_what_is_next(tmp_path):
     source = make_tree(tmp_path / "src", {HOUND: 10, WOLF: 10})
-    done = run_tool("--source", source, "--output", tmp_path / "my set", "--classes", f"{WOLF},{HOUND}")
+    done = run_tool("prepare-data", "--source", source, "--output", tmp_path / "my set", "--classes", f"{WOLF},{HOUND}")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["train", "val", "test", "total"]
     assert lines[1].split() == [WOLF, "white", "wolf", "7", "1", "2", "10"]
-    assert lines[-1] == f"next: python tools/train.py -o 'data.root={tmp_path}/my set'"
+    assert lines[-1].startswith("next: ") and lines[-1].endswith(f" train -o 'data.root={tmp_path}/my set'")
+
+
+def test_tool_says_what_was_left_out_and_that_a_split_is_empty(tmp_path):
+    source = make_tree(tmp_path / "src", {"a": 4, "b": 4})
+    (source / "a" / "notes.txt").touch()
+    done = run_tool("prepare-data", "--source", source, "--output", tmp_path / "out", "--split", "80,0,20")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "left out: 1 other files (.txt 1)"
+    assert lines[-1] == "no images in val: training needs some, give --split other percentages"
 
 
 def test_tool_fails_in_one_line(tmp_path):
-    done = run_tool("--source", tmp_path / "none", "--output", tmp_path / "out", "--split", "60,20,20")
+    done = run_tool("prepare-data", "--source", tmp_path / "none", "--output", tmp_path / "out", "--split", "60,20,20")
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path / 'none'}: no such file")
     assert len(done.stderr.splitlines()) == 1
@@ -418,6 +383,6 @@ def test_real_photographs(tmp_path):
     source = Path(os.environ["ALEXNET_IMAGENETTE"])
     prepared = prepare(source, tmp_path / "out", link=True)
     assert len(prepared.counts) > 2
-    for filename in read(prepared.root)["filename"][::50]:
+    for filename, _, _ in rows_of(prepared.root)[::50]:
         with Image.open(prepared.root / filename) as image:
             assert min(image.convert("RGB").size) > 0

@@ -1,0 +1,151 @@
+"""The command line as a whole: verbs, help, exit codes, and what does not wait for Paddle."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from helpers import REPOSITORY, assert_user_error, run_process, run_tool
+
+from paddle_alexnet.commands import process, recipes
+from paddle_alexnet.commands.main import VERBS, main
+from paddle_alexnet.errors import UserError
+
+NOT_THERE = "/nowhere/at/all"
+QUICK = [
+    *([verb, "--help"] for verb in VERBS),
+    ["benchmark", "network", "--help"],
+    ["recipes"],
+    ["train", "-o", "train.epoch=1"],
+    ["train", "-o", f"data.root={NOT_THERE}"],
+    ["train", "-o", f"data.csv={NOT_THERE}"],
+    ["train", "-o", f"model.weights={NOT_THERE}"],
+    ["train", "-c", NOT_THERE],
+    ["evaluate", NOT_THERE],
+    ["predict", NOT_THERE, "image.jpg"],
+    ["export", NOT_THERE],
+    ["inspect-data", NOT_THERE],
+    ["prepare-data", "--source", NOT_THERE, "--output", "out"],
+    ["convert-weights", NOT_THERE, "out"],
+    ["summary", "paddle3"],
+    ["benchmark", "network", "paddle3"],
+    ["benchmark", "loader", NOT_THERE],
+]
+
+
+def test_help_and_early_errors_answer_without_paddle():
+    code = (
+        "import json, sys; from paddle_alexnet.commands.main import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    code = main(words)\n"
+        "    slow = [name for name in ('paddle', 'pandas', 'matplotlib') if name in sys.modules]\n"
+        "    print('ANSWER', json.dumps([words, code, slow]))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(QUICK)], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    answers = [json.loads(line[7:]) for line in result.stdout.splitlines() if line.startswith("ANSWER ")]
+    for words, code, slow in answers:
+        assert (words, code, slow) == (words, 0 if words[-1] in ("--help", "recipes") else 2, [])
+    assert [words for words, _, _ in answers] == QUICK
+    errors = result.stderr.splitlines()
+    assert len(errors) == sum(code == 2 for _, code, _ in answers)
+    assert all(line.startswith("error: ") for line in errors)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_shows_its_help_and_has_a_tool(verb):
+    result = run_tool(verb, "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"usage: paddle-alexnet {verb}" in result.stdout
+    assert verb == "recipes" or (REPOSITORY / "tools" / f"{verb.replace('-', '_')}.py").is_file()
+
+
+def test_no_verb_and_an_unknown_one_are_one_line():
+    assert main([]) == 2
+    assert_user_error(run_tool("trian"), "'trian'", "did you mean 'train'")
+    assert run_tool("--help").stdout.count("\n  ") >= len(VERBS)
+
+
+@pytest.mark.parametrize(
+    "error, code, line",
+    [
+        (UserError("a file\nis missing\x1b[2J"), 2, "error: a file is missing [2J\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (process._Terminated(), 143, "terminated\n"),
+        (BrokenPipeError(), 141, ""),
+    ],
+)
+def test_what_ends_a_command_is_its_exit_code_and_a_line(monkeypatch, error, code, line):
+    def run(arguments):
+        raise error
+
+    monkeypatch.setattr(recipes, "run", run)
+    result = run_tool("recipes")
+    assert (result.returncode, result.stderr, result.stdout) == (code, line, "")
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(recipes, "run", lambda arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["recipes"])
+
+
+def test_the_module_and_the_tool_are_the_command():
+    expected = run_tool("summary", "--diff", "half")
+    assert expected.returncode == 2
+    for command in (["-m", "paddle_alexnet", "summary"], [str(REPOSITORY / "tools" / "summary.py")]):
+        result = subprocess.run(
+            [sys.executable, *command, "--diff", "half"], capture_output=True, text=True, cwd=REPOSITORY, check=False
+        )
+        assert (result.returncode, result.stderr) == (2, expected.stderr)
+
+
+@pytest.mark.parametrize(
+    "device, meant", [("cuda", "gpu:0"), ("CUDA:1", "gpu:1"), ("gpu", "gpu:0"), ("cpu:0", "cpu"), ("foo", "auto")]
+)
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "benchmark network"])
+def test_a_wrong_device_is_one_line_that_says_what_is_meant(verb, device, meant):
+    words = [*verb.split(), "a", "b"][: 3 if verb == "predict" else 2]
+    assert_user_error(run_tool(*words, "--device", device), "auto, cpu, gpu:N", f"write {meant}")
+    assert_user_error(run_tool("train", "-o", f"device={device}"), "auto, cpu, gpu:N", f"write {meant}")
+
+
+def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert_user_error(run_tool("export", "~/run"), str(tmp_path / "run"))
+    assert_user_error(run_tool("train", "-o", "data.root=~/set"), str(tmp_path / "set"))
+    assert_user_error(run_tool("export", "~no-such-user/run"), "~no-such-user")
+
+
+def test_help_names_every_preset_and_every_lrn_backend():
+    from paddle_alexnet.names import LRN_BACKENDS
+    from paddle_alexnet.network.lrn import BACKENDS
+    from paddle_alexnet.network.presets import PRESETS
+
+    assert set(LRN_BACKENDS) == set(BACKENDS)
+    for words in (["train"], ["summary"], ["benchmark", "network"]):
+        text = " ".join(run_tool(*words, "--help").stdout.split())
+        assert all(backend in text for backend in LRN_BACKENDS)
+    assert ", ".join(PRESETS) in " ".join(run_tool("train", "--help").stdout.split())
+
+
+def test_recipes_are_listed_with_a_line_each():
+    lines = run_tool("recipes").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml"))
+    assert all(line.endswith(".") and len(line) <= 120 for line in lines)
+
+
+def test_output_that_is_not_utf8_shows_what_it_can(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    result = run_process("benchmark", "network", "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "BACKEND[,BACKEND?]" in result.stdout
+
+
+def test_a_reader_that_has_read_enough_ends_the_command_quietly():
+    command = [sys.executable, "-m", "paddle_alexnet", "recipes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY) as child:
+        child.stdout.close()
+        errors = child.stderr.read()
+    assert (child.returncode, errors) == (141, b"")

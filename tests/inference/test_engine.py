@@ -1,0 +1,66 @@
+"""Every engine gives the same logits, from one thread or from many."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import metadata_of
+
+from paddle_alexnet import AlexNet, UserError
+from paddle_alexnet.export.jit import export
+from paddle_alexnet.inference.engine import open_engine
+from paddle_alexnet.inference.paddle_inference import PaddleInference
+from paddle_alexnet.runs.checkpoint import save_checkpoint
+from paddle_alexnet.runs.model_folder import read_model
+
+THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import paddle_alexnet, numpy as np, paddle
+from paddle_alexnet.inference.live import LiveNetwork
+from paddle_alexnet.inference.paddle_inference import PaddleInference
+
+network = paddle.nn.Sequential(paddle.nn.Conv2D(3, 8, 3), paddle.nn.Flatten(), paddle.nn.Linear(8 * 30 * 30, 5))
+network.eval()
+spec = paddle.static.InputSpec([None, 3, 32, 32], "float32", "image")
+paddle.jit.save(network, sys.argv[1] + "/model", input_spec=[spec])
+files = {path.name: path.read_bytes() for path in Path(sys.argv[1]).iterdir()}
+images = [np.random.default_rng(i).standard_normal((1 + i, 3, 32, 32), np.float32) for i in range(8)]
+for engine in (LiveNetwork(network), PaddleInference(files, source=sys.argv[1])):
+    expected = [engine(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [(i, pool.submit(engine, images[i])) for _ in range(100) for i in range(8)]
+        wrong = sum(not np.array_equal(job.result(), expected[i]) for i, job in jobs)
+    print(len(jobs), "calls", wrong, "wrong")
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A checkpoint and an exported folder of one network."""
+    folder = tmp_path_factory.mktemp("models")
+    network = AlexNet("half", 3)
+    network.eval()
+    save_checkpoint(folder / "checkpoint", network, metadata_of(network))
+    export(network, metadata_of(network), folder / "exported")
+    return folder
+
+
+def test_the_engines_agree(models):
+    image = np.random.default_rng(0).standard_normal((3, 3, 224, 224), np.float32)
+    live, exported = (open_engine(read_model(models / name))(image) for name in ("checkpoint", "exported"))
+    assert live.shape == exported.shape == (3, 3)
+    np.testing.assert_allclose(live, exported, atol=1e-5)
+
+
+def test_eight_threads_get_the_answers_of_one(tmp_path):
+    """Without a lock Paddle Inference ends the process: segmentation fault."""
+    printed = subprocess.run([sys.executable, "-c", THREADS, str(tmp_path)], capture_output=True, text=True)
+    assert (printed.returncode, printed.stdout) == (0, "800 calls 0 wrong\n" * 2), printed.stderr
+
+
+def test_what_is_not_an_exported_program_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="export the model again"):
+        PaddleInference({"model.pdmodel": b""}, source=tmp_path)

@@ -1,0 +1,134 @@
+"""A model's folder: written in one step, read as one, while it is replaced too."""
+
+import os
+import shutil
+import threading
+from dataclasses import replace
+
+import pytest
+from helpers import metadata_of
+
+from paddle_alexnet import AlexNet, UserError, files
+from paddle_alexnet.runs.model_folder import find_model, read_model, write_model
+
+
+@pytest.fixture(scope="module")
+def metadata():
+    return metadata_of(AlexNet("half", 3))
+
+
+def of_epoch(metadata, epoch):
+    return replace(metadata, origin=replace(metadata.origin, epoch=epoch))
+
+
+def fill(content):
+    return lambda folder: (folder / "a").write_text(content)
+
+
+def test_a_failed_write_leaves_the_model_that_was_there(metadata, tmp_path):
+    place = tmp_path / "model"
+    write_model(place, metadata, fill("whole"))
+
+    def fail(folder):
+        (folder / "a").write_text("half")
+        raise OSError("no space left on device")
+
+    with pytest.raises(UserError, match="untouched"):
+        write_model(place, metadata, fail)
+    assert read_model(place).files == {"a": b"whole"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_is_not_a_model_is_not_replaced(metadata, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not a model"):
+        write_model(tmp_path, metadata, fill(""))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_path_means_a_run_a_model_or_a_file_in_one_from_wherever_one_stands(metadata, tmp_path, monkeypatch):
+    best = tmp_path / "run" / "checkpoints" / "best"
+    write_model(best, metadata, fill(""))
+    for path in (tmp_path / "run", best, best / "a", best / "metadata.json"):
+        assert find_model(path) == best
+    monkeypatch.chdir(best)
+    for path in (".", "a", "../best", "../.."):
+        assert find_model(path) == best
+    for path in ("nothing", "b" * 5000, "nul\0", "~nobody-of-that-name/run", tmp_path):
+        with pytest.raises(UserError, match="no model there"):
+            find_model(path)
+
+
+def test_a_flipped_byte_and_a_missing_file_are_found(metadata, tmp_path):
+    place = tmp_path / "model"
+    write_model(place, metadata, fill("whole"))
+    (place / "a").write_text("whole".swapcase())
+    with pytest.raises(UserError, match="a: damaged"):
+        read_model(place)
+    (place / "a").unlink()
+    with pytest.raises(UserError, match="a: missing"):
+        read_model(place)
+
+
+def test_links_and_pipes_are_not_followed(metadata, tmp_path):
+    (tmp_path / "secret").write_text("whole")
+    for name, make in (("link", lambda place: os.symlink(tmp_path / "secret", place)), ("pipe", os.mkfifo)):
+        place = tmp_path / name
+        write_model(place, metadata, fill("whole"))
+        (place / "a").unlink()
+        make(place / "a")
+        with pytest.raises(UserError, match=f"{name}/a: "):
+            read_model(place)
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchanged", "renamed twice"])
+def test_what_is_read_beside_a_writer_belongs_together(exchange, metadata, tmp_path, monkeypatch):
+    """A file of 1 MB that repeats the epoch's number, replaced as fast as it goes while it is read."""
+    if not exchange:  # as on NFS and macOS
+        monkeypatch.setattr(files, "_exchange", lambda a, b: False)
+    place, stop, errors = tmp_path / "best", threading.Event(), []
+
+    def write(epoch):
+        content = str(epoch % 10) * 1_000_000
+        write_model(place, of_epoch(metadata, epoch), fill(content))
+
+    def write_on():
+        epoch = 1
+        try:
+            while not stop.is_set():
+                epoch += 1
+                write(epoch)
+        except UserError as error:
+            errors.append(error)
+
+    write(1)
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        seen = set()
+        for _ in range(150):
+            model = read_model(place)
+            seen.add(model.metadata.origin.epoch)
+            assert set(model.files["a"].decode()) == {str(model.metadata.origin.epoch % 10)}
+    finally:
+        stop.set()
+        writer.join()
+    assert not errors
+    assert len(seen) > 1
+
+
+def test_between_the_two_renames_the_old_model_is_read_and_left_where_it_is(metadata, tmp_path):
+    place = tmp_path / "best"
+    write_model(place, metadata, fill("old"))
+    place.rename(tmp_path / ".best.old")
+    assert read_model(place).files == {"a": b"old"}
+    assert [path.name for path in tmp_path.iterdir()] == [".best.old"]
+    write_model(place, metadata, fill("new"))
+    assert read_model(place).files == {"a": b"new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_copy_elsewhere_is_the_same_model(metadata, tmp_path):
+    write_model(tmp_path / "model", metadata, fill("whole"))
+    shutil.copytree(tmp_path / "model", tmp_path / "copy")
+    assert read_model(tmp_path / "copy").metadata == read_model(tmp_path / "model").metadata

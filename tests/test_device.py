@@ -1,0 +1,25 @@
+"""The name of a device, checked without Paddle, and used with it."""
+
+import paddle
+import pytest
+
+from paddle_alexnet.device import check_device, use_device
+from paddle_alexnet.errors import UserError
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "gpu:0", "gpu:12"])
+def test_names_that_are_taken(name):
+    assert check_device(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "gpu:", "gpu:-1", "gpu:0 ", "gpu:0\n", "gpu:9999", "GPU:0", "tpu"])
+def test_names_that_are_not(name):
+    with pytest.raises(UserError, match="auto, cpu, gpu:N"):
+        check_device(name)
+
+
+def test_a_gpu_that_is_not_there_is_an_error():
+    with pytest.raises(UserError, match="use auto or cpu"):
+        use_device("gpu:999")
+    assert use_device("cpu") == "cpu"
+    assert paddle.get_device() == "cpu"

@@ -1,0 +1,243 @@
+"""Writing in one step or not at all: whatever happens, the old content or the new one is there, whole."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from helpers import REPOSITORY
+
+from paddle_alexnet import files
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import atomic_file, atomic_folder, read_small, user_path, write_csv, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def writer_that_sleeps(folder: Path) -> "subprocess.Popen[str]":
+    """A process that holds a half-written file and folder for `place` and `set`."""
+    code = """
+import sys, time
+from pathlib import Path
+from paddle_alexnet.files import atomic_file, atomic_folder
+with atomic_file(Path("place")) as file, atomic_folder(Path("set")) as folder:
+    file.write_text("half")
+    (folder / "a").write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=folder, env=environment
+    )
+    assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    return child
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path):
+    place = tmp_path / "deep" / "file.txt"
+    with atomic_file(place) as partial:
+        partial.write_text("new")
+        assert partial.parent == place.parent and not place.exists()
+    assert place.read_text() == "new"
+    assert names(place.parent) == ["file.txt"]
+
+
+def test_a_folder_appears_only_when_it_is_whole(tmp_path):
+    with atomic_folder(tmp_path / "set") as partial:
+        (partial / "deep").mkdir()
+        (partial / "deep" / "a").write_text("new")
+        assert not (tmp_path / "set").exists()
+    assert (tmp_path / "set" / "deep" / "a").read_text() == "new"
+    assert names(tmp_path) == ["set"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_error_leaves_the_old_content_and_nothing_beside_it(tmp_path, error):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a").write_text("old")
+    with pytest.raises(error), atomic_file(tmp_path / "file") as partial:
+        partial.write_text("half")
+        raise error
+    with pytest.raises(error), atomic_folder(tmp_path / "set", replace=True) as partial:
+        (partial / "a").write_text("half")
+        raise error
+    assert (tmp_path / "file").read_text() == (tmp_path / "set" / "a").read_text() == "old"
+    assert names(tmp_path) == ["file", "set"]
+
+
+def test_a_full_disk_is_one_line_and_the_old_content_stays(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"file: cannot write it \(.*No space left.*untouched"):
+        write_text(tmp_path / "file", "new")
+    assert (tmp_path / "file").read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_live_writer_s_is_kept(tmp_path):
+    with writer_that_sleeps(tmp_path) as child:
+        half = [name for name in names(tmp_path) if name.endswith(".partial")]
+        assert len(half) == 2
+        write_text(tmp_path / "place", "other")
+        with atomic_folder(tmp_path / "set") as partial:
+            (partial / "a").write_text("other")
+        assert names(tmp_path) == sorted([*half, "place", "set"])  # it lives: its work is kept
+        child.kill()
+    write_text(tmp_path / "place", "next")
+    assert not (tmp_path / half[0]).exists()
+    with atomic_folder(tmp_path / "set", replace=True) as partial:
+        (partial / "a").write_text("next")
+    assert names(tmp_path) == ["place", "set"]
+    assert (tmp_path / "place").read_text() == (tmp_path / "set" / "a").read_text() == "next"
+
+
+def test_only_what_a_writer_of_the_same_place_left_is_removed(tmp_path):
+    others = [".place.partial", ".place.0123456.partial", ".places.01234567.partial", "place.01234567.partial"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    (tmp_path / ".place.01234567.partial").write_text("left behind")
+    write_text(tmp_path / "place", "new")
+    assert names(tmp_path) == sorted([*others, "place"])
+
+
+def test_concurrent_writers_leave_the_work_of_one_of_them(tmp_path):
+    texts = [str(number) * 10_000 for number in range(8)]
+    errors = []
+
+    def write(text: str) -> None:
+        try:
+            for _ in range(10):
+                write_text(tmp_path / "file", text)
+                with atomic_folder(tmp_path / "set", replace=True) as partial:
+                    (partial / "a").write_text(text)
+                assert (tmp_path / "file").read_text() in texts
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=[text]) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert (tmp_path / "set" / "a").read_text() in texts
+    assert names(tmp_path) == ["file", "set"]
+
+
+def test_the_second_of_two_writers_of_a_new_folder_does_not_replace_the_first_s(tmp_path):
+    with pytest.raises(UserError, match="not empty"), atomic_folder(tmp_path / "set") as second:
+        (second / "a").write_text("second")
+        with atomic_folder(tmp_path / "set") as first:
+            (first / "a").write_text("first")
+    assert (tmp_path / "set" / "a").read_text() == "first"
+    assert names(tmp_path) == ["set"]
+
+
+def test_a_reader_always_finds_a_whole_folder(tmp_path):
+    if not files._exchange(tmp_path, tmp_path):
+        pytest.skip("this system cannot exchange two folders")
+    with atomic_folder(tmp_path / "set") as partial:
+        (partial / "a").write_text("0")
+    done = threading.Event()
+    seen = []
+
+    def read() -> None:
+        while not done.is_set():
+            seen.append((tmp_path / "set").is_dir())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(50):
+        with atomic_folder(tmp_path / "set", replace=True) as partial:
+            (partial / "a").write_text(str(number))
+    done.set()
+    reader.join()
+    assert seen and all(seen)
+
+
+def test_without_an_exchange_of_folders_the_new_one_takes_its_place_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda a, b: False)
+    for text in ("old", "new"):
+        with atomic_folder(tmp_path / "set", replace=True) as partial:
+            (partial / text).write_text(text)
+    assert names(tmp_path / "set") == ["new"]
+    assert names(tmp_path) == ["set"]
+
+
+def test_a_process_that_died_between_two_renames_loses_nothing(tmp_path):
+    (tmp_path / ".set.old").mkdir()
+    (tmp_path / ".set.old" / "a").write_text("old")
+    with pytest.raises(ValueError), atomic_folder(tmp_path / "set", replace=True):
+        raise ValueError
+    assert (tmp_path / "set" / "a").read_text() == "old"
+
+
+def test_a_folder_with_something_in_it_is_not_replaced_unasked(tmp_path):
+    (tmp_path / "set").mkdir()
+    with atomic_folder(tmp_path / "set") as partial:  # an empty one is
+        (partial / "a").write_text("first")
+    with pytest.raises(UserError, match="exists and is not empty"), atomic_folder(tmp_path / "set"):
+        pass
+    assert (tmp_path / "set" / "a").read_text() == "first"
+
+
+def test_a_link_stays_a_link_and_its_target_is_written(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "far" / "file").read_text() == "new"
+    assert names(tmp_path / "far") == ["file"]
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    write_text(tmp_path / "pipe", "through")
+    reader.join()
+    assert got == ["through"]
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    with pytest.raises(UserError, match="is a folder: name a file"):
+        write_text(tmp_path, "text")
+
+
+def test_a_csv_is_written_with_quotes_where_they_are_needed(tmp_path):
+    write_csv(tmp_path / "t.csv", ["a", "b"], [["1, 2", 'say "x"'], ["ü", None]])
+    assert (tmp_path / "t.csv").read_bytes() == 'a,b\n"1, 2","say ""x"""\nü,\n'.encode()
+    with pytest.raises(UserError, match="cannot write it"):
+        write_csv(tmp_path / "t.csv", ["a"], [["caf\udce9"]])
+    assert (tmp_path / "t.csv").read_text().startswith("a,b\n")
+
+
+def test_a_path_as_it_is_typed(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/a")
+    assert user_path("~/x") == Path("/home/a/x")
+    assert user_path("x/~/y") == Path("x/~/y")
+    for text in ("", "a\0b", "~no-such-user/x"):
+        with pytest.raises(UserError):
+            user_path(text)
+
+
+def test_only_a_regular_file_of_bounded_size_is_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_small(tmp_path / "file", at_most=5) == b"12345"
+    os.mkfifo(tmp_path / "pipe")
+    for path, at_most in ((tmp_path / "file", 4), (tmp_path, 9), (tmp_path / "pipe", 9), (Path("/dev/zero"), 9)):
+        with pytest.raises(OSError):
+            read_small(path, at_most=at_most)

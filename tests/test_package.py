@@ -1,0 +1,62 @@
+"""The package itself: lazy names, and what is set before Paddle is imported."""
+
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+from helpers import REPOSITORY
+
+import paddle_alexnet
+
+
+def python(code: str, **variables: str) -> str:
+    """What code prints in a fresh process."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment.update(variables, PYTHONPATH=str(REPOSITORY), PYTHONWARNINGS="ignore")  # of Paddle 3: no ccache
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.strip()
+
+
+def test_import_is_lazy_and_every_public_name_is_there():
+    loaded = "import sys, paddle_alexnet as a; print([m for m in ('numpy', 'paddle', 'pydantic') if m in sys.modules])"
+    assert python(loaded) == "[]"
+    for name in paddle_alexnet.__all__:
+        assert name in dir(paddle_alexnet)
+        assert getattr(paddle_alexnet, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = paddle_alexnet.trian
+
+
+def test_no_public_name_hides_a_module():
+    for name in paddle_alexnet.__all__:
+        assert find_spec(f"paddle_alexnet.{name}") is None
+    importlib.import_module("paddle_alexnet.trainer")
+    assert callable(paddle_alexnet.train)
+
+
+def test_importing_paddle_is_quiet_and_leaves_sigterm_alone():
+    code = (
+        "import signal, sys, paddle_alexnet; h = lambda *a: print('mine'); signal.signal(signal.SIGTERM, h); "
+        "import paddle, os; os.kill(os.getpid(), signal.SIGTERM); print(int(os.environ['OMP_NUM_THREADS']) >= 1)"
+    )
+    assert python(code).splitlines() == ["mine", "True"]
+
+
+def test_what_the_user_has_set_stays():
+    code = "import os, paddle_alexnet; print(os.environ['OMP_NUM_THREADS'], os.environ['GLOG_minloglevel'])"
+    assert python(code, OMP_NUM_THREADS="1", GLOG_minloglevel="0") == "1 0"
+
+
+def test_paddle_is_found_as_before():
+    spec = find_spec("paddle")
+    assert spec.origin.endswith("__init__.py")
+    assert pickle.loads(pickle.dumps(spec)).origin == spec.origin
+    assert find_spec("paddle_that_is_not_there") is None
+    assert python("import paddle, paddle_alexnet; print(paddle_alexnet.AlexNet.__name__)", OMP_NUM_THREADS="1") == (
+        "AlexNet"
+    )
