@@ -154,9 +154,13 @@ class DataConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class OptimizerConfig:
-    name: Literal["adam", "momentum", "sgd"] = Field(default="adam", description="update rule: adam, momentum or sgd")
+    name: Literal["adam", "momentum", "momentum_2012", "sgd"] = Field(
+        default="adam",
+        description="update rule: adam, momentum (the learning rate multiplies the velocity), momentum_2012 (it is in "
+        "the velocity, as in 2012 and in Caffe) or sgd",
+    )
     learning_rate: float = Field(default=1e-4, gt=0, description="initial learning rate")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum and momentum_2012")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 decay added to the gradient")
     decay_biases: bool = Field(default=True, description="whether the decay applies to biases too")
     bias_learning_rate: float = Field(default=1.0, gt=0, description="the biases' learning rate as a multiple")

@@ -17,7 +17,16 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin, input_in_words
 from paddle_alexnet.weights.files import WRITERS, read_arrays, write_arrays
-from paddle_alexnet.weights.layout import LAYOUTS, check_finite, choose_preset, from_state, layers, pair, to_state
+from paddle_alexnet.weights.layout import (
+    LAYOUTS,
+    check_finite,
+    choose_preset,
+    dropout_factor,
+    from_state,
+    layers,
+    pair,
+    to_state,
+)
 
 # Pixels 0..255 less the mean pixel of Caffe's ilsvrc12 mean image, here as RGB of values in 0..1.
 CAFFE_MEAN = (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255)
@@ -140,9 +149,13 @@ def _read(source: Path, preset: Optional[str], source_format: Optional[str], key
     weights = pair(file.arrays, layout, source=str(source))
     preset = choose_preset(weights, preset, source=str(source), usual=layout.preset)
     notes = list(file.notes)
-    if layout.halves_after_dropout:
-        halved = " and ".join(layer.name for layer in layers(preset) if layer.after_dropout)
-        notes.append(f"{halved} are halved: PaddleClas at inference halves what dropout gives them")
+    scaled = {layer.name: factor for layer in layers(preset) if (factor := dropout_factor(layer, layout)) != 1}
+    if scaled:
+        halved = 0.5 in scaled.values()
+        notes.append(
+            f"{' and '.join(scaled)} are {'halved' if halved else 'doubled'}: "
+            f"{'PaddleClas' if halved else preset} at inference halves what dropout gives them"
+        )
     if layout.bgr:
         notes.append("conv1 is turned from BGR to RGB")
     return _Found(file.file_format, preset, to_state(weights, preset, layout), tuple(notes))

@@ -106,6 +106,25 @@ def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, tmp_path):
     assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
 
 
+@pytest.mark.parametrize("lrn", ["native", "avgpool3d"])
+def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, tmp_path):
+    paddle.seed(0)
+    network = AlexNet("source145", 10, lrn)
+    assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
+    image = 50 * np.random.default_rng(1).standard_normal((2, 3, 224, 224), np.float32)
+    exported = open_engine(read_model(tmp_path / "model"))(image)
+
+    network.eval()
+    with paddle.no_grad():
+        live = network(paddle.to_tensor(image)).numpy()
+        for _, layer in network.named_layers():
+            if isinstance(layer, paddle.nn.Dropout):
+                layer.p = 0.0  # no scale either
+        unscaled = network(paddle.to_tensor(image)).numpy()
+    assert np.abs(exported - live).max() <= 1e-5 * np.abs(live).max()
+    assert np.abs(unscaled - live).max() > 0.5 * np.abs(live).max()
+
+
 def test_the_tool_exports_a_checkpoint_as_training_does(tmp_path):
     network = AlexNet("half", 3)
     network.eval()
