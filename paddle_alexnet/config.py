@@ -27,6 +27,7 @@ from paddle_alexnet.files import read_small, user_path, write_text
 from paddle_alexnet.names import LRN_BACKENDS, one_of
 
 DEFAULT_RECIPE = "paddle2"
+DEMO_RECIPE = "demo"  # of a run without a data set
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
 
