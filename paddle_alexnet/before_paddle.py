@@ -18,6 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Callable, Optional
 
+from paddle_alexnet import own_zlib
+from paddle_alexnet.cores import available_cores
+
 
 class _PaddleLoader(SourceFileLoader):
     """Imports Paddle without two side effects.
@@ -59,10 +62,6 @@ class _PaddleFinder(MetaPathFinder):
         return spec
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _amd_with_avx2() -> bool:
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
@@ -70,6 +69,8 @@ def _amd_with_avx2() -> bool:
     return False
 
 
+if "paddle" in sys.modules:
+    own_zlib.restore()
 os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle's errors, not how its executor is doing
 if _amd_with_avx2():
     # The MKL of 2019 in Paddle knows only Intel's names for AVX2 and is three times slower without it.
@@ -81,6 +82,6 @@ if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
     ctypes.CDLL(None).mallopt(trim_threshold, (1 << 31) - 1)
 _threads_set_here = platform.machine() in ("x86_64", "AMD64") and "OMP_NUM_THREADS" not in os.environ
 if _threads_set_here:
-    os.environ["OMP_NUM_THREADS"] = str(_cores())  # Paddle computes on one core unless told otherwise
+    os.environ["OMP_NUM_THREADS"] = str(available_cores())  # Paddle computes on one core unless told otherwise
 _finder = _PaddleFinder()
 sys.meta_path.insert(0, _finder)

@@ -21,17 +21,17 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from paddle_alexnet.cores import available_cores
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small, user_path, write_text
 from paddle_alexnet.names import LRN_BACKENDS, one_of
 
-DEFAULT_RECIPE = "paddle2"
-DEMO_RECIPE = "demo"  # of a run without a data set
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
 
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+# Built at first use: to ask for help needs none of it.
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _by(check: Callable[[Any], Any]) -> AfterValidator:
@@ -53,8 +53,6 @@ def _of_0_to_1(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 PathText = Annotated[str, _by(lambda text: str(user_path(text)))]
-
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -92,6 +90,22 @@ class DataConfig:
         description="side of the patch that the network's input is cropped from, at random in training, in the centre "
         "in evaluation; null: the network's own, so that nothing is cropped off",
     )
+    resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = Field(
+        default="bilinear", description="filter by which images are resized: nearest, box, bilinear, bicubic or lanczos"
+    )
+    orientation: Literal["exif", "stored"] = Field(
+        default="exif", description="exif: images are turned as their EXIF data asks; stored: they are not"
+    )
+    draft: bool = Field(
+        default=False,
+        description="decode JPEG files that are at least four times too large at a half, a quarter or an eighth: up to "
+        "4 times as fast, up to 4 levels of 255 off",
+    )
+    decode_limit: PositiveInt = Field(
+        default=512,
+        description="megabytes that the pixels of an image may take; JPEG files that take more are decoded at a "
+        "fraction, other files are errors",
+    )
     horizontal_flip: bool = Field(default=False, description="training: flip half of the images left to right")
     colour_jitter: float = Field(
         default=0.0, ge=0, le=1, description="training: brightness, contrast, saturation times 1 ± up to this"
@@ -109,10 +123,10 @@ class DataConfig:
     mixup: float = Field(
         default=0.0, ge=0, description="training: α of mixup, which blends pairs of images and labels; 0: off"
     )
-    normalise: Literal["given", "channel", "pixel"] = Field(
+    normalise: Literal["given", "channel", "pixel", "pixel_at_crop"] = Field(
         default="given",
-        description="given: by mean and std below; channel: by both as measured on the train split; pixel: by its mean "
-        "image and the std below",
+        description="given: by mean and std below; channel: by both as measured on the train split; pixel: by the "
+        "centre of its mean image and the std below; pixel_at_crop: so too, but a random crop by the same crop of it",
     )
     mean: Annotated[tuple[float, float, float], _by(_of_0_to_1)] = Field(
         default=(0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1"
@@ -130,14 +144,23 @@ class DataConfig:
     cache_folder: Optional[PathText] = Field(
         default=None, description="where measured statistics and decoded patches are kept; null: cache beside output"
     )
-    workers: int = Field(default=2, ge=1, le=256, description="threads that decode and transform images")
+    workers: int = Field(
+        default=min(available_cores(), 256),
+        ge=1,
+        le=256,
+        description="threads that decode and transform images; by default as many as there are cores",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class OptimizerConfig:
-    name: Literal["adam", "momentum", "sgd"] = Field(default="adam", description="update rule: adam, momentum or sgd")
+    name: Literal["adam", "momentum", "momentum_2012", "sgd"] = Field(
+        default="adam",
+        description="update rule: adam, momentum (the learning rate multiplies the velocity), momentum_2012 (it is in "
+        "the velocity, as in 2012 and in Caffe) or sgd",
+    )
     learning_rate: float = Field(default=1e-4, gt=0, description="initial learning rate")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum and momentum_2012")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 decay added to the gradient")
     decay_biases: bool = Field(default=True, description="whether the decay applies to biases too")
     bias_learning_rate: float = Field(default=1.0, gt=0, description="the biases' learning rate as a multiple")
@@ -169,6 +192,9 @@ class TrainConfig:
     patience: int = Field(
         default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
     )
+    report: bool = Field(
+        default=True, description="at the end, predict the val split with the best model and write report.html"
+    )
     checkpoint_steps: int = Field(
         default=0, ge=0, description="save the run's state every so many steps too, to go on from; 0: after epochs only"
     )
@@ -181,11 +207,11 @@ class Config:
     device: Annotated[str, _by(check_device)] = Field(
         default="auto", description="auto (the first GPU, else CPU), cpu or gpu:N"
     )
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    train: TrainConfig = TrainConfig()
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
 
 
 def recipes() -> dict[str, Path]:

@@ -18,8 +18,11 @@ from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
 from paddle_alexnet.data.table import ImageTable, find_root, read_table
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.evaluation import report_run
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.report.run import settings_of
+from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder, run_of
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.state import fingerprint
@@ -108,7 +111,7 @@ def _train(config: Config, resume: Optional[Path]) -> Results:
     stop = StopRequest()
     guard = StopOnNaN(history, train_loader)
     progress = Progress(history, train_loader, epochs=epochs, val_images=val_images)
-    visualdl = LogVisualDL(run, history, data=data_name)
+    visualdl = LogVisualDL(run, history, data=data_name, settings=settings_of(config))
     callbacks = [
         SeedStep(config.train.seed, history, train_loader),
         guard,
@@ -126,6 +129,7 @@ def _train(config: Config, resume: Optional[Path]) -> Results:
 
     with run.begin(resume=resume is not None):
         save_config(as_set(config), run.config, comment=f"the data is {data_name}")
+        save_environment(run.environment, device)
         _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
         for remark in remarks(config, table):
@@ -136,6 +140,8 @@ def _train(config: Config, resume: Optional[Path]) -> Results:
         with say_what_is_kept(run), closing(guard), closing(progress), closing(visualdl), stop.deferred():
             to_come = epochs - len(history.epochs)  # `fit` counts from 0, the callbacks by the history
             model.fit(train_loader, val_loader, epochs=to_come, verbose=0, callbacks=callbacks)
+        if config.train.report:
+            report_run(run, device=device)
     if len(history.epochs) < epochs:
         _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
     log = run.visualdl if run.visualdl.is_dir() else None

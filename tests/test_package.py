@@ -60,3 +60,21 @@ def test_paddle_is_found_as_before():
     assert python("import paddle, paddle_alexnet; print(paddle_alexnet.AlexNet.__name__)", OMP_NUM_THREADS="1") == (
         "AlexNet"
     )
+
+
+def test_paddle_imported_first_leaves_zlib_working(tmp_path):
+    code = (
+        "import paddle, paddle_alexnet\n"
+        "import gzip, io, zlib, numpy as np\nfrom PIL import Image\n"
+        "print(zlib.crc32(b'123456789'), zlib.decompress(zlib.compress(b'z' * 999)) == b'z' * 999)\n"
+        "print(gzip.decompress(gzip.compress(b'gzip')))\n"
+        "image = Image.new('RGB', (9, 9), (1, 2, 3))\n"
+        "image.save('x.png'); print(Image.open('x.png').getpixel((8, 8)))\n"
+        "np.savez_compressed('x.npz', a=np.arange(9)); print(np.load('x.npz')['a'].sum())\n"
+    )
+    assert python(f"import os; os.chdir({str(tmp_path)!r})\n{code}").splitlines() == [
+        f"{0xCBF43926} True",  # the check value of CRC-32
+        "b'gzip'",
+        "(1, 2, 3)",
+        "36",
+    ]

@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe, typed_path
-from paddle_alexnet.config import DEFAULT_RECIPE, DEMO_RECIPE, Config, describe_keys, load_config
+from paddle_alexnet.config import Config, describe_keys, load_config
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.names import DEFAULT_RECIPE, DEMO_RECIPE
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.folder import RunFolder, run_of
 
@@ -65,6 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"inference model:  {results.output / 'inference'}")
         print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
     print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")
+    if config.train.report:
+        print(f"report:           {results.output / 'report.html'}")
     if results.visualdl is not None:
         print(f"more to look at:  {module_line('visualdl.server.app', '--logdir', results.visualdl)}")
     if best is not None:
