@@ -154,7 +154,7 @@ def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
     root = find_root(Path(config.root) if config.root else None, csv)
     if root is None:
         root = output.parent / "demo-data"
-        _log.info(f"no data.root is set and there is no data/labels.csv: training on the {DEMO_NAME}, drawn in {root}")
+        _log.info(f"no data.root is set, no data/labels.csv there: training on the {DEMO_NAME}, drawn in {root}")
         if not root.exists():
             try:
                 draw_demo(root)

@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     elif not (arguments.config or arguments.resume):
         config = load_config(Path(DEMO_RECIPE), arguments.override)
         print(
-            f"no data set is named: recipe {DEMO_RECIPE}, on drawn patterns, to see it work. "
-            f"The full-size network: -c {DEFAULT_RECIPE}. Your own data: -o data.root=DIR"
+            f"recipe {DEMO_RECIPE}, a small network on drawn patterns; "
+            f"the full-size one: -c {DEFAULT_RECIPE}; your own data: -o data.root=DIR"
         )
     if config.model.weights:
         from paddle_alexnet.runs.model_folder import find_model
