@@ -6,6 +6,7 @@ Nothing that the user has set is changed, and Paddle itself is not imported.
 import contextlib
 import ctypes
 import io
+import logging
 import os
 import platform
 import signal
@@ -23,14 +24,16 @@ from paddle_alexnet.cores import available_cores
 
 
 class _PaddleLoader(SourceFileLoader):
-    """Imports Paddle without two side effects.
+    """Imports Paddle without three side effects.
 
-    Its warning about OMP_NUM_THREADS, which is about OpenBLAS, which its x86 builds do not use; and its handler for
-    SIGTERM, which prints a C++ stack and would replace the one of the program that imports it.
+    Its warning about OMP_NUM_THREADS, which is about OpenBLAS, which its x86 builds do not use; its handler for
+    SIGTERM, which prints a C++ stack and would replace the one of the program that imports it; and its handler of the
+    root logger, which would show every line that anyone logs a second time.
     """
 
     def exec_module(self, module: ModuleType) -> None:
         handler = signal.getsignal(signal.SIGTERM)
+        log_handlers, level = logging.root.handlers[:], logging.root.level
 
         def restore() -> None:
             with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler that is not Python's
@@ -43,6 +46,8 @@ class _PaddleLoader(SourceFileLoader):
                 super().exec_module(module)
         finally:
             restore()
+            logging.root.handlers[:] = log_handlers
+            logging.root.setLevel(level)
             _finder.before_submodule = None
 
 

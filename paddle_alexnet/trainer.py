@@ -15,7 +15,7 @@ from paddle.static import InputSpec
 from paddle_alexnet.config import Config, DataConfig, save_config
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
-from paddle_alexnet.data.table import ImageTable, read_table
+from paddle_alexnet.data.table import ImageTable, find_root, read_table
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.evaluation import report_run
@@ -150,16 +150,11 @@ def _train(config: Config, resume: Optional[Path]) -> Results:
 
 def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
     """The configured data set, else `data/` if it is there, else the demo set; and its name in words."""
-    csv = Path(config.csv) if config.csv else None
-    if config.root:
-        root = Path(config.root)
-    elif csv:
-        root = csv.parent
-    elif Path("data/labels.csv").is_file():
-        root = Path("data")
-    else:
+    csv, classes = (Path(text) if text else None for text in (config.csv, config.classes))
+    root = find_root(Path(config.root) if config.root else None, csv)
+    if root is None:
         root = output.parent / "demo-data"
-        _log.info(f"no data.root is set and there is no data/labels.csv: training on the {DEMO_NAME}, drawn in {root}")
+        _log.info(f"no data.root is set, no data/labels.csv there: training on the {DEMO_NAME}, drawn in {root}")
         if not root.exists():
             try:
                 draw_demo(root)
@@ -167,7 +162,7 @@ def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
                 if not root.exists():
                     raise
                 # Another run that started at the same time was first; it has drawn the same images.
-    table = read_table(root, csv, Path(config.classes) if config.classes else None)
+    table = read_table(root, csv, classes)
     return table, DEMO_NAME if is_demo(table.classes) else str(table.csv)
 
 

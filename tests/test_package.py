@@ -47,6 +47,11 @@ def test_importing_paddle_is_quiet_and_leaves_sigterm_alone():
     assert python(code).splitlines() == ["mine", "True"]
 
 
+def test_importing_paddle_leaves_the_root_logger_alone():
+    code = "import logging, paddle_alexnet.before_paddle; r = logging.root; before = r.handlers[:], r.level; "
+    assert python(code + "import paddle; print((r.handlers, r.level) == before)") == "True"
+
+
 def test_what_the_user_has_set_stays():
     code = "import os, paddle_alexnet; print(os.environ['OMP_NUM_THREADS'], os.environ['GLOG_minloglevel'])"
     assert python(code, OMP_NUM_THREADS="1", GLOG_minloglevel="0") == "1 0"

@@ -13,6 +13,7 @@ from paddle.base import core
 from paddle.static import InputSpec
 
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.export.padding import with_explicit_padding
 from paddle_alexnet.inference.live import LiveNetwork
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.network.alexnet import AlexNet
@@ -51,7 +52,7 @@ def exporting(network: AlexNet, metadata: Metadata, place: Path) -> Iterator[flo
     size = metadata.preprocess.image_size
     difference = 0.0
     lrn = choose_backend(network.lrn, job="jit")
-    traced = network if lrn == network.lrn else with_lrn(network, lrn)
+    traced = with_explicit_padding(network if lrn == network.lrn else with_lrn(network, lrn))
 
     def fill(folder: Path) -> None:
         nonlocal difference

@@ -197,6 +197,20 @@ PRESETS: dict[str, Preset] = {
             ),
         },
     ),
+    "small": Preset(
+        source="this project, for its demo set: paddle2 on smaller images, with a third of its filters or fewer",
+        image_size=131,
+        blocks={
+            "block1": (Conv(32, 11, stride=4), ReLU(), LRN(), MaxPool()),
+            "block2": (Conv(80, 5, padding=2, groups=2), ReLU(), LRN(), MaxPool()),
+            "block3": (Conv(128, 3, padding=1), ReLU()),
+            "block4": (Conv(128, 3, padding=1), ReLU()),
+            "block5": (Conv(80, 3, padding=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(720, 512), ReLU(), Dropout(0.2)),
+            "block7": (Linear(512, 512), ReLU(), Dropout(0.2)),
+            "out_fc": (Linear(512, None),),
+        },
+    ),
     "tensorflow": Preset(
         source="TensorFlow's AlexNet benchmark, 2018",
         image_size=224,
