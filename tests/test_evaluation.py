@@ -25,7 +25,7 @@ def predictor(finished_run):
 
 def test_figures_are_means_over_images_not_batches():
     """Probabilities 1/2, 1/4, 1/8 of the true class, the first of them the most probable."""
-    shares = np.array([[1 / 2, 3 / 8, 1 / 8], [1 / 4, 5 / 8, 1 / 8], [1 / 8, 3 / 4, 1 / 8]])
+    shares = np.array([[1 / 2, 3 / 8, 1 / 8], [1 / 4, 5 / 8, 1 / 8], [1 / 8, 1 / 2, 3 / 8]])
     truth = np.zeros(3, np.int64)
     batches = [Predictions(np.arange(3)[part], truth[part], np.log(shares[part])) for part in (slice(2), slice(2, 3))]
     result = figures(batches)
