@@ -133,7 +133,9 @@ def input_in_words(preprocess: Preprocess) -> str:
     part = "the whole image" if preprocess.geometry == "squash" else "the central square"
     mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
     centre = "" if patch == size else f", of it the central {size}×{size}"
-    return f"{part} at {patch}×{patch}{centre}, mean {mean}{' (an image)' * bool(preprocess.mean_image)}, std {std}"
+    image = " (an image)" if preprocess.mean_image else ""
+    turned = ", turned as EXIF says" if preprocess.orientation == "exif" else ""
+    return f"{part} at {patch}×{patch}{centre}, mean {mean}{image}, std {std}, {preprocess.resample}{turned}"
 
 
 def _lift(flat: dict[str, Any]) -> dict[str, Any]:
