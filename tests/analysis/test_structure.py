@@ -14,6 +14,7 @@ PARAMETERS = {
     "fluid": 58_322_314,
     "single": 62_378_344,
     "half": 16_630_440,
+    "small": 1_520_648,
     "tensorflow": 74_732_328,
     "paper": 60_965_224,
     "source145": 60_965_224,
@@ -37,6 +38,8 @@ SHAPES = {
     "Co Re 256×13×13, Ma 256×6×6, Fl 9216, Li Re 4096, Li Re 4096, Li 10",
     "half": "Co Re 48×55×55, Ma 48×27×27, Co Re 128×27×27, Ma 128×13×13, Co Re 192×13×13, Co Re 192×13×13, "
     "Co Re 128×13×13, Ma 128×6×6, Fl Dr 4608, Li Re Dr 2048, Li Re 2048, Li 1000",
+    "small": "Co Re LR 32×31×31, Ma 32×15×15, Co Re LR 80×15×15, Ma 80×7×7, Co Re 128×7×7, Co Re 128×7×7, "
+    "Co Re 80×7×7, Ma 80×3×3, Fl 720, Li Re Dr 512, Li Re Dr 512, Li 1000",
     "tensorflow": "Co Re LR 64×56×56, Ma 64×27×27, Co Re LR 192×27×27, Ma 192×13×13, Co Re 384×13×13, "
     "Co Re 256×13×13, Co Re 256×13×13, Ma 256×7×7, Fl 12544, Li Re 4096, Li Re 4096, Li Re 1000",
     "source145": f"Co LR 96×55×55, Ma Re 96×27×27, Co Re LR LR 256×27×27, Ma 256×13×13, "
