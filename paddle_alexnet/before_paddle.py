@@ -60,7 +60,9 @@ class _PaddleFinder(MetaPathFinder):
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores of this process; its share of them where `paddle.distributed.launch` has started several here."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("PADDLE_LOCAL_SIZE", 1)))
 
 
 def _amd_with_avx2() -> bool:

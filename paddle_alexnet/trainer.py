@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
@@ -30,6 +30,18 @@ from paddle_alexnet.training.callbacks.progress import Progress, ShowEpoch
 from paddle_alexnet.training.callbacks.record import RecordEpoch
 from paddle_alexnet.training.callbacks.save import SaveModels
 from paddle_alexnet.training.callbacks.visualdl import LogVisualDL
+from paddle_alexnet.training.distributed import (
+    MeetBeforeBatch,
+    check_batch_size,
+    device_of_rank,
+    first_before_others,
+    global_loss,
+    global_metric,
+    on_first,
+    parallel,
+    rank,
+    ranks,
+)
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.optimisers import build_optimizer
 from paddle_alexnet.training.schedules import build_schedule
@@ -51,23 +63,33 @@ class Results:
 def train(config: Config) -> Results:
     """Train a network as a recipe says; export it each time the mean validation loss improves.
 
+    In a process of several that `paddle.distributed.launch` has started, train together with the others; rank 0 alone
+    writes and shows the run.
+
     Raises UserError, before the first step where that is possible, for what a user can mend.
     """
-    with paddle.utils.unique_name.guard():  # so that a second run in this process names its parameters alike
-        return _train(config)
+    device = use_device(device_of_rank(config.device))
+    with paddle.utils.unique_name.guard(), parallel():  # a second run in this process names its parameters alike
+        return _train(config, device)
 
 
-def _train(config: Config) -> Results:
+def _train(config: Config, device: str) -> Results:
     # What can be refused without reading a picture is refused first.
-    device = use_device(config.device)
+    check_batch_size(config.train.batch_size)
     run = RunFolder(config.output)
-    run.check()
+    if rank() == 0:
+        run.check()
     seed_everything(config.train.seed)
 
-    table, data_name = open_data(config.data, run.path)
+    with first_before_others():  # the demo set may have to be drawn
+        table, data_name = open_data(config.data, run.path)
     network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
     start = read_start(Path(config.model.weights), network, table) if config.model.weights else None
-    train_loader, val_loader = open_loaders(config, table, network.image_size, on_device=device.startswith("gpu"))
+    on_gpu = device.startswith("gpu")
+    with first_before_others():  # images are checked, cached and measured
+        train_loader, val_loader = open_loaders(
+            config, table, network.image_size, on_device=on_gpu, rank=rank(), ranks=ranks()
+        )
     preprocess = train_loader.preprocess
     if start:
         start_from(start, network, preprocess)
@@ -76,7 +98,10 @@ def _train(config: Config) -> Results:
     optimizer = build_optimizer(network, config.optimizer, schedule.rate)
     image = InputSpec([None, 3, preprocess.image_size, preprocess.image_size], "float32", "image")
     model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
-    model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
+    metrics = [global_metric(metric) for metric in (MeanLoss(), Accuracy(name="top1"))]
+    model.prepare(optimizer, global_loss(CrossEntropy()), metrics=metrics)
+    if rank():
+        seed_everything(config.train.seed + rank())  # other dropout on each rank, but the same initial weights
 
     history = History()
     train_images, val_images = len(train_loader.dataset), len(val_loader.dataset)
@@ -85,21 +110,24 @@ def _train(config: Config) -> Results:
     progress = Progress(train_images=train_images, val_images=val_images)
     visualdl = LogVisualDL(run, history, data=data_name)
     callbacks = [
+        MeetBeforeBatch(),
         StopOnNaN(),
-        progress,
+        *on_first(progress),
         *schedule.callbacks,  # before what is saved: a run that goes on from there has the next rate
         *early_stopping(config.train.patience),
         RecordEpoch(history, data=data_name),  # those after it read the epoch that it adds to the history
-        SaveModels(run, network, metadata, history),
-        ShowEpoch(history),
-        WriteMetrics(run, history),
-        visualdl,
+        *on_first(
+            SaveModels(run, network, metadata, history), ShowEpoch(history), WriteMetrics(run, history), visualdl
+        ),
     ]
 
-    with run.begin():
-        save_config(as_set(config), run.config, comment=f"the data is {data_name}")
+    with run.begin() if rank() == 0 else nullcontext():
+        if rank() == 0:
+            save_config(as_set(config), run.config, comment=f"the data is {data_name}")
         _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
+        if ranks() > 1:
+            _log.info(f"{ranks()} processes share each global batch of {config.train.batch_size} images")
         with say_what_is_kept(run), closing(progress), closing(visualdl):
             model.fit(train_loader, val_loader, epochs=config.train.epochs, verbose=0, callbacks=callbacks)
     if len(history.epochs) < config.train.epochs:
