@@ -6,6 +6,7 @@ Nothing that the user has set is changed, and Paddle itself is not imported.
 import contextlib
 import ctypes
 import io
+import logging
 import os
 import platform
 import signal
@@ -20,10 +21,11 @@ from typing import Callable, Optional
 
 
 class _PaddleLoader(SourceFileLoader):
-    """Imports Paddle without two side effects.
+    """Imports Paddle without three side effects.
 
-    Its warning about OMP_NUM_THREADS, which is about OpenBLAS, which its x86 builds do not use; and its handler for
-    SIGTERM, which prints a C++ stack and would replace the one of the program that imports it.
+    Its warning about OMP_NUM_THREADS, which is about OpenBLAS, which its x86 builds do not use; its handler for
+    SIGTERM, which prints a C++ stack and would replace the one of the program that imports it; and its handler of the
+    root logger, which would repeat what any program logs.
     """
 
     def exec_module(self, module: ModuleType) -> None:
@@ -34,12 +36,14 @@ class _PaddleLoader(SourceFileLoader):
                 signal.signal(signal.SIGTERM, handler)
 
         quiet = contextlib.redirect_stderr(io.StringIO()) if _threads_set_here else contextlib.nullcontext()
+        log_handlers = list(logging.getLogger().handlers)
         _finder.before_submodule = restore  # soon, for most of the import's time comes after Paddle has set its own
         try:
             with quiet:
                 super().exec_module(module)
         finally:
             restore()
+            logging.getLogger().handlers[:] = log_handlers
             _finder.before_submodule = None
 
 

@@ -58,11 +58,8 @@ def launch(folder: Path, *words: object, machines: int, processes: int, **enviro
         command = [sys.executable, "-m", "paddle.distributed.launch", *several, "--nproc_per_node", processes]
         command += ["--log_dir", folder / f"log.{machine}", REPOSITORY / "tests" / "launched.py", "train", *words]
         with (folder / f"out.{machine}").open("w") as out:
-            launchers.append(
-                subprocess.Popen(
-                    list(map(str, command)), stdout=out, stderr=subprocess.STDOUT, cwd=folder, env=environment
-                )
-            )
+            process = subprocess.Popen([*map(str, command)], stdout=out, stderr=out, cwd=folder, env=environment)
+        launchers.append(process)
     return launchers
 
 
@@ -101,7 +98,7 @@ def test_two_machines_follow_one_process(demo_set, table, tmp_path, monkeypatch)
     weights = [load_checkpoint(run)[0].state_dict() for run in (one, two)]
     for name, value in weights[0].items():
         np.testing.assert_allclose(weights[1][name].numpy(), value.numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
-    assert "2 processes share each global batch of 7 images" in (tmp_path / "out.0").read_text()
+    assert (tmp_path / "out.0").read_text().count("2 processes share each global batch of 7 images") == 1
     assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
     assert "epoch" not in (tmp_path / "log.1" / "workerlog.0").read_text()
 
@@ -135,5 +132,5 @@ def test_each_process_takes_the_device_that_it_was_given(monkeypatch):
     with pytest.raises(UserError, match="auto"):
         device_of_rank("gpu:0")
     check_batch_size(4)
-    with pytest.raises(UserError, match="train.batch_size is 3, less than the 4 processes"):
+    with pytest.raises(UserError, match=r"train\.batch_size is 3, less than the 4 processes"):
         check_batch_size(3)
