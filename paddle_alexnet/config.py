@@ -168,6 +168,10 @@ class TrainConfig:
     patience: int = Field(
         default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
     )
+    checkpoint_steps: int = Field(
+        default=0, ge=0, description="save the run's state every so many steps too, to go on from; 0: after epochs only"
+    )
+    keep_checkpoints: int = Field(default=1, ge=1, description="how many of the run's newest states are kept")
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -1,16 +1,14 @@
 """Training as one function: data, network, optimiser, `paddle.Model`, callbacks, fit."""
 
 import logging
-import random
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-import numpy as np
 import paddle
-from paddle.callbacks import Callback, EarlyStopping
 from paddle.metric import Accuracy
 from paddle.static import InputSpec
 
@@ -22,16 +20,20 @@ from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.runs.folder import RunFolder, run_of
 from paddle_alexnet.runs.metadata import Metadata, Origin
-from paddle_alexnet.training.callbacks.guard import StopOnNaN
+from paddle_alexnet.runs.state import fingerprint
+from paddle_alexnet.training.callbacks.guard import StopEarly, StopOnNaN, WarnOfNoProgress
 from paddle_alexnet.training.callbacks.metrics import WriteMetrics
 from paddle_alexnet.training.callbacks.progress import Progress, ShowEpoch
 from paddle_alexnet.training.callbacks.record import RecordEpoch
 from paddle_alexnet.training.callbacks.save import SaveModels
+from paddle_alexnet.training.callbacks.seed import SeedStep, seed_everything
+from paddle_alexnet.training.callbacks.state import SaveState
 from paddle_alexnet.training.callbacks.visualdl import LogVisualDL
 from paddle_alexnet.training.distributed import (
     MeetBeforeBatch,
+    SharedStopRequest,
     check_batch_size,
     device_of_rank,
     first_before_others,
@@ -44,6 +46,8 @@ from paddle_alexnet.training.distributed import (
 )
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.remarks import remarks
+from paddle_alexnet.training.resume import LiveRun, check_same_preprocess, check_same_run, find_state
 from paddle_alexnet.training.schedules import build_schedule
 from paddle_alexnet.training.start import read_start, start_from
 
@@ -60,31 +64,44 @@ class Results:
     visualdl: Optional[Path]  # the folder of its log, where VisualDL could be used
 
 
-def train(config: Config) -> Results:
+def train(config: Config, *, resume: Optional[Path] = None) -> Results:
     """Train a network as a recipe says; export it each time the mean validation loss improves.
 
-    In a process of several that `paddle.distributed.launch` has started, train together with the others; rank 0 alone
-    writes and shows the run.
+    With `resume`, the folder of a run or a checkpoint in it, go on there from its newest state or from that one: what
+    comes of it is what would have come of a run that was never stopped, to the bit. Ctrl-C and SIGTERM are obeyed
+    once the step that is being done is saved.
+
+    In one of several processes that `paddle.distributed.launch` has started, train together with the others; rank 0
+    alone writes and shows the run.
 
     Raises UserError, before the first step where that is possible, for what a user can mend.
     """
     device = use_device(device_of_rank(config.device))
     with paddle.utils.unique_name.guard(), parallel():  # a second run in this process names its parameters alike
-        return _train(config, device)
+        return _train(config, resume, device)
 
 
-def _train(config: Config, device: str) -> Results:
+def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     # What can be refused without reading a picture is refused first.
+    first = rank() == 0
     check_batch_size(config.train.batch_size)
-    run = RunFolder(config.output)
-    if rank() == 0:
+    run = RunFolder(run_of(resume) if resume else config.output)
+    if first:
         run.check()
+    saved = find_state(resume) if resume else None
+    config = replace(config, output=str(run.path))
     seed_everything(config.train.seed)
 
     with first_before_others():  # the demo set may have to be drawn
         table, data_name = open_data(config.data, run.path)
     network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
-    start = read_start(Path(config.model.weights), network, table) if config.model.weights else None
+    start, data = None, fingerprint(table)
+    if saved:
+        check_same_run(saved, config, data, network.spec)
+    elif config.model.weights:
+        start = read_start(Path(config.model.weights), network, table, config.data)
+    if first and not saved:
+        check_space(run, network, config)
     on_gpu = device.startswith("gpu")
     with first_before_others():  # images are checked, cached and measured
         train_loader, val_loader = open_loaders(
@@ -100,47 +117,59 @@ def _train(config: Config, device: str) -> Results:
     model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
     metrics = [global_metric(metric) for metric in (MeanLoss(), Accuracy(name="top1"))]
     model.prepare(optimizer, global_loss(CrossEntropy()), metrics=metrics)
-    if rank():
-        seed_everything(config.train.seed + rank())  # other dropout on each rank, but the same initial weights
 
-    history = History()
+    history, epochs = History(), config.train.epochs
     train_images, val_images = len(train_loader.dataset), len(val_loader.dataset)
     origin = Origin(data_name, str(table.root.absolute()), str(table.csv.absolute()), paddle=paddle.__version__)
     metadata = Metadata(network.spec, table.classes, preprocess, origin)
-    progress = Progress(train_images=train_images, val_images=val_images)
+    record = RecordEpoch(history, data=data_name)
+    counting = [record, *schedule.callbacks]
+    live = LiveRun(as_set(config), data, network, optimizer, train_loader, history, counting)
+    if saved:
+        check_same_preprocess(saved, preprocess)
+        live.restore(saved)
+        del saved  # and the memory that its arrays take
+    stop = SharedStopRequest()
+    guard = StopOnNaN(history, train_loader)
+    progress = Progress(history, train_loader, epochs=epochs, val_images=val_images)
     visualdl = LogVisualDL(run, history, data=data_name)
     callbacks = [
-        MeetBeforeBatch(),
-        StopOnNaN(),
+        MeetBeforeBatch(stop),
+        SeedStep(config.train.seed + rank(), history, train_loader),  # each rank has dropout of its own
+        guard,
         *on_first(progress),
         *schedule.callbacks,  # before what is saved: a run that goes on from there has the next rate
-        *early_stopping(config.train.patience),
-        RecordEpoch(history, data=data_name),  # those after it read the epoch that it adds to the history
+        record,  # those after it read the epoch that it adds to the history
+        StopEarly(history, patience=config.train.patience),
         *on_first(
-            SaveModels(run, network, metadata, history), ShowEpoch(history), WriteMetrics(run, history), visualdl
+            WarnOfNoProgress(history, train_loader, len(table.classes)),
+            SaveModels(run, network, metadata, history),
+            ShowEpoch(history, epochs=epochs),
+            WriteMetrics(run, history),
+            visualdl,
         ),
+        SaveState(run, live, metadata, stop),
     ]
 
-    with run.begin() if rank() == 0 else nullcontext():
-        if rank() == 0:
+    with run.begin(resume=resume is not None) if first else nullcontext():
+        if first:
             save_config(as_set(config), run.config, comment=f"the data is {data_name}")
         _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
         if ranks() > 1:
             _log.info(f"{ranks()} processes share each global batch of {config.train.batch_size} images")
-        with say_what_is_kept(run), closing(progress), closing(visualdl):
-            model.fit(train_loader, val_loader, epochs=config.train.epochs, verbose=0, callbacks=callbacks)
-    if len(history.epochs) < config.train.epochs:
+        for remark in remarks(config, table) if first else ():
+            _log.warning(f"note: {remark}")
+        if resume:
+            done = f"{train_loader.first} of {len(train_loader)} steps"
+            _log.info(f"going on in epoch {len(history.epochs) + 1}, of which {done} are done")
+        with say_what_is_kept(run), closing(guard), closing(progress), closing(visualdl), stop.deferred():
+            to_come = epochs - len(history.epochs)  # `fit` counts from 0, the callbacks by the history
+            model.fit(train_loader, val_loader, epochs=to_come, verbose=0, callbacks=callbacks)
+    if len(history.epochs) < epochs:
         _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
     log = run.visualdl if run.visualdl.is_dir() else None
     return Results(run.path, tuple(history.epochs), history.best, log)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every generator that weights, dropout and transforms draw from."""
-    random.seed(seed)
-    np.random.seed(seed)
-    paddle.seed(seed)
 
 
 def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
@@ -166,13 +195,6 @@ def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
     return table, DEMO_NAME if is_demo(table.classes) else str(table.csv)
 
 
-def early_stopping(patience: int) -> list[Callback]:
-    """What ends a run after so many epochs without a better mean validation loss; nothing for 0."""
-    if not patience:
-        return []
-    return [EarlyStopping("loss", mode="min", patience=patience, min_delta=0, verbose=0, save_best_model=False)]
-
-
 def as_set(config: Config) -> Config:
     """The settings as the user made them, their paths absolute: repeated from any folder they mean the same."""
 
@@ -190,15 +212,28 @@ def as_set(config: Config) -> Config:
     return replace(config, output=str(RunFolder(config.output).path.absolute()), model=model, data=data)
 
 
+def check_space(run: RunFolder, network: AlexNet, config: Config) -> None:
+    """Raise UserError if the disk has no room for what the run leaves: it would fail after its first epoch."""
+    weights = sum(parameter.size for parameter in network.parameters()) * 4
+    moments = {"adam": 2, "sgd": 0}.get(config.optimizer.name, 1)
+    needed = weights * (3 + moments)  # the best checkpoint, its inference model, the state
+    nearest = next(path for path in (run.path, *run.path.absolute().parents) if path.exists())
+    if (free := shutil.disk_usage(nearest).free) < needed:
+        raise UserError(
+            f"{run.path}: a run needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free: name another disk as output"
+        )
+
+
 @contextmanager
 def say_what_is_kept(run: RunFolder) -> Iterator[None]:
-    """Where a run is left before its end, by Ctrl-C or an error, log where its models lie and how to go on."""
+    """Where a run is left before its end, by a signal or an error, log where its models lie."""
     try:
         yield
     except BaseException:
         if run.best.is_dir():
             _log.info(f"the best model so far is kept: {run.best}")
-            _log.info(f"to go on from the last epoch: model.weights={run.last}, with another output")
         else:
             _log.info(f"no epoch was finished: {run.path} holds no model")
+        if run.last.is_dir():
+            _log.info(f"the state of the run so far: {run.last}")
         raise

@@ -1,7 +1,12 @@
-"""`paddle-alexnet`, in processes that a test launches; knows the preset `plain`, and `FAIL` ends rank 1 in step 3."""
+"""`paddle-alexnet`, in processes that a test launches; knows the preset `plain`.
+
+`FAIL` makes rank 1 fail in step 3, `STOP` has it send SIGTERM to the launcher then.
+"""
 
 import os
+import signal
 import sys
+import time
 from dataclasses import replace
 
 from tiny import TINY
@@ -21,14 +26,18 @@ NO_DROPOUT = replace(
 
 def fail(self: object, step: int, logs: object) -> None:
     if step == 2:
-        if os.environ["FAIL"] == "killed":
-            os.kill(os.getpid(), 9)
-        raise UserError("no more of this")
+        if "STOP" in os.environ:
+            os.kill(os.getppid(), signal.SIGTERM)
+            time.sleep(3)  # so that it has come back from there
+        elif os.environ["FAIL"] == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            raise UserError("no more of this")
 
 
 if __name__ == "__main__":
     PRESETS["plain"] = NO_DROPOUT
-    if "FAIL" in os.environ and os.environ["PADDLE_TRAINER_ID"] == "1":
+    if {"FAIL", "STOP"} & set(os.environ) and os.environ["PADDLE_TRAINER_ID"] == "1":
         from paddle_alexnet.training.callbacks.guard import StopOnNaN
 
         StopOnNaN.on_train_batch_end = fail

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from paddle_alexnet.commands.options import (
     add_device_option,
@@ -10,7 +11,7 @@ from paddle_alexnet.commands.options import (
     positive,
     typed_path,
 )
-from paddle_alexnet.config import load_config
+from paddle_alexnet.config import DEFAULT_RECIPE, load_config
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
 from paddle_alexnet.names import LRN_BACKENDS, one_of
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
-        config = load_config(arguments.config, [*arguments.override, *device])
+        config = load_config(arguments.config or Path(DEFAULT_RECIPE), [*arguments.override, *device])
         from paddle_alexnet.benchmark.network import benchmark_network, format_report
 
         report = benchmark_network(

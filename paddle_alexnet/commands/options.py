@@ -29,9 +29,8 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
         "-c",
         "--config",
         type=typed_path,
-        default=Path(DEFAULT_RECIPE),
         metavar="RECIPE",
-        help=f"{recipe}: a name that `paddle-alexnet recipes` lists, or a YAML file; default %(default)s",
+        help=f"{recipe}: a name that `paddle-alexnet recipes` lists, or a YAML file; default {DEFAULT_RECIPE}",
     )
     parser.add_argument(
         "-o",
@@ -45,9 +44,9 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
 
 def read_recipe(arguments: argparse.Namespace) -> "Config":
     """The recipe that `-c` and `-o` give. Raises UserError for one that names no preset, too."""
-    from paddle_alexnet.config import load_config
+    from paddle_alexnet.config import DEFAULT_RECIPE, load_config
 
-    config = load_config(arguments.config, arguments.override)
+    config = load_config(arguments.config or Path(DEFAULT_RECIPE), arguments.override)
     one_of(config.model.preset, PRESETS, what="preset")
     return config
 

@@ -3,11 +3,14 @@
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
-from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe
-from paddle_alexnet.config import describe_keys
+from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe, typed_path
+from paddle_alexnet.config import Config, describe_keys, load_config
+from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.presets import PRESETS
+from paddle_alexnet.runs.folder import RunFolder, run_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,10 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"keys, with their defaults (a recipe may set others):\n{describe_keys()}\n\npresets: {', '.join(PRESETS)}"
     )
     add_recipe_options(parser, recipe="recipe")
+    parser.add_argument(
+        "--resume",
+        type=typed_path,
+        metavar="RUN",
+        help="go on in a run's folder, with its own recipe, from its newest state, or from the checkpoint in it that "
+        "is named; -o train.epochs=N for more epochs",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    config = read_recipe(arguments)
+    config = _recipe_of(arguments.resume, arguments) if arguments.resume else read_recipe(arguments)
     data = config.data
     root, csv, classes = (Path(text) if text else None for text in (data.root, data.csv, data.classes))
     if root is None and csv is not None:
@@ -36,7 +46,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     if rank():  # of several processes the first alone speaks; errors go to stderr
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    results = train(config)
+    started = time.time()
+    try:
+        results = train(config, resume=arguments.resume)
+    except Exception:
+        raise
+    except BaseException:  # a signal
+        state = RunFolder(config.output).last
+        if arguments.resume or (state.is_dir() and state.stat().st_mtime >= started):
+            print(f"to go on: {command_line('train', '--resume', config.output)}")
+        raise
     best = results.best
     if best is None:
         print("no epoch had a finite validation loss: nothing was exported")
@@ -51,3 +70,16 @@ def run(arguments: argparse.Namespace) -> None:
     if best is not None:
         print(f"next: {command_line('evaluate', results.output)}")
         print(f"      {command_line('predict', results.output)} IMAGE")
+
+
+def _recipe_of(resume: Path, arguments: argparse.Namespace) -> Config:
+    """The recipe of the run that a path means, with the overrides. Raises UserError for what cannot be changed."""
+    if arguments.config:
+        raise UserError("--resume takes the run's own recipe: leave out --config")
+    run = RunFolder(run_of(resume))
+    if not run.config.is_file():
+        raise UserError(f"{resume}: no run there: name the folder of one, its output")
+    for override in arguments.override:
+        if override.startswith("output="):
+            raise UserError(f"{override}: a run goes on in its own folder: leave it out")
+    return load_config(run.config, [*arguments.override, f"output={run.path}"])

@@ -76,31 +76,35 @@ class Loader:
         self.unreadable = UnreadableImages() if unreadable is None else unreadable
         self.crops, self.on_device = crops, on_device
         self.rank, self.ranks = rank, ranks
-        self.epoch = 0
+        self.epoch = 0  # that the next iteration is of
+        self.first = 0  # the batch that it starts with; those after it start with 0
+        self.position = 0  # the batches that the present iteration has been through
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[paddle.Tensor, paddle.Tensor]]:
-        epoch, images = self.epoch, len(self.dataset)
-        self.epoch += 1
+        epoch, first, images = self.epoch, self.first, len(self.dataset)
+        self.epoch, self.first = epoch + 1, 0
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(images) if self.shuffle else np.arange(images)
         whole = -(-self.batch_size // self.ranks)  # images in a share of a whole batch
         size = min(_CHUNK, -(-whole // self.workers))
-        batches = [order[start : start + self.batch_size] for start in range(0, images, self.batch_size)]
+        starts = range(first * self.batch_size, images, self.batch_size)
+        batches = [order[start : start + self.batch_size] for start in starts]
         shares = [batch[self.rank :: self.ranks] for batch in batches]
         chunks = (share[start : start + size].tolist() for share in shares for start in range(0, len(share), size))
         ahead = _AHEAD * -(-whole // size)
         prepared = in_threads(lambda chunk: self.prepare(chunk, epoch=epoch), chunks, workers=self.workers, ahead=ahead)
         skipped = 0
         with closing(prepared):  # the threads end here, also where the consumer stops early
-            for step, (batch, share) in enumerate(zip(batches, shares)):
+            for step, (batch, share) in enumerate(zip(batches, shares), start=first):
                 parts = list(islice(prepared, -(-len(share) // size)))
                 messages = [message for part in parts for message in part.unreadable.values()]
                 for message in messages:
                     self.unreadable.add(message)
                 skipped += len(messages)
+                self.position = step + 1
                 mine = self.collate(parts, epoch=epoch, step=step) if len(messages) < len(share) else None
                 if self.ranks > 1:
                     yield self._filled(mine, -(-len(batch) // self.ranks))

@@ -1,5 +1,6 @@
 """The folder of a training run: where everything in it lies, and how a run begins."""
 
+import json
 import logging
 import os
 import shutil
@@ -30,9 +31,13 @@ class RunFolder:
         self.visualdl = self.path / "visualdl"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"  # of the epoch with the lowest mean validation loss
-        self.last = self.checkpoints / "last"  # of the last finished epoch
+        self.last = self.checkpoints / "last"  # the newest state, to go on from
         self.inference = self.path / "inference"  # the exported model of `best`
         self._lock = self.path / ".lock"
+
+    def earlier(self) -> list[Path]:
+        """The states that are kept under names of their own, oldest first, where more than the newest is kept."""
+        return sorted(self.checkpoints.glob("epoch-*"))
 
     def is_run(self) -> bool:
         """Whether there is a run here, however far it came."""
@@ -52,18 +57,21 @@ class RunFolder:
             raise self._unwritable(error) from None
 
     @contextmanager
-    def begin(self) -> Iterator[None]:
-        """Make the folder, an earlier run in it is moved aside, and keep it locked while this run lives.
+    def begin(self, *, resume: bool = False) -> Iterator[None]:
+        """Make the folder, and keep it locked while this run lives; with `resume`, go on in it as it is.
+
+        Without, an earlier run in it is moved aside.
 
         Raises UserError if another run is writing it, if it cannot be written, or if it holds what is no run's.
         """
         try:
-            if self.is_run():
-                self._move_aside()
-            self._refuse_foreign()
+            if not resume:
+                if self.is_run():
+                    self._move_aside()
+                self._refuse_foreign()
             self.path.mkdir(parents=True, exist_ok=True)
             lock = self._acquire()
-            self.checkpoints.mkdir()
+            self.checkpoints.mkdir(exist_ok=resume)
         except OSError as error:
             raise self._unwritable(error) from None
         try:
@@ -87,7 +95,21 @@ class RunFolder:
         self._lock.unlink()
         self.path.rename(kept)
         os.close(lock)
-        _log.info(f"{self.path} held an earlier run: kept as {kept}")
+        run = RunFolder(kept)
+        if run._is_finished():
+            for state in (run.last, *run.earlier()):  # needed only to go on; most of a run's size
+                shutil.rmtree(state, ignore_errors=True)
+        inodes = {(found := path.stat()).st_ino: found.st_size for path in kept.rglob("*") if path.is_file()}
+        size = f"{sum(inodes.values()) / 1e6:.0f} MB"
+        _log.info(f"{self.path} held an earlier run: kept as {kept} ({size}; remove that folder if you do not need it)")
+
+    def _is_finished(self) -> bool:
+        """Whether the run has come to its end and left a model; an unfinished one may be gone on with."""
+        try:
+            state = json.loads((self.last / "state.json").read_bytes())
+            return self.best.is_dir() and state["finished"] is True
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _acquire(self) -> int:
         """The descriptor that holds the lock until it is closed; the system closes it when the process dies."""
@@ -101,3 +123,10 @@ class RunFolder:
         except OSError:  # a file system without locks
             pass
         return descriptor
+
+
+def run_of(path: Path) -> Path:
+    """The folder of the run that a path to it, or to a checkpoint in it, means."""
+    place = path.expanduser().resolve()
+    inside = place.parent.name == "checkpoints" and not (place / "checkpoints").is_dir()
+    return place.parent.parent if inside else path.expanduser()

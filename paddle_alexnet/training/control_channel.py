@@ -19,7 +19,7 @@ HEARTBEAT = 5.0  # seconds between two signs of life
 SILENCE = 30.0  # seconds without one after which a process is taken for dead
 GRACE = 10.0  # seconds that a process has to end in good order after another one has failed
 
-_ALIVE, _ARRIVED, _GO, _LEAVING, _FAILED = "alive", "arrived", "go", "leaving", "failed"
+_ALIVE, _ARRIVED, _GO, _LEAVING, _FAILED, _STOP = "alive", "arrived", "go", "leaving", "failed", "stop"
 
 
 class ControlChannel:
@@ -31,21 +31,26 @@ class ControlChannel:
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._received: Counter[tuple[int, str]] = Counter()
-        self._barriers = 0
+        self._barriers, self._stop = 0, False
         for peer, connection in connections.items():
             connection.settimeout(SILENCE)
             threading.Thread(target=self._listen, args=(peer, connection), daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
 
-    def barrier(self) -> None:
-        """Wait, however long, until every rank has come here. Raises UserError if one has failed."""
+    def barrier(self, *, stop: bool = False) -> bool:
+        """Wait, however long, until every rank has come here; whether one of them has asked to `stop`, here or before.
+
+        Raises UserError if one has failed.
+        """
         self._barriers += 1
         if self.rank:
-            self._send(_ARRIVED)
+            self._send(f"{_ARRIVED} {_STOP}" if stop else _ARRIVED)
             self._wait_for(_GO)
         else:
             self._wait_for(_ARRIVED)
-            self._send(_GO)
+            self._stop |= stop
+            self._send(f"{_GO} {_STOP}" if self._stop else _GO)
+        return self._stop
 
     def failure(self, *, within: float) -> Optional[str]:
         """Why another rank has failed, if it says so or falls silent within so many seconds."""
@@ -95,6 +100,7 @@ class ControlChannel:
                     break
                 with self._changed:
                     self._received[peer, message] += 1
+                    self._stop |= text == _STOP
                     self._changed.notify_all()
         if not self._closed.is_set():
             self._give_up(reason)

@@ -13,9 +13,11 @@ number of samples.
 import contextlib
 import io
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Optional, TypeVar
 
 import paddle
@@ -27,6 +29,7 @@ from paddle.metric import Metric
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.metrics import is_sample
 from paddle_alexnet.training.control_channel import ControlChannel, open_channel
+from paddle_alexnet.training.signals import StopRequest
 
 Item = TypeVar("Item")
 _channel: Optional[ControlChannel] = None
@@ -122,14 +125,41 @@ def first_before_others() -> Iterator[None]:
         barrier()
 
 
+class SharedStopRequest(StopRequest):
+    """A signal that any rank may get: all obey it after the same step. A second one is obeyed at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: Optional[int] = None  # here, and not yet agreed on
+
+    def agree(self) -> None:
+        """Wait for the other ranks, and take up what one of them has noted."""
+        stop = _channel is not None and _channel.barrier(stop=self.noted is not None)
+        if stop and self.signal is None:
+            self.signal = self.noted or signal.SIGTERM
+
+    def _note(self, number: int, frame: Optional[FrameType]) -> None:
+        if ranks() == 1:
+            super()._note(number, frame)
+        elif self.noted is None:
+            self.noted = number
+        else:
+            self.signal = number
+            self.obey()
+
+
 class MeetBeforeBatch(Callback):
     """Let the ranks wait for each other before each batch, while one reads images or rank 0 writes a checkpoint."""
 
+    def __init__(self, stop: SharedStopRequest) -> None:
+        super().__init__()
+        self.stop = stop
+
     def on_train_batch_begin(self, step: int, logs: Any) -> None:
-        barrier()
+        self.stop.agree()
 
     def on_eval_batch_begin(self, step: int, logs: Any) -> None:
-        barrier()
+        self.stop.agree()
 
 
 class GlobalMean(nn.Layer):

@@ -33,3 +33,8 @@ class History:
     def best(self) -> Optional[Epoch]:
         """The epoch with the lowest mean validation loss; None as long as no epoch had a finite one."""
         return next((epoch for epoch in reversed(self.epochs) if epoch.improved), None)
+
+    @property
+    def waited(self) -> int:
+        """The epochs since the best one."""
+        return len(self.epochs) - (self.best.epoch if self.best else 0)

@@ -56,6 +56,12 @@ class LowerOnPlateau(Callback):
         self.factor, self.patience = factor, patience
         self.best, self.waited = math.inf, 0
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def set_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.waited = state["best"], state["waited"]
+
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         if logs["loss"] < self.best:
             self.best, self.waited = logs["loss"], 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import ImageTable
@@ -22,11 +23,12 @@ class Start:
     preprocess: Preprocess
 
 
-def read_start(weights: Path, network: AlexNet, table: ImageTable) -> Start:
+def read_start(weights: Path, network: AlexNet, table: ImageTable, data: DataConfig) -> Start:
     """Read the checkpoint that a path means, for `network` to start from.
 
-    Raises UserError if it is damaged, of another preset, or of other classes than the data set's. Of converted weights
-    whose classes have no names, only the number must be the data set's.
+    Raises UserError if it is damaged, of another preset, of other classes than the data set's, or expects input of
+    another scale than is given. Of converted weights whose classes have no names, only the number must be the data
+    set's.
     """
     start, metadata = load_checkpoint(weights)
     if metadata.model.preset != network.preset:
@@ -39,20 +41,24 @@ def read_start(weights: Path, network: AlexNet, table: ImageTable) -> Start:
         )
     if metadata.classes not in (table.classes, ClassList.unnamed(expected)):
         raise UserError(f"{weights}: was trained for other classes than {table.csv} has; their outputs do not match")
+    if data.normalise == "given":  # known before a picture is read
+        given = replace(metadata.preprocess, mean=data.mean, std=data.std, mean_image=None)
+        _check_scale(weights, metadata.preprocess, given)
     return Start(weights, start, metadata.preprocess)
 
 
 def start_from(start: Start, network: AlexNet, preprocess: Preprocess) -> None:
     """Set the network's weights to those of `start`. Raises UserError if they expect input of another scale."""
-    theirs = start.preprocess
+    _check_scale(start.path, start.preprocess, preprocess)
+    load_weights(
+        network, {name: value.numpy() for name, value in start.network.state_dict().items()}, source=str(start.path)
+    )
+
+
+def _check_scale(path: Path, theirs: Preprocess, preprocess: Preprocess) -> None:
     if theirs.mean_image and preprocess.mean_image:  # each the mean of its own data set
         theirs = replace(theirs, mean=preprocess.mean)
     if not np.allclose([theirs.mean, theirs.std], [preprocess.mean, preprocess.std], rtol=1e-3):
         mean, std = ([float(f"{value:.6g}") for value in values] for values in (theirs.mean, theirs.std))
         how = "pixel" if theirs.mean_image else "given"
-        raise UserError(
-            f"{start.path}: expects other input: set data.normalise={how}, data.mean={mean} and data.std={std}"
-        )
-    load_weights(
-        network, {name: value.numpy() for name, value in start.network.state_dict().items()}, source=str(start.path)
-    )
+        raise UserError(f"{path}: expects other input: set data.normalise={how}, data.mean={mean} and data.std={std}")

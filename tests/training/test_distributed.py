@@ -19,6 +19,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.training.distributed import check_batch_size, device_of_rank, on_first, rank, ranks
+from paddle_alexnet.training.resume import find_state
 
 PLAIN = (
     "model.preset=plain",
@@ -83,24 +84,47 @@ def metrics(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.slow
-def test_two_machines_follow_one_process(demo_set, table, tmp_path, monkeypatch):
-    """29 images in batches of 7, of which two processes get 4 and 3; in the last batch, of 1, one gets none."""
+@pytest.fixture
+def one(demo_set: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The run of one process."""
     monkeypatch.setitem(PRESETS, "plain", NO_DROPOUT)
-    data = (f"data.root={demo_set}", f"data.csv={table}")
-    launchers = launch(tmp_path, *words(*data, *PLAIN, f"output={tmp_path / 'two'}"), machines=2, processes=1)
-    one = paddle_alexnet.train(small_config(demo_set, tmp_path / "one", *data, *PLAIN)).output
-    assert ended(launchers, within=300) == [0, 0], (tmp_path / "out.0").read_text() + (tmp_path / "out.1").read_text()
-    two = tmp_path / "two"
+    config = small_config(demo_set, tmp_path / "one", f"data.csv={table}", *PLAIN)
+    return paddle_alexnet.train(config).output
+
+
+def assert_same_run(one: Path, two: Path) -> None:
     for alone, together in zip(metrics(one), metrics(two), strict=True):
         for key in ("train_loss", "train_top1", "val_loss", "val_top1"):
             assert float(together[key]) == pytest.approx(float(alone[key]), rel=1e-5), key
     weights = [load_checkpoint(run)[0].state_dict() for run in (one, two)]
     for name, value in weights[0].items():
         np.testing.assert_allclose(weights[1][name].numpy(), value.numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_machines_follow_one_process(demo_set, table, one, tmp_path):
+    """29 images in batches of 7, of which two processes get 4 and 3; in the last batch, of 1, one gets none."""
+    two = tmp_path / "two"
+    options = words(f"data.root={demo_set}", f"data.csv={table}", f"output={two}", *PLAIN)
+    launchers = launch(tmp_path, *options, machines=2, processes=1)
+    assert ended(launchers, within=300) == [0, 0], (tmp_path / "out.0").read_text() + (tmp_path / "out.1").read_text()
+    assert_same_run(one, two)
     assert (tmp_path / "out.0").read_text().count("2 processes share each global batch of 7 images") == 1
     assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
     assert "epoch" not in (tmp_path / "log.1" / "workerlog.0").read_text()
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_two_were_stopped(demo_set, table, one, tmp_path):
+    """By SIGTERM to the launcher: all finish the same step, and the first saves the state."""
+    two = tmp_path / "two"
+    options = words(f"data.root={demo_set}", f"data.csv={table}", f"output={two}", *PLAIN)
+    launchers = launch(tmp_path, *options, machines=1, processes=2, STOP="yes")
+    assert ended(launchers, within=300) != [0]
+    state = find_state(two).state
+    assert (state.epoch, state.step) == (1, 4), (tmp_path / "out.0").read_text()
+    config = small_config(demo_set, two, f"data.csv={table}", *PLAIN)
+    assert_same_run(one, paddle_alexnet.train(config, resume=two).output)
 
 
 @pytest.mark.slow

@@ -15,23 +15,30 @@ class RecordEpoch(Callback):
     def __init__(self, history: History, *, data: str) -> None:
         super().__init__()
         self.history, self.data = history, data
+        self.resumed: dict[str, Any] = {}  # of an epoch that goes on
+        self.running = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
-        self.epoch, self.images, self.started = epoch + 1, 0, time.perf_counter()
-        self.learning_rate = self.model._optimizer.get_lr()
+        before, self.resumed = self.resumed, {}
+        self.learning_rate = before.get("learning_rate", self.model._optimizer.get_lr())
+        self.images, self.seconds_before = before.get("images", 0), before.get("seconds", 0.0)
+        self.train = before.get("train", (math.nan, math.nan))
+        for metric, (total, count) in zip(self.model._metrics, before.get("sums", ())):
+            metric.total, metric.count = total, count
+        self.running, self.started = True, time.perf_counter()
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
         self.images += logs["batch_size"]
+        self.train = float(logs["loss"]), float(logs["top1"])  # the means so far, of every image
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        self.seconds = time.perf_counter() - self.started
-        self.train = float(logs["loss"]), float(logs["top1"])  # now, for the evaluation reuses the same dictionary
+        self.seconds = self._seconds()
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         val_loss, best = float(logs["loss"]), self.history.best
         self.history.epochs.append(
             Epoch(
-                epoch=self.epoch,
+                epoch=len(self.history.epochs) + 1,
                 train_loss=self.train[0],
                 train_top1=self.train[1],
                 val_loss=val_loss,
@@ -42,3 +49,22 @@ class RecordEpoch(Callback):
                 data=self.data,
             )
         )
+        self.running = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been counted of an epoch that is under way."""
+        if not self.running:
+            return {}
+        return {
+            "learning_rate": self.learning_rate,
+            "images": self.images,
+            "seconds": self._seconds(),
+            "train": self.train,
+            "sums": [(metric.total, metric.count) for metric in self.model._metrics],
+        }
+
+    def set_state_dict(self, state: dict[str, Any]) -> None:
+        self.resumed = state
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.perf_counter() - self.started

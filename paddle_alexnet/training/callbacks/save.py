@@ -1,7 +1,6 @@
-"""Keep the network: after each epoch, and as an inference model where it is the best so far."""
+"""Keep the best network so far, and its inference model."""
 
 from dataclasses import replace
-from math import isfinite
 from typing import Any
 
 from paddle.callbacks import Callback
@@ -16,7 +15,7 @@ from paddle_alexnet.training.history import History
 
 
 class SaveModels(Callback):
-    """Save each epoch's network as `last`; one with the lowest validation loss so far as `best`, and export it."""
+    """Save a network with the lowest validation loss so far as `best`, and export it."""
 
     def __init__(self, run: RunFolder, network: AlexNet, metadata: Metadata, history: History) -> None:
         super().__init__()
@@ -24,16 +23,10 @@ class SaveModels(Callback):
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         epoch = self.history.last
-        origin = replace(
-            self.metadata.origin,
-            epoch=epoch.epoch,
-            val_loss=epoch.val_loss if isfinite(epoch.val_loss) else None,
-            val_top1=epoch.val_top1,
-        )
-        metadata = replace(self.metadata, origin=origin)
-        with working("saving the model"):
-            save_checkpoint(self.run.last, self.network, metadata)
         if epoch.improved:
+            origin = self.metadata.origin
+            origin = replace(origin, epoch=epoch.epoch, val_loss=epoch.val_loss, val_top1=epoch.val_top1)
+            metadata = replace(self.metadata, origin=origin)
             with working("saving and exporting the best model so far"):
                 save_checkpoint(self.run.best, self.network, metadata)
                 export(self.network, metadata, self.run.inference)

@@ -1,14 +1,15 @@
 """The run's figures for VisualDL."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Optional
+from typing import Any
 
 from paddle.callbacks import Callback
 
 from paddle_alexnet.runs.folder import RunFolder
-from paddle_alexnet.training.history import History
+from paddle_alexnet.training.history import Epoch, History
 
 _log = logging.getLogger(__name__)
 
@@ -19,29 +20,33 @@ class LogVisualDL(Callback):
     def __init__(self, run: RunFolder, history: History, *, data: str) -> None:
         super().__init__()
         self.run, self.history, self.data = run, history, data
-        self.writer: Optional[Any] = None
+        self.writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         with self._or_without():
             from visualdl import LogWriter  # makes a folder in the user's home when it is imported
 
-            self.writer = LogWriter(logdir=str(self.run.visualdl))
+            shutil.rmtree(self.run.visualdl, ignore_errors=True)  # VisualDL shows one file of a folder: that of a run
+            self.writer = LogWriter(logdir=str(self.run.visualdl))  # that goes on is written anew
             self.writer.add_text("data", self.data, 0)
+            for epoch in self.history.epochs:
+                self._add(epoch)
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
-        if self.writer is None:
-            return
-        epoch = self.history.last
-        with self._or_without():
-            for tag, value in (
-                ("loss/train", epoch.train_loss),
-                ("loss/val", epoch.val_loss),
-                ("top1/train", epoch.train_top1),
-                ("top1/val", epoch.val_top1),
-                ("learning_rate", epoch.learning_rate),
-                ("images_per_second", epoch.images_per_second),
-            ):
-                self.writer.add_scalar(tag=tag, step=epoch.epoch, value=float(value))
+        if self.writer is not None:
+            with self._or_without():
+                self._add(self.history.last)
+
+    def _add(self, epoch: Epoch) -> None:
+        for tag, value in (
+            ("loss/train", epoch.train_loss),
+            ("loss/val", epoch.val_loss),
+            ("top1/train", epoch.train_top1),
+            ("top1/val", epoch.val_top1),
+            ("learning_rate", epoch.learning_rate),
+            ("images_per_second", epoch.images_per_second),
+        ):
+            self.writer.add_scalar(tag=tag, step=epoch.epoch, value=float(value))
 
     def close(self) -> None:
         """End the writer's thread."""

@@ -1,13 +1,88 @@
+import logging
+import math
+from types import SimpleNamespace
+
+import paddle
 import pytest
 
 from paddle_alexnet import UserError
-from paddle_alexnet.training.callbacks.guard import StopOnNaN
+from paddle_alexnet.training.callbacks.guard import StopEarly, StopOnNaN, WarnOfNoProgress, first_not_finite
+from paddle_alexnet.training.history import Epoch, History
+
+FIRST = Epoch(1, math.log(10), 0.1, math.log(10), 0.1, 1e-4, 9.5, True, "photographs")
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_names_its_epoch_and_step(loss):
-    guard = StopOnNaN()
-    guard.on_epoch_begin(2, {})
-    guard.on_train_batch_end(0, {"loss": 4.5})
-    with pytest.raises(UserError, match=f"became {loss} in epoch 3, step 8: lower optimizer.learning_rate"):
-        guard.on_train_batch_end(7, {"loss": loss})
+def guarded(network):
+    guard = StopOnNaN(History([FIRST]), SimpleNamespace(position=7))
+    guard.set_model(SimpleNamespace(network=network, _optimizer=SimpleNamespace(get_lr=lambda: 0.5)))
+    guard.on_epoch_begin(0, {})
+    return guard
+
+
+def test_the_step_the_rate_and_the_layer_that_went_first_are_named():
+    network = paddle.nn.Sequential(paddle.nn.Linear(2, 2), paddle.nn.ReLU(), paddle.nn.Linear(2, 2))
+    guard = guarded(network)
+    network(paddle.ones([3, 2]))
+    network[0].weight.set_value(paddle.full([2, 2], 3e38))
+    network[2].weight.set_value(paddle.full([2, 2], math.nan))
+    with pytest.raises(UserError) as error:
+        network(paddle.ones([3, 2]))
+    assert str(error.value) == (
+        "the loss is not finite any more in epoch 2, step 7, which began in the output of 0 (Linear): the learning "
+        "rate of 0.5 is too high: lower optimizer.learning_rate"
+    )
+    network(paddle.ones([3, 2]))  # it is off the network then
+    guard.close()
+    guard.on_train_batch_end(0, {"loss": 1.0})
+    with pytest.raises(UserError, match="began in the loss itself"):
+        guard.on_train_batch_end(0, {"loss": math.inf})
+
+
+def test_it_is_off_the_network_between_the_epochs():
+    network = paddle.nn.Linear(2, 2)
+    guard = guarded(network)
+    guard.on_epoch_end(0, {})
+    network(paddle.full([1, 2], math.inf))
+
+
+@pytest.mark.parametrize(("image", "weight", "where"), [
+    (math.nan, 1.0, "the images"),
+    (1.0, math.inf, "the weights of 0 (Linear)"),
+])  # fmt: skip
+def test_images_and_weights_are_looked_at_first(image, weight, where):
+    network = paddle.nn.Sequential(paddle.nn.Linear(2, 2))
+    network[0].weight.set_value(paddle.full([2, 2], weight))
+    assert first_not_finite(network, paddle.full([1, 2], image)) == where
+
+
+def warnings(caplog, train_loss, val_loss, *, steps=100):
+    history = History([Epoch(1, train_loss, 0.1, val_loss, 0.1, 1e-4, 9.5, True, "photographs")])
+    callback = WarnOfNoProgress(history, range(steps), 10)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        callback.on_eval_end({})
+        callback.on_eval_end({})
+    return caplog.messages
+
+
+def test_a_loss_that_stays_at_guessing_is_said_once_with_its_likely_cause(caplog):
+    guess = math.log(10)
+    assert not warnings(caplog, 2.0, guess)
+    assert not warnings(caplog, guess, guess, steps=99), "too early to tell"
+    (dead,) = warnings(caplog, guess + 0.01, guess + 1e-4)
+    assert "stays at 2.313, that of guessing among 10 classes" in dead
+    assert "the same answer" in dead
+    (shuffled,) = warnings(caplog, guess, 2.6)
+    assert "labels that do not belong to their images" in shuffled
+
+
+def test_patience_is_counted_from_the_best_epoch():
+    history = History()
+    callback = StopEarly(history, patience=2)
+    callback.set_model(SimpleNamespace(stop_training=False))
+    stopped = []
+    for number, improved in enumerate([True, False, True, False, False], start=1):
+        history.epochs.append(Epoch(number, 1.0, 0.1, 1.0, 0.1, 1e-4, 9.5, improved, "photographs"))
+        callback.on_eval_end({})
+        stopped.append(callback.model.stop_training)
+    assert stopped == [False, False, False, False, True]

@@ -33,13 +33,15 @@ def clock(monkeypatch):
 
 
 def begin(epochs, steps):
-    callback = Progress(train_images=8 * steps, val_images=20)
+    loader = SimpleNamespace(dataset=range(8 * steps), batch_size=8, first=0, position=0)
+    callback = Progress(History(), loader, epochs=epochs, val_images=20)
     callback.set_params({"epochs": epochs, "steps": steps})
     callback.on_train_begin({})
     return callback
 
 
 def batch(callback, step):
+    callback.loader.position = step + 1
     callback.on_train_batch_end(step, {"batch_size": 8, "loss": 2.34567, "top1": 0.125})
 
 
@@ -97,6 +99,7 @@ def test_the_time_left_in_the_run_counts_validation_and_saving_of_the_epochs_bef
         callback.on_eval_begin({})
         callback.on_eval_batch_end(0, {"batch_size": 8})
         callback.on_eval_end({})
+        callback.history.epochs.append(None)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8
     # In the first epoch only the speed is known: 4 of them take 160 s. In the second, that one takes 100 s.
@@ -106,8 +109,7 @@ def test_the_time_left_in_the_run_counts_validation_and_saving_of_the_epochs_bef
 
 def test_the_result_of_an_epoch_fits_80_columns_and_says_what_became_of_it(clock, capsys):
     history = History()
-    callback = ShowEpoch(history)
-    callback.set_params({"epochs": 10})
+    callback = ShowEpoch(history, epochs=10)
     callback.on_train_begin({})
     for number, val_loss, improved in ((1, 2.5, True), (2, 3.5, False), (10, 1.25, True)):
         clock[0] = number * 30
@@ -133,3 +135,15 @@ def test_without_a_terminal_nothing_but_the_lines_is_written(clock, capsys):
     batch(callback, 0)
     callback.on_epoch_end(0, {})
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_that_goes_on_counts_from_where_it_stood(clock, capsys):
+    callback = begin(epochs=4, steps=4)
+    callback.history.epochs.extend([None, None])
+    callback.loader.first = 2
+    callback.on_train_begin({})
+    callback.on_epoch_begin(0, {})
+    clock[0] += 10
+    batch(callback, 2)
+    line = capsys.readouterr().out
+    assert line == "epoch 3/4  24/32  loss 2.3457 top1 0.125  0.8 images/s  00:10 left, run 00:50\n"

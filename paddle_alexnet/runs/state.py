@@ -1,0 +1,104 @@
+"""The state of a training run: a checkpoint that also holds what the run needs to go on as if it had never stopped.
+
+Random numbers need no room in it: those of a step follow from the seed, the epoch and the step, see `SeedStep`, those
+of the augmentation from the seed, the epoch and the image.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import paddle
+from paddle import nn
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from paddle_alexnet.data.table import ImageTable
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.runs.checkpoint import WEIGHTS, read_pdparams
+from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.runs.model_folder import read_model, write_model
+
+STATE, OPTIMIZER = "state.json", "optimizer.npz"
+SCHEMA = 1
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=True))
+class TrainState:
+    """Where a run stands, in values that JSON can hold."""
+
+    epoch: int  # of the next step, from 1
+    step: int  # the batches of that epoch that are done
+    finished: bool  # it has had its epochs, or has stopped early
+    config: dict[str, Any]  # the recipe
+    data: str  # the `fingerprint` of the table
+    learning_rate: Optional[float]  # None where a scheduler holds it
+    scheduler: Optional[dict[str, Any]]
+    callbacks: dict[str, dict[str, Any]]  # what each has counted, by its class
+    history: list[dict[str, Any]]  # the finished epochs
+    schema: int = SCHEMA
+
+
+_JSON = TypeAdapter(TrainState)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A state as it was read."""
+
+    path: Path
+    metadata: Metadata
+    state: TrainState
+    weights: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]
+
+
+def save_state(
+    place: Path, network: nn.Layer, metadata: Metadata, state: TrainState, optimizer: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint with its state in place of the one before; a kill at any moment leaves the one or the other.
+
+    Raises UserError if the disk refuses; the one before is untouched then.
+    """
+
+    def fill(folder: Path) -> None:
+        paddle.save(network.state_dict(), str(folder / WEIGHTS))
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in optimizer.items()}
+        np.savez(folder / OPTIMIZER, **arrays)
+        (folder / STATE).write_text(json.dumps(vars(state), default=float), encoding="utf-8")
+
+    write_model(place, replace(metadata, kind="checkpoint"), fill)
+
+
+def read_state(place: Path) -> Saved:
+    """Read and check a state. Raises UserError if there is none, or if it is damaged."""
+    model = read_model(place)
+    for name in (STATE, OPTIMIZER, WEIGHTS):
+        if name not in model.files:
+            raise UserError(f"{place}: a checkpoint without {name}: nothing to go on from; use it as model.weights")
+    source = place / STATE
+    try:
+        values = json.loads(model.files[STATE])
+        if values.get("schema") != SCHEMA:
+            raise UserError(f"{source}: has schema {values.get('schema')!r:.20}, this version reads {SCHEMA}")
+        state = _JSON.validate_python(values)
+        with np.load(io.BytesIO(model.files[OPTIMIZER]), allow_pickle=False) as arrays:
+            optimizer = {name: arrays[name] for name in arrays.files}
+    except ValidationError as error:
+        raise UserError(f"{source}: not the state of a run ({error.errors()[0]['msg']})") from None
+    except (ValueError, AttributeError, OSError) as error:
+        raise UserError(f"{source}: not the state of a run ({str(error)[:200]})") from None
+    weights = read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=place / WEIGHTS)
+    return Saved(place, model.metadata, state, weights, optimizer)
+
+
+def fingerprint(table: ImageTable) -> str:
+    """SHA-256 of what a data set says of its images, wherever its folder lies: names, classes, splits, in order."""
+    digest = hashlib.sha256(json.dumps([table.classes.names, *table.filenames.tolist()]).encode())
+    digest.update(table.labels.tobytes() + table.splits.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,31 @@
+"""Random numbers that follow from where a run stands, so that one that goes on draws those it would have drawn."""
+
+import random
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle.callbacks import Callback
+
+from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.training.history import History
+
+
+class SeedStep(Callback):
+    """Seed each training step's random numbers, such as dropout's, by the seed, the epoch and the step."""
+
+    def __init__(self, seed: int, history: History, loader: Loader) -> None:
+        super().__init__()
+        self.seed, self.history, self.loader = seed, history, loader
+
+    def on_train_batch_begin(self, step: int, logs: dict[str, Any]) -> None:
+        numbers = [self.seed, len(self.history.epochs), self.loader.position]
+        first, second = map(int, np.random.SeedSequence(numbers).generate_state(2))
+        seed_everything(first << 31 | second >> 1)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that weights and dropout draw from, and those that a callback might."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    paddle.seed(seed)

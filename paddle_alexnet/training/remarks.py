@@ -1,0 +1,40 @@
+"""What is odd about a run before its first step: said, not refused."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from paddle_alexnet.config import Config
+from paddle_alexnet.data.table import ImageTable
+
+IMBALANCE = 10  # times as many images of one class as of another
+FACTOR = 8  # of a usual learning rate
+_USUAL_ADAM = 1e-4  # for this network; Adam's steps hardly depend on the batch
+_USUAL, _USUAL_BATCH = 0.01, 128  # the paper's, with momentum 0.9; in proportion to the batch (Goyal et al. 2017)
+
+
+def remarks(config: Config, table: ImageTable) -> Iterator[str]:
+    """A line each for classes that differ much in number, a batch larger than the split, a rate unfit for the batch."""
+    labels = table.labels[table.rows("train")]
+    counts = np.bincount(labels, minlength=len(table.classes))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[least] == 0:
+        none = [name for name, count in zip(table.classes.names, counts) if not count]
+        more = f" and {len(none) - 1} more" if len(none) > 1 else ""
+        yield f"the train split has no image of {none[0]}{more}: it cannot be learned"
+    elif counts[most] >= IMBALANCE * counts[least]:
+        yield (
+            f"the train split has {counts[most]} images of {table.classes.names[most]}, {counts[least]} of "
+            f"{table.classes.names[least]}: the accuracy says little of the rare classes"
+        )
+    batch, rate = config.train.batch_size, config.optimizer.learning_rate
+    if batch > len(labels):
+        yield f"train.batch_size {batch} is more than the {len(labels)} images of the train split: an epoch is one step"
+        batch = len(labels)
+    name, usual = config.optimizer.name, _USUAL_ADAM
+    if name != "adam":
+        momentum = 0.0 if name == "sgd" else config.optimizer.momentum
+        usual = _USUAL * (1 - momentum) / (1 - 0.9) * batch / _USUAL_BATCH
+    for odd, is_odd in (("high", rate > FACTOR * usual), ("low", rate < usual / 1000)):
+        if is_odd:
+            yield f"optimizer.learning_rate {rate:g} is {odd} for {name} with batches of {batch}: {usual:.1g} is usual"

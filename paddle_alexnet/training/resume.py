@@ -1,0 +1,160 @@
+"""What changes while a run trains: taken down as a state, put back from one, and whether one may be put back here."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paddle
+from paddle.callbacks import Callback
+
+from paddle_alexnet.config import Config
+from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.spec import ModelSpec
+from paddle_alexnet.runs.checkpoint import load_weights
+from paddle_alexnet.runs.folder import RunFolder, run_of
+from paddle_alexnet.runs.state import Saved, TrainState, read_state
+from paddle_alexnet.training.history import Epoch, History
+
+# Keys that may differ when a run goes on: where things lie, how fast it goes, when it ends. What the network, the
+# images and the classes are is compared itself.
+_FREE = {
+    "output",
+    "device",
+    "model.lrn",
+    "model.weights",
+    "data.root",
+    "data.csv",
+    "data.classes",
+    "data.cache_folder",
+    "data.verify",
+    "data.fault_limit",
+    "data.workers",
+    "train.epochs",
+    "train.patience",
+    "train.checkpoint_steps",
+    "train.keep_checkpoints",
+}
+
+
+@dataclass
+class LiveRun:
+    """The parts of a run that change as it trains. All else follows from the recipe and the data."""
+
+    config: Config
+    data: str  # fingerprint of the table
+    network: AlexNet
+    optimizer: paddle.optimizer.Optimizer
+    loader: Loader  # of the train split
+    history: History
+    callbacks: Sequence[Callback]  # those that count have `state_dict` and `set_state_dict`
+    _restored: dict[str, Any] = field(default_factory=dict)  # the optimiser's arrays, until its first step has them
+
+    def capture(self, *, step: int, finished: bool = False) -> tuple[TrainState, dict[str, Any]]:
+        """Where the run stands, `step` batches into an epoch, and the optimiser's tensors, which a step changes."""
+        optimizer = dict(self.optimizer.state_dict())
+        scheduler = optimizer.pop("LR_Scheduler", None)
+        self._restored = {} if optimizer else self._restored
+        state = TrainState(
+            epoch=len(self.history.epochs) + 1,
+            step=step,
+            finished=finished,
+            config=_flat(asdict(self.config)),
+            data=self.data,
+            learning_rate=None if scheduler else float(self.optimizer.get_lr()),
+            scheduler=scheduler,
+            callbacks={type(each).__name__: each.state_dict() for each in self._counting()},
+            history=[asdict(epoch) for epoch in self.history.epochs],
+        )
+        return state, optimizer or self._restored
+
+    def restore(self, saved: Saved) -> None:
+        """Put the run where it stood when the state was saved."""
+        state = saved.state
+        load_weights(self.network, saved.weights, source=str(saved.path))
+        scheduler = {} if state.scheduler is None else {"LR_Scheduler": state.scheduler}
+        self._restored = saved.optimizer
+        self.optimizer.set_state_dict({**saved.optimizer, **scheduler})
+        if state.learning_rate is not None:
+            self.optimizer.set_lr(state.learning_rate)
+        self.loader.epoch, self.loader.first = state.epoch - 1, state.step
+        self.history.epochs[:] = [Epoch(**values) for values in state.history]
+        for each in self._counting():
+            each.set_state_dict(state.callbacks[type(each).__name__])
+
+    def _counting(self) -> list[Any]:
+        return [each for each in self.callbacks if hasattr(each, "state_dict")]
+
+
+def check_same_run(saved: Saved, config: Config, data: str, spec: ModelSpec) -> None:
+    """Raise UserError, naming the key, unless a run of this recipe, data and network can go on from a state.
+
+    Its numbers are those of a run that was never stopped, so what they follow from must be what it was.
+    """
+    state, now, default = saved.state, _flat(asdict(config)), _flat(asdict(Config()))
+    for key, value in now.items():
+        before = state.config.get(key, default[key])
+        if key not in _FREE and _plain(value) != _plain(before):
+            raise UserError(
+                f"{saved.path}: was trained with {key}={_shown(before)}, not {_shown(value)}: leave {key} as it was, "
+                f"or start a new run with model.weights={saved.path}"
+            )
+    if saved.metadata.model != spec:
+        before = saved.metadata.model
+        raise UserError(f"{saved.path}: holds another network ({before}, not {spec}): set model.lrn={before.lrn}")
+    if state.data != data:
+        raise UserError(
+            f"{saved.path}: was trained on other images, labels or splits than data.root and data.csv name now: "
+            f"name those, or start a new run with model.weights={saved.path}"
+        )
+    if config.train.epochs < state.epoch:
+        raise UserError(
+            f"{saved.path}: the run has come to epoch {state.epoch - 1 + bool(state.step)}: set a larger train.epochs"
+        )
+    waited = History([Epoch(**values) for values in state.history]).waited
+    if 0 < config.train.patience <= waited:
+        raise UserError(
+            f"{saved.path}: the run stopped after {waited} epochs without a better one: raise train.patience"
+        )
+
+
+def check_same_preprocess(saved: Saved, preprocess: Preprocess) -> None:
+    """Raise UserError if the mean or the size that is measured on the images is not what it was."""
+    if saved.metadata.preprocess != preprocess:
+        raise UserError(
+            f"{saved.path}: the images in data.root are not those that it was trained on: what is measured on them "
+            "for data.normalise is another"
+        )
+
+
+def find_state(path: Path) -> Saved:
+    """The newest state of a run, or that of a checkpoint in it. Raises UserError if there is none or it is damaged."""
+    run = RunFolder(run_of(path))
+    place = run.last if run.path.resolve() == path.expanduser().resolve() else path.expanduser()
+    if not run.is_run():
+        raise UserError(f"{path}: no run there: name the folder of one, its output")
+    if not place.is_dir():
+        raise UserError(f"{path}: no state to go on from: the run ended before its first was saved; train anew")
+    try:
+        return read_state(place)
+    except UserError as error:
+        others = [str(state) for state in run.earlier() if state.resolve() != place.resolve()]
+        raise UserError(f"{error}" + (f"; an earlier state is {others[-1]}" if others else "")) from None
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in values.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    return str(_plain(value)).replace("None", "null")

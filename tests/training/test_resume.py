@@ -1,0 +1,261 @@
+"""A run that is stopped and goes on ends as one that was never stopped: the same weights, the same figures."""
+
+import csv
+import hashlib
+import json
+import logging
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import REPOSITORY, assert_user_error, run_tool, small_config, truncate
+
+from paddle_alexnet import UserError, load_config, train
+from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.runs.state import read_state
+from paddle_alexnet.training.callbacks.seed import SeedStep
+from paddle_alexnet.training.callbacks.state import SaveState
+from paddle_alexnet.training.resume import check_same_run
+
+# Dropout is in the network. Each kind of state is there: momentum, a rate that falls, a schedule that counts.
+CHANCE = (
+    "data.horizontal_flip=true",
+    "data.colour_jitter=0.4",
+    "data.random_erasing=0.5",
+    "data.mixup=0.2",
+    "optimizer.name=momentum",
+    "optimizer.learning_rate=0.003",
+    "schedule.name=plateau",
+    "schedule.patience=1",
+)
+
+
+def config_of(root, output, epochs, *overrides):
+    return small_config(root, output, f"train.epochs={epochs}", *CHANCE, *overrides)
+
+
+def sums(output):
+    """SHA-256 of weights and optimiser of the newest state, and of the best weights."""
+    places = [output / "checkpoints" / name for name in ("last/weights.pdparams", "last/optimizer.npz")]
+    best = output / "checkpoints" / "best" / "weights.pdparams"
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in (*places, best)]
+
+
+def rows(output):
+    """`metrics.csv` but for the speed."""
+    with (output / "metrics.csv").open() as stream:
+        return [{**row, "images_per_second": None} for row in csv.DictReader(stream)]
+
+
+@pytest.fixture(scope="module")
+def straight(demo_set, tmp_path_factory):
+    output = tmp_path_factory.mktemp("straight") / "run"
+    train(config_of(demo_set, output, 3))
+    return output
+
+
+@pytest.fixture
+def finished(straight, tmp_path):
+    """A copy of the straight run, to try things on."""
+    return shutil.copytree(straight, tmp_path / "copy")
+
+
+def test_epochs_and_more_epochs_are_as_many_at_once(straight, demo_set, tmp_path):
+    output = tmp_path / "run"
+    train(config_of(demo_set, output, 1, "train.keep_checkpoints=2"))
+    results = train(config_of(demo_set, output, 3, "train.keep_checkpoints=2", "data.workers=1"), resume=output)
+    assert (sums(output), rows(output)) == (sums(straight), rows(straight))
+    assert [epoch.epoch for epoch in results.history] == [1, 2, 3]
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}, "it stays one run"
+    assert load_config(output / "config.yaml").train.epochs == 3
+    assert sorted(path.name for path in (output / "checkpoints").iterdir()) == [
+        "best", "epoch-0003-step-0000000", "epoch-0004-step-0000000", "last",
+    ]  # fmt: skip
+    from visualdl import LogReader
+
+    (log,) = (output / "visualdl").iterdir()
+    assert [scalar.id for scalar in LogReader(file_path=str(log)).get_data("scalar", "loss/val")] == [1, 2, 3]
+
+
+def test_stopped_by_signals_in_mid_epoch_and_in_the_validation(straight, demo_set, tmp_path, monkeypatch):
+    """SIGTERM in a step, then Ctrl-C in the validation, each gone on from by the command that was said."""
+    output = tmp_path / "a run"
+    original = SeedStep.on_train_batch_begin
+
+    def in_the_second_epoch(self, step, logs):
+        original(self, step, logs)
+        if (len(self.history.epochs), self.loader.position) == (1, 2):
+            signal.raise_signal(signal.SIGTERM)
+
+    words = [f"-o{word}" for word in (f"data.root={demo_set}", f"output={output}", *CHANCE)]
+    words += ["-o", "model.preset=half", "-o", "train.batch_size=8", "-o", "data.verify=false", "-o", "train.epochs=3"]
+    with monkeypatch.context() as patch:
+        patch.setattr(SeedStep, "on_train_batch_begin", in_the_second_epoch)
+        result = run_tool("train", *words)
+    assert result.returncode == 143
+    assert result.stderr.splitlines()[-1] == "terminated"
+    assert f"the best model so far is kept: {output}" in result.stdout
+    assert read_state(output / "checkpoints" / "last").state.step == 2
+
+    def ctrl_c(self, step, logs):
+        signal.raise_signal(signal.SIGINT)
+        before(self, step, logs)
+
+    before = SaveState.on_eval_batch_end
+    with monkeypatch.context() as patch:
+        patch.setattr(SaveState, "on_eval_batch_end", ctrl_c)
+        result = run_tool(*said(result))
+    assert result.returncode == 130
+    assert "going on in epoch 2, of which 2 of 4 steps are done" in result.stdout
+    state = read_state(output / "checkpoints" / "last").state
+    assert (state.epoch, state.step) == (2, 4)
+
+    result = run_tool(*said(result))
+    assert result.returncode == 0, result.stderr
+    assert (sums(output), rows(output)) == (sums(straight), rows(straight))
+
+
+def said(result):
+    """The words of the command that goes on with a run, after the program's."""
+    (line,) = re.findall("^to go on: (.+)$", result.stdout, re.MULTILINE)
+    words = shlex.split(line)
+    return words[words.index("train") :]
+
+
+def test_a_second_signal_is_obeyed_at_once(demo_set, tmp_path, monkeypatch):
+    def twice(self, step, logs):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(SeedStep, "on_train_batch_begin", twice)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        train(config_of(demo_set, tmp_path / "run", 1))
+    assert not (tmp_path / "run" / "checkpoints" / "last").exists()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    with pytest.raises(UserError, match="no state to go on from: the run ended before its first was saved"):
+        train(config_of(demo_set, tmp_path / "run", 1), resume=tmp_path / "run")
+
+
+@pytest.mark.parametrize(("override", "key"), [
+    ("model.preset=fluid", "model.preset=half, not fluid"),
+    ("train.batch_size=4", "train.batch_size=8, not 4"),
+    ("data.mixup=0", "data.mixup=0.2, not 0.0"),
+    ("optimizer.learning_rate=0.1", "optimizer.learning_rate=0.003, not 0.1"),
+    ("train.epochs=3", "has come to epoch 3: set a larger train.epochs"),
+    ("train.patience=1", "without a better one: raise train.patience"),
+    ("output=elsewhere", "goes on in its own folder"),
+])  # fmt: skip
+def test_what_would_be_another_run_is_refused_by_its_key(finished, demo_set, override, key):
+    state = json.loads((finished / "checkpoints" / "last" / "state.json").read_text())
+    if "patience" in override and state["history"][-1]["improved"]:
+        pytest.skip("its last epoch was the best")
+    before = sums(finished)
+    result = run_tool("train", "--resume", finished, "-o", "train.epochs=9", "-o", override)
+    assert_user_error(result, key)
+    assert sums(finished) == before
+
+
+def test_other_data_are_refused(finished, demo_set, tmp_path):
+    table = (demo_set / "labels.csv").read_text().splitlines()
+    shutil.copytree(demo_set, tmp_path / "data")
+    (tmp_path / "data" / "labels.csv").write_text("\n".join([table[0], *reversed(table[1:])]) + "\n")
+    words = ["--resume", finished, "-o", "train.epochs=4", "-o", f"data.root={tmp_path / 'data'}"]
+    assert_user_error(run_tool("train", *words), "other images, labels or splits than data.root")
+
+
+def test_what_cannot_be_gone_on_from_is_one_line(finished, tmp_path):
+    assert_user_error(run_tool("train", "--resume", tmp_path / "nothing"), "no run there")
+    assert_user_error(run_tool("train", "--resume", finished, "-c", "paddle2"), "leave out --config")
+    best = finished / "checkpoints" / "best"
+    assert_user_error(
+        run_tool("train", "--resume", best, "-o", "train.epochs=4"), "without state.json", "model.weights"
+    )
+    shutil.copytree(finished / "checkpoints" / "last", finished / "checkpoints" / "epoch-0002-step-0000000")
+    truncate(finished / "checkpoints" / "last" / "optimizer.npz")
+    result = run_tool("train", "--resume", finished, *words)
+    assert_user_error(result, "optimizer.npz: damaged", "an earlier state is", "epoch-0002-step")
+
+
+def test_a_disk_that_fills_leaves_the_state_before_and_the_run_goes_on_from_it(straight, demo_set, tmp_path):
+    """A limit on the size of files stands for the disk: weights do not fit, then figures do not."""
+    output, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+    train(config_of(demo_set, output, 1))
+    before = sums(output)
+    for limit in (1_000_000, 200):
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+            with pytest.raises(UserError, match=r"cannot write it .+; what was there is untouched"):
+                train(config_of(demo_set, output, 3), resume=output)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert sums(output) == before
+        assert not list(output.rglob("*.partial"))
+    train(config_of(demo_set, output, 2), resume=output)
+    assert rows(output) == rows(straight)[:2]
+
+
+def test_a_finished_run_s_state_says_so_and_what_was_counted(finished, demo_set):
+    saved = read_state(finished / "checkpoints" / "last")
+    assert saved.state.finished
+    assert saved.state.callbacks["LowerOnPlateau"]["best"] == min(row["val_loss"] for row in saved.state.history)
+    assert saved.state.callbacks["RecordEpoch"] == {}
+    assert saved.metadata.origin.epoch == 3
+    other = replace(saved.metadata.model, lrn="band")
+    config = replace(config_of(demo_set, finished, 9))
+    with pytest.raises(UserError, match="holds another network .+: set model.lrn=none"):
+        check_same_run(saved, config, saved.state.data, other)
+    check_same_run(saved, config, saved.state.data, saved.metadata.model)
+
+
+def test_a_finished_run_that_is_moved_aside_keeps_its_model_alone_an_unfinished_one_all(finished, caplog):
+    unfinished = shutil.copytree(finished, finished.with_name("unfinished"))
+    state = unfinished / "checkpoints" / "last" / "state.json"
+    state.write_text(state.read_text().replace('"finished": true', '"finished": false'))
+    for path, kept in ((finished, {"best"}), (unfinished, {"best", "last"})):
+        caplog.clear()
+        with caplog.at_level(logging.INFO), RunFolder(path).begin():
+            pass
+        aside = path.with_name(f"{path.name}.1")
+        assert {place.name for place in (aside / "checkpoints").iterdir()} == kept
+        size = sum(file.stat().st_size for file in aside.rglob("*") if file.is_file())
+        assert f"kept as {aside} ({size / 1e6:.0f} MB; remove that folder" in caplog.text
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(straight, demo_set, tmp_path):
+    output = tmp_path / "run"
+    program = [sys.executable, str(REPOSITORY / "tools" / "train.py")]
+    settings = ["model.preset=half", "train.batch_size=8", "data.verify=false", "train.epochs=3", *CHANCE]
+    settings += [f"data.root={demo_set}", f"output={output}", "train.checkpoint_steps=1"]
+    first = [*program, *(word for setting in settings for word in ("-o", setting))]
+    rng, kills = np.random.default_rng(), 0
+    while True:
+        begun = (output / "checkpoints" / "last").is_dir()
+        command = [*program, "--resume", str(output)] if begun else first
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        stamp = (output / "checkpoints" / "last").stat().st_mtime_ns if begun else None
+        while process.poll() is None and (
+            not (output / "checkpoints" / "last").is_dir()
+            or stamp == (output / "checkpoints" / "last").stat().st_mtime_ns
+        ):
+            time.sleep(0.02)
+        if kills == 8:
+            assert process.wait() == 0
+            break
+        time.sleep(rng.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            break
+        kills += 1
+    logging.getLogger(__name__).info("killed %d times", kills)
+    assert kills
+    assert (sums(output), rows(output)) == (sums(straight), rows(straight))
