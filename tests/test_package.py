@@ -16,7 +16,7 @@ import paddle_alexnet
 def python(code: str, **variables: str) -> str:
     """What code prints in a fresh process."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    environment.update(variables, PYTHONPATH=str(REPOSITORY))
+    environment.update(variables, PYTHONPATH=str(REPOSITORY), PYTHONWARNINGS="ignore")  # of Paddle 3: no ccache
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout.strip()

@@ -26,9 +26,15 @@ def initial_attributes(rule: str, stage: Union[Conv, Linear], channels: int) -> 
         bound = 1 / sqrt(fan_in)
         weight, bias = initializer.Uniform(-bound, bound), initializer.Uniform(-bound, bound)
     else:
-        normal = initializer.Normal if rule == "normal" else initializer.TruncatedNormal
-        weight, bias = normal(0.0, stage.std), initializer.Constant(stage.bias)
+        weight = initializer.Normal(0.0, stage.std) if rule == "normal" else _truncated_normal(stage.std)
+        bias = initializer.Constant(stage.bias)
     return {
         "weight_attr": paddle.ParamAttr(initializer=weight),
         "bias_attr": paddle.ParamAttr(initializer=bias),
     }
+
+
+def _truncated_normal(std: float) -> initializer.Initializer:
+    if int(paddle.__version__.split(".")[0]) < 3:  # which always cuts at two std
+        return initializer.TruncatedNormal(0.0, std)
+    return initializer.TruncatedNormal(0.0, std, a=-2 * std, b=2 * std)

@@ -53,6 +53,29 @@ def test_every_epoch_has_its_own_order_and_every_image_once(demo_set):
     assert sorted(first) == sorted(second) == list(range(30))
 
 
+def test_an_epoch_can_be_entered_at_any_batch(train_set, statistics):
+    """A run that goes on has the images, augmentation and mixed labels of the one that was stopped."""
+
+    def batches(loader):
+        return [(image.numpy(), label.numpy()) for image, label in loader]
+
+    def loader():
+        config = replace(ALL, mixup=0.4)
+        return Loader(train_set, SQUASH, batch_size=8, shuffle=True, seed=3, augmentation=config, statistics=statistics)
+
+    straight, entered = loader(), loader()
+    batches(straight)
+    whole, after = batches(straight), batches(straight)
+    for first in (2, len(entered)):
+        entered.epoch, entered.first = 1, first
+        rest = batches(entered)
+        assert len(rest) == len(whole) - first
+        assert entered.epoch == 2
+        for ours, theirs in zip(rest + batches(entered), whole[first:] + after):
+            np.testing.assert_array_equal(ours[0], theirs[0])
+            np.testing.assert_array_equal(ours[1], theirs[1])
+
+
 def test_evaluation_training_without_augmentation_and_prediction_see_the_same(demo_set, train_set):
     by_path = CROP.batch(np.stack([CROP(train_set.path(i)) for i in range(5)]))
     image, _ = next(iter(Loader(train_set, CROP, batch_size=5)))

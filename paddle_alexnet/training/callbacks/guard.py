@@ -10,6 +10,7 @@ from paddle.callbacks import Callback
 
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.training.history import History
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class StopOnNaN(Callback):
             self.hook.remove()
             self.hook = None
 
-    def _check(self, network: nn.Layer, inputs: tuple[paddle.Tensor, ...], logits: paddle.Tensor) -> None:
+    def _check(self, network: AlexNet, inputs: tuple[paddle.Tensor, ...], logits: paddle.Tensor) -> None:
         if not _finite(logits):
             self.close()
             raise self._error(f"in {first_not_finite(network, *inputs)}")
@@ -97,7 +98,7 @@ class StopEarly(Callback):
             self.model.stop_training = True
 
 
-def first_not_finite(network: nn.Layer, image: paddle.Tensor) -> str:
+def first_not_finite(network: AlexNet, image: paddle.Tensor) -> str:
     """In words, what is the first in the order of computing that holds a value which is not finite."""
     if not _finite(image):
         return "the images"
@@ -112,8 +113,7 @@ def first_not_finite(network: nn.Layer, image: paddle.Tensor) -> str:
 
         return layer.register_forward_post_hook(after)
 
-    leaves = [(name, layer) for name, layer in network.named_sublayers() if not list(layer.children())]
-    hooks = [look(f"{name} ({type(layer).__name__})", layer) for name, layer in leaves]
+    hooks = [look(stage.name, layer) for stage, layer in network.named_layers()]
     try:
         with paddle.no_grad():
             network(image)
