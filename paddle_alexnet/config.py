@@ -91,6 +91,22 @@ class DataConfig:
         description="side of the patch that the network's input is cropped from, at random in training, in the centre "
         "in evaluation; null: the network's own, so that nothing is cropped off",
     )
+    resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = Field(
+        default="bilinear", description="filter by which images are resized: nearest, box, bilinear, bicubic or lanczos"
+    )
+    orientation: Literal["exif", "stored"] = Field(
+        default="exif", description="exif: images are turned as their EXIF data asks; stored: they are not"
+    )
+    draft: bool = Field(
+        default=False,
+        description="decode JPEG files that are at least four times too large at a half, a quarter or an eighth: up to "
+        "4 times as fast, up to 4 levels of 255 off",
+    )
+    decode_limit: PositiveInt = Field(
+        default=512,
+        description="megabytes that the pixels of an image may take; JPEG files that take more are decoded at a "
+        "fraction, other files are errors",
+    )
     horizontal_flip: bool = Field(default=False, description="training: flip half of the images left to right")
     colour_jitter: float = Field(
         default=0.0, ge=0, le=1, description="training: brightness, contrast, saturation times 1 ± up to this"
@@ -108,10 +124,10 @@ class DataConfig:
     mixup: float = Field(
         default=0.0, ge=0, description="training: α of mixup, which blends pairs of images and labels; 0: off"
     )
-    normalise: Literal["given", "channel", "pixel"] = Field(
+    normalise: Literal["given", "channel", "pixel", "pixel_at_crop"] = Field(
         default="given",
-        description="given: by mean and std below; channel: by both as measured on the train split; pixel: by its mean "
-        "image and the std below",
+        description="given: by mean and std below; channel: by both as measured on the train split; pixel: by the "
+        "centre of its mean image and the std below; pixel_at_crop: so too, but a random crop by the same crop of it",
     )
     mean: Annotated[tuple[float, float, float], _by(_of_0_to_1)] = Field(
         default=(0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1"

@@ -39,6 +39,8 @@ def read_small(path: Path, *, at_most: int) -> bytes:
     """Read a file of at most so many bytes. Raises OSError for a larger one, a folder, a pipe or a device."""
     if not path.is_file():
         raise OSError("there is none" if not path.exists() else "it is not a regular file")
+    if not path.stat().st_size:  # what /proc calls a file may have no end
+        return b""
     with path.open("rb") as stream:
         content = stream.read(at_most + 1)
     if len(content) > at_most:

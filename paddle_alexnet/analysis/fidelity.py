@@ -245,6 +245,7 @@ def _data(network: AlexNet, config: Config) -> dict[str, str]:
         "given": f"per colour {', '.join(f'{255 * mean:.1f}' for mean in data.mean)}",
         "channel": "per colour, as measured",
         "pixel": "per pixel, centre-cropped",
+        "pixel_at_crop": "per pixel (mean image)",
     }
     noise = {
         "eigenvalues": f"PCA, σ {data.pca_noise:g}",

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.source.exists():
         raise UserError(f"{arguments.source}: no such file or folder; a source is a folder, an archive or a .csv")
     from paddle_alexnet.data.prepare.preparation import parse_classes, prepare
-    from paddle_alexnet.data.prepare.splits import parse_split
+    from paddle_alexnet.data.splits import parse_split
 
     options = vars(arguments)
     classes = None if arguments.classes is None else parse_classes(arguments.classes)

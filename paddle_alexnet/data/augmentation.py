@@ -12,7 +12,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 
 from paddle_alexnet.config import DataConfig
-from paddle_alexnet.data.preprocess import Box, Part, Preprocess
+from paddle_alexnet.data.preprocess import Box, Part, Preprocess, whole_levels
 from paddle_alexnet.data.statistics import Statistics
 
 _ATTEMPTS = 10  # at a random part that fits into the image
@@ -35,12 +35,14 @@ class Draws(NamedTuple):
 class PixelChanges(NamedTuple):
     """What is left to do to the pixels of n cropped images, None where nothing is; arrays or tensors.
 
-    `matrix` [n, 3, 3] and `shift` [n, 3, 1] act on levels of 0..255; `noise` [n, 3, 1, 1] is added to the normalised
-    image; `keep` [n, 1, S, S] is 0 where it is erased, else 1.
+    `matrix` [n, 3, 3] and `shift` [n, 3, 1] act on levels of 0..255; `mean` [n, 3, S, S] in levels takes the place of
+    the mean image; `noise` [n, 3, 1, 1] is added to the normalised image; `keep` [n, 1, S, S] is 0 where it is erased,
+    else 1.
     """
 
     matrix: Any = None
     shift: Any = None
+    mean: Any = None
     noise: Any = None
     keep: Any = None
 
@@ -84,12 +86,19 @@ def random_part(width: int, height: int, *, area: np.ndarray, shape: np.ndarray,
 def augment(
     patches: np.ndarray, draws: Draws, config: DataConfig, preprocess: Preprocess, statistics: Optional[Statistics]
 ) -> tuple[np.ndarray, PixelChanges]:
-    """Crop and flip patches, uint8 [n, 3, P, P] to [n, 3, S, S], and say what is to happen to the pixels."""
+    """Crop and flip patches, uint8 [n, 3, P, P] to [n, 3, S, S], and say what is to happen to the pixels.
+
+    `statistics` are needed for PCA noise and where the mean image is cropped and flipped with the patches, as Caffe
+    does.
+    """
     images = random_crops(patches, preprocess.image_size, draws.corner)
-    if config.horizontal_flip:
-        flipped = draws.flip < 0.5
-        images[flipped] = images[flipped][..., ::-1]
-    matrix = shift = noise = keep = None
+    flipped = draws.flip < (0.5 if config.horizontal_flip else 0)
+    images[flipped] = images[flipped][..., ::-1]
+    matrix = shift = mean = noise = keep = None
+    if config.normalise == "pixel_at_crop" and statistics:
+        whole = np.broadcast_to(whole_levels(statistics.mean_image), patches.shape)
+        mean = random_crops(whole, preprocess.image_size, draws.corner)
+        mean[flipped] = mean[flipped][..., ::-1]
     if config.colour_jitter:
         matrix, shift = jitter(images, 1 + config.colour_jitter * (2 * draws.jitter - 1))
     if config.pca_noise and statistics:
@@ -97,7 +106,7 @@ def augment(
         noise = (levels[:, :, None, None] * preprocess.scale).astype(np.float32)
     if config.random_erasing:
         keep = rectangles(preprocess.image_size, draws.erasing, config.random_erasing)
-    return images, PixelChanges(matrix, shift, noise, keep)
+    return images, PixelChanges(matrix, shift, mean, noise, keep)
 
 
 def finish(
@@ -108,11 +117,11 @@ def finish(
 ) -> Any:
     """The network's input, float32 [n, 3, S, S], from uint8 images; a tensor where `to_tensor` makes one."""
     levels = to_tensor(images).astype("float32")
-    matrix, shift, noise, keep = (None if change is None else to_tensor(change) for change in changes)
+    matrix, shift, mean, noise, keep = (None if change is None else to_tensor(change) for change in changes)
     if matrix is not None:
         flat = levels.reshape([len(images), 3, images.shape[2] * images.shape[3]])
         levels = (matrix @ flat + shift).clip(0, 255).reshape(images.shape)
-    values = preprocess.normalise(levels, to_tensor)
+    values = preprocess.normalise(levels, to_tensor, mean)
     if noise is not None:
         values += noise
     if keep is not None:

@@ -7,6 +7,7 @@ or a byte of the file, it is built again. Threads fill it, so no shared memory (
 import hashlib
 import json
 import logging
+import os
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Literal, Optional
 import numpy as np
 
 from paddle_alexnet.data.dataset import Decoded, LabelledImages, UnreadableImages
+from paddle_alexnet.data.memory import available_memory
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_file, write_text
@@ -38,10 +40,13 @@ def open_cache(
     shape = (len(dataset), 3, side, side)
     size = f"{np.prod(shape) / 1e9:.1f} GB"
     if kind == "ram":
-        try:
-            planes = np.zeros(shape, np.uint8)
-        except MemoryError:
-            raise UserError(f"data.cache=ram: no room for {size}: use data.cache=disk") from None
+        available = available_memory()
+        if available is not None and available < np.prod(shape):
+            raise UserError(
+                f"data.cache=ram: no room for {size} of {dataset.split} patches, {available / 1e9:.1f} GB of memory "
+                "are free: use data.cache=disk"
+            )
+        planes = np.zeros(shape, np.uint8)
         return Decoded(planes, _fill(planes, dataset, unreadable, workers=workers))
 
     table = dataset.table
@@ -60,6 +65,7 @@ def open_cache(
         _log.info(f"decoding {len(dataset)} {dataset.split} images into {file} ({size})")
         with atomic_file(file) as partial:
             planes = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            _allocate(partial)
             decoded = Decoded(planes, _fill(planes, dataset, unreadable, workers=workers))
             planes.flush()
         header = {"key": key, "checksum": _checksum(planes, workers=workers), "unreadable": decoded.unreadable}
@@ -67,6 +73,13 @@ def open_cache(
     for message in decoded.unreadable.values():
         unreadable.add(message)
     return decoded
+
+
+def _allocate(file: Path) -> None:
+    """Set room aside for a whole file. Raises OSError where the disk is full: a write to a map would be fatal."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
 
 
 def in_cache_folder(folder: Path, root: Path) -> Path:
@@ -81,10 +94,10 @@ def in_cache_folder(folder: Path, root: Path) -> Path:
 
 
 def image_key(dataset: LabelledImages) -> str:
-    """A hash of every image's name, size and time of change, and of the geometry of its patch."""
-    preprocess = dataset.preprocess
-    orientation = "" if preprocess.orientation == "stored" else preprocess.orientation
-    digest = hashlib.sha256(f"{preprocess.geometry}{preprocess.patch_size}{orientation}".encode())
+    """A hash of every image's name, size and time of change, and of what makes a patch of it."""
+    p = dataset.preprocess
+    settings = (p.geometry, p.patch_size, p.orientation, p.resample, p.draft, p.decode_limit)
+    digest = hashlib.sha256(repr(settings).encode())
     for index in range(len(dataset)):
         path = dataset.path(index)
         try:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Optional
+from unicodedata import category
 
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import read_small
 
 MAX_CLASSES = 100_000  # of more the last layer alone would take 1.6 GB: these are no classes
+LARGEST_LIST = 10_000_000  # bytes
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -18,6 +21,11 @@ _WNID = re.compile(r"n\d{8}")
 def is_wnid(text: str) -> bool:
     """Whether the text is a WordNet id as ImageNet writes it, such as n01440764."""
     return _WNID.fullmatch(text) is not None
+
+
+def is_plain(name: str) -> bool:
+    """Whether a class may be called so: by text on one line, without control characters."""
+    return bool(name) and not any(category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,13 @@ class ClassList:
         wnids: list[Optional[str]] = []
         words: list[str] = []
         for line in lines:
-            head, _, rest = line.strip().partition(" ")
+            line = line.replace("\t", " ").strip()
+            head, _, rest = line.partition(" ")
             wnid = head if is_wnid(head) else None
             wnids.append(wnid)
-            words.append((rest.strip() or imagenet_words().get(head, head)) if wnid else line.strip())
+            words.append((rest.strip() or imagenet_words().get(head, head)) if wnid else line)
+            if not is_plain(line):
+                raise UserError(f"{source}: class {line!r:.80} holds control characters or a line break")
         first = [w.split(",")[0].strip() if wnid else w for w, wnid in zip(words, wnids)]
         shared = Counter(first)
         names = [w if shared[f] > 1 else f for f, w in zip(first, words)]
@@ -61,7 +72,7 @@ class ClassList:
     def read(cls, path: Path) -> "ClassList":
         """Classes from a text file, one a line, in the form of `synset_words.txt`."""
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_small(path, at_most=LARGEST_LIST).decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot read the class list ({error})") from error
         lines = [line for line in lines if line.strip()]

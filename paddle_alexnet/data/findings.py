@@ -29,7 +29,6 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
     "gap": ("fault", "classes and splits without images"),
     "extension": ("fault", "names that do not fit the content"),
     "cmyk": ("fault", "images in CMYK"),
-    "16-bit": ("fault", "images with more than 8 bits a channel"),
     "palette": ("fault", "images with a palette"),
     "animated": ("fault", "images of several frames"),
     "top-k": ("fault", "top-k"),
@@ -38,7 +37,8 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
     "link": ("remark", "symbolic links that leave the data folder"),
     "no-test": ("remark", "no test split"),
     "alpha": ("remark", "images with transparency, which is ignored"),
-    "turned": ("remark", "images that EXIF asks to turn: training takes them as they are stored"),
+    "16-bit": ("remark", "images with more than 8 bits a channel, of which training takes the upper 8"),
+    "turned": ("remark", "images that EXIF asks to turn: training turns them, unless data.orientation is stored"),
 }
 
 

@@ -31,8 +31,21 @@ def open_loaders(
             f"data.cache={data.cache} keeps central squares alone, data.geometry=random_resized_crop needs the "
             "whole image: use data.cache=none or data.geometry=crop"
         )
+    if data.normalise == "pixel_at_crop" and data.geometry == "random_resized_crop":
+        raise UserError(
+            "data.normalise=pixel_at_crop needs crops of a patch, data.geometry=random_resized_crop cuts from whole "
+            "images: use data.normalise=pixel or data.geometry=crop"
+        )
     preprocess = Preprocess(
-        image_size, data.mean, data.std, geometry="squash" if data.geometry == "squash" else "crop", resize=data.resize
+        image_size,
+        data.mean,
+        data.std,
+        geometry="squash" if data.geometry == "squash" else "crop",
+        resize=data.resize,
+        orientation=data.orientation,
+        resample=data.resample,
+        draft=data.draft,
+        decode_limit=data.decode_limit,
     )
     folder = Path(config.output).parent / "cache" if data.cache_folder is None else Path(data.cache_folder)
     unreadable, workers = UnreadableImages(data.fault_limit), data.workers
@@ -47,7 +60,7 @@ def open_loaders(
     if data.normalise != "given" or data.pca_noise:
         statistics = open_statistics(train_set, folder, unreadable=unreadable, workers=workers)
         if data.normalise != "given":
-            preprocess = _normalised(preprocess, statistics, by_pixel=data.normalise == "pixel")
+            preprocess = _normalised(preprocess, statistics, by_pixel=data.normalise != "channel")
 
     train = Loader(
         train_set,

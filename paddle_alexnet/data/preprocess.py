@@ -4,19 +4,20 @@ import base64
 import io
 import math
 import os
-import warnings
-from contextlib import AbstractContextManager, nullcontext, suppress
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
-from typing import Any, Callable, Literal, Optional, Union
+from typing import IO, Any, Callable, Literal, Optional, Union
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from paddle_alexnet.errors import UserError
 
-# Pillow's names of the formats that are meant (JPEG is MPO too); others are no pictures or start programs (PostScript).
+# Pillow's names of the formats that are read (JPEG is MPO too). Others are no pictures, or start programs (PostScript).
 IMAGE_FORMATS = ["JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000"]
 if find_spec("PIL.AvifImagePlugin"):  # since Pillow 11.3
     IMAGE_FORMATS.append("AVIF")
@@ -24,7 +25,7 @@ IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .avif .jp2 .j2k".split()
 )
 MAX_SIDE = 65_500  # pixels, JPEG's own limit
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # above it Pillow takes an image for a decompression bomb
+DECODE_LIMIT = 512  # megabytes that the pixels of a decoded image may take
 
 # A path, the bytes of a file, a Pillow image or pixels, uint8 [H, W, 3].
 Source = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
@@ -42,9 +43,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-# Pillow warns of an image of more than 89 million pixels and refuses twice that: refuse both.
-warnings.simplefilter("error", Image.DecompressionBombWarning)
+_PHOTOMETRIC = 262  # of TIFF
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,13 @@ class Preprocess:
     Its `geometry` gives a patch of P×P, where P is `resize` or else `image_size`: `squash` takes the whole image, as
     the `fluid` system and Caffe do, `crop` its central square, which is what section 2 of the paper cuts from the image
     whose shorter side was rescaled to P. The network sees the centre of the patch, S×S with S = `image_size`,
-    scaled to 0..1, less `mean` [R, G, B] or less each pixel of the mean image, and divided by `std`. With
-    `orientation="exif"` a picture is first turned as its EXIF data asks.
+    scaled to 0..1, less `mean` [R, G, B] or less each pixel of the mean image, and divided by `std`.
+
+    With `orientation="exif"` an image is first turned as its EXIF data asks. `resample` is Pillow's filter; all but
+    `nearest` take in every pixel where they reduce. With `draft`, JPEG files that are at least four times too large
+    are decoded at a half, a quarter or an eighth, which is up to four times as fast and up to 4 levels off; so are,
+    in any case, those whose pixels would take more than `decode_limit` megabytes. The defaults of the fields from
+    `orientation` on are what was done before there was a choice.
     """
 
     image_size: int
@@ -65,6 +69,9 @@ class Preprocess:
     resize: Optional[int] = None
     mean_image: Optional[str] = None  # a PNG [S, S] in base64; `mean` is its mean then
     orientation: Literal["stored", "exif"] = "stored"
+    resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    draft: bool = True
+    decode_limit: int = DECODE_LIMIT
 
     def __call__(self, image: Source) -> np.ndarray:
         """Decode an image into uint8 [S, S, 3], RGB. Raises UserError if that cannot be done."""
@@ -73,11 +80,11 @@ class Preprocess:
     def patch(self, image: Source) -> np.ndarray:
         """Decode an image into uint8 [P, P, 3], RGB. Raises UserError if that cannot be done."""
         part = _whole if self.geometry == "squash" else _central_square
-        return decode(image, self.patch_size, part, orientation=self.orientation)
+        return self._decode(image, self.patch_size, part)
 
     def cut(self, image: Source, part: Part) -> np.ndarray:
         """Decode that part of an image into uint8 [S, S, 3], RGB. Raises UserError if that cannot be done."""
-        return decode(image, self.image_size, part, orientation=self.orientation)
+        return self._decode(image, self.image_size, part)
 
     def centre(self, patches: np.ndarray) -> np.ndarray:
         """The central S×S of patches [..., P, P]."""
@@ -88,14 +95,48 @@ class Preprocess:
         """Normalise uint8 [N, S, S, 3] to the network's input, float32 [N, 3, S, S]."""
         return self.normalise(np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32))
 
-    def normalise(self, levels: Any, to_tensor: Callable[[np.ndarray], Any] = np.asarray) -> Any:
+    def normalise(self, levels: Any, to_tensor: Callable[[np.ndarray], Any] = np.asarray, mean: Any = None) -> Any:
         """Levels of 0..255, float32 [N, 3, S, S], to the network's input, in place.
 
-        An array; or a tensor of a framework whose `to_tensor` makes one of an array.
+        An array; or a tensor of a framework whose `to_tensor` makes one of an array. `mean`, levels of the same shape,
+        takes the place of the mean that all images have in common.
         """
-        levels *= to_tensor(self.scale)
-        levels += to_tensor(self.offset)
+        scale = to_tensor(self.scale)
+        levels *= scale
+        levels += to_tensor(self.offset) if mean is None else -mean.astype("float32") * scale
         return levels
+
+    def _decode(self, source: Source, size: int, part: Part) -> np.ndarray:
+        """Decode the part of an image that `part(width, height)` names, in one pass, into uint8 [size, size, 3].
+
+        Raises UserError for what is no image, is damaged or too large.
+        """
+        name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the image"
+        try:
+            with open_image(source) as image:
+                scales = scales_within(image, self.decode_limit, whole=image is source)  # a caller's own stays as it is
+                turn = exif_orientation(image) if self.orientation == "exif" else 1
+                order = -1 if turn >= 5 else 1
+                width, height = image.size[::order]
+                left, top, right, bottom = part(width, height)
+                # A draft keeps twice the size at least, for the filter.
+                least = (math.ceil(2 * size * width / (right - left)), math.ceil(2 * size * height / (bottom - top)))
+                scale = scales[0]
+                if self.draft:
+                    scale = max(scale, *(s for s in scales if width // s >= least[0] and height // s >= least[1]), 1)
+                decode_at(image, scale)
+                rgb = to_rgb(image, turn=turn)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        except FileNotFoundError:
+            raise UserError(f"{name}: no such image") from None
+        except Exception as error:  # a damaged file may raise anything
+            reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+            raise UserError(f"{name}: unreadable image ({reason}): replace it or take it out") from None
+        across, down = rgb.width / width, rgb.height / height
+        box = (left * across, top * down, min(right * across, rgb.width), min(bottom * down, rgb.height))
+        resample = Image.Resampling[self.resample.upper()]
+        return np.asarray(rgb.resize((size, size), resample, box=box, reducing_gap=2.0 if self.draft else None))
 
     @property
     def patch_size(self) -> int:
@@ -115,67 +156,108 @@ class Preprocess:
             return -np.asarray(image, np.float32).transpose(2, 0, 1) * self.scale
 
 
+def whole_levels(mean: np.ndarray) -> np.ndarray:
+    """A mean image in levels of 0..255, rounded to uint8: the one that is subtracted in training too."""
+    return mean.round().astype(np.uint8)
+
+
 def encode_mean_image(mean: np.ndarray) -> str:
     """A mean image [3, S, S] in levels of 0..255, rounded to whole levels, as `Preprocess.mean_image` holds it."""
     stream = io.BytesIO()
-    Image.fromarray(mean.round().astype(np.uint8).transpose(1, 2, 0)).save(stream, format="PNG", optimize=True)
+    Image.fromarray(whole_levels(mean).transpose(1, 2, 0)).save(stream, format="PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def fits(width: int, height: int) -> bool:
-    """Whether an image of this size in pixels can be decoded."""
-    return 1 <= min(width, height) <= max(width, height) <= MAX_SIDE and width * height <= MAX_PIXELS
+@contextmanager
+def open_image(source: Source) -> Iterator[Image.Image]:
+    """An image, not yet decoded; of a file only in one of IMAGE_FORMATS.
 
-
-def decode(source: Source, size: int, part: Part, *, orientation: Literal["stored", "exif"] = "stored") -> np.ndarray:
-    """Decode the part of an image that `part(width, height)` names into uint8 [size, size, 3], RGB.
-
-    Cropped and resized in one pass; of a JPEG file that is at least four times too large, only every second, fourth or
-    eighth pixel's frequencies are decoded. Raises UserError for what is no image, is damaged or too large.
+    What `Image.open` does but for its limit of pixels, for which there is `limit_size`. Raises UserError for pixels of
+    another form, and what Pillow raises for a file that is no image.
     """
-    name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the image"
-    try:
-        with _open(source) as image:
-            turned = _exif_orientation(image) if orientation == "exif" else 1
-            sideways = turned >= 5
-            width, height = image.size[::-1] if sideways else image.size
-            if not fits(width, height):
-                limits = f"sides must be of 1 to {MAX_SIDE:,}, no more than {MAX_PIXELS:,} in all, take it out"
-                raise UserError(f"{name}: {width}×{height} pixels: {limits}")
-            left, top, right, bottom = part(width, height)
-            if image is not source:  # a caller's own image stays as it is
-                # Twice the size at least is kept for the filter of `resize`.
-                least = (math.ceil(2 * size * width / (right - left)), math.ceil(2 * size * height / (bottom - top)))
-                image.draft(None, least[::-1] if sideways else least)
-            rgb = image.convert("RGB")
-            if turned in _TURNS:
-                rgb = rgb.transpose(_TURNS[turned])
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such image") from None
-    except Exception as error:  # a damaged file may raise anything
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{name}: unreadable image ({reason}): replace it or take it out") from None
-    across, down = rgb.width / width, rgb.height / height
-    box = (left * across, top * down, min(right * across, rgb.width), min(bottom * down, rgb.height))
-    return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
-
-
-def _open(source: Source) -> AbstractContextManager[Image.Image]:
     if isinstance(source, Image.Image):
-        return nullcontext(source)
-    if isinstance(source, np.ndarray):
+        yield source
+    elif isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-            raise UserError(f"the image is {source.dtype} {list(source.shape)}: give uint8 [height, width, 3]")
-        return Image.fromarray(source)
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=IMAGE_FORMATS)
+            raise UserError(f"it is {source.dtype} {list(source.shape)}: give uint8 [height, width, 3]")
+        yield Image.fromarray(source)
+    else:
+        Image.init()
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+            yield _identify(stream)
 
 
-def _exif_orientation(image: Image.Image) -> int:
+def _identify(stream: IO[bytes]) -> Image.Image:
+    prefix = stream.read(16)
+    for name in IMAGE_FORMATS:
+        factory, accept = Image.OPEN[name]
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # by which the plugins say: not mine
+            known = accept is None or accept(prefix)
+            if known and not isinstance(known, str):  # a text says what Pillow lacks for the format
+                stream.seek(0)
+                return factory(stream, "")
+    raise UnidentifiedImageError
+
+
+def scales_within(image: Image.Image, limit: int = DECODE_LIMIT, *, whole: bool = False) -> list[int]:
+    """Of 1, 2, 4 and 8, the parts of its width and height at which an image's pixels take no more megabytes than that.
+
+    Only a JPEG file that is not decoded yet can be decoded at less than its `whole` size. Raises UserError where there
+    is none, and for impossible sides.
+    """
+    width, height = image.size
+    if not 1 <= min(width, height) <= max(width, height) <= MAX_SIDE:
+        raise UserError(f"{width}×{height} pixels: sides must be of 1 to {MAX_SIDE:,}, take it out")
+    scales = (1,) if whole or image.format not in ("JPEG", "MPO") else (1, 2, 4, 8)
+    # Pillow takes 4 bytes a pixel; of a progressive JPEG file the decoder holds all coefficients, of 2 bytes.
+    held = 2 * len(image.getbands()) if "progressive" in image.info else 0
+    takes = {scale: width * height * (4 / scale**2 + held) / 1e6 for scale in scales}
+    if takes[scales[-1]] > limit:
+        raise UserError(
+            f"{width}×{height} pixels take {takes[scales[-1]]:,.0f} MB to decode, decode_limit is {limit}: "
+            "raise it, or save the image smaller"
+        )
+    return [scale for scale in scales if takes[scale] <= limit]
+
+
+def decode_at(image: Image.Image, scale: int) -> None:
+    """Have a JPEG file decoded at 1 / `scale` of its width and height, one of `scales_within`."""
+    if scale > 1:
+        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """The orientation of 1 to 8 by EXIF, 1 where there is none."""
     with suppress(Exception):  # broken EXIF does not spoil a picture
         return int(image.getexif().get(_ORIENTATION, 1))
     return 1
+
+
+def to_rgb(image: Image.Image, *, turn: int = 1) -> Image.Image:
+    """The pixels of an image in 8 bits of R, G and B, upright by its EXIF orientation `turn`.
+
+    Transparency is dropped; CMYK goes by Pillow's plain formula, without colour profiles. Grey of 16 bits is divided by
+    257, so that white stays white. Raises ValueError for pixels of 32 bits, whose white is not known.
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    elif image.mode in ("La", "RGBa") or "transparency" in image.info:  # which Pillow takes to RGB by this way alone
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    rgb.load()
+    return rgb.transpose(_TURNS[turn]) if turn in _TURNS else rgb
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 8 bits from 12 or 16."""
+    stored = str(getattr(image, "tile", ""))  # how the file holds its pixels, where it is not decoded yet
+    if not image.mode.startswith("I;16") and image.format not in ("PNG", "PPM"):
+        raise ValueError(f"what is white is not known of pixels of mode {image.mode}, save it with 8 or 16 bits")
+    white = 4095 if "I;12" in stored else 65535
+    levels = np.asarray(image).astype(np.float32) * (255 / white)
+    if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is 0
+        levels = 255 - levels
+    return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
 
 
 def _whole(width: int, height: int) -> Box:

@@ -12,16 +12,18 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from sys import intern
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
-from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.classes import ClassList, is_plain
 from paddle_alexnet.data.findings import Finding
+from paddle_alexnet.data.splits import SPLITS
+from paddle_alexnet.data.tree import has_folders, list_tree
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_csv
 
-SPLITS = ("train", "val", "test")
+LARGEST_CSV = 4_000_000_000  # bytes; a row of ImageNet's takes 60
 _COLUMNS = ("filename", "label", "split")
 
 
@@ -64,21 +66,31 @@ class ImageTable:
 
 
 def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> Path:
-    """The data set's CSV, by default `labels.csv` in `root`. Raises UserError for what is not there."""
-    csv = root / "labels.csv" if csv is None else csv
+    """The data set's CSV, by default `labels.csv` in `root`; `root` itself where that has class folders instead.
+
+    Raises UserError for what is not there.
+    """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of images; prepare-data makes one")
+    if csv is None or csv == root:
+        csv = root / "labels.csv"
+        if not csv.exists() and has_folders(root):
+            csv = root
     if not csv.exists():
         raise UserError(f"{csv}: no such CSV; prepare-data makes one")
     if classes is not None and not classes.exists():
         raise UserError(f"{classes}: no such class list")
+    for path in filter(None, (None if csv == root else csv, classes)):
+        if not path.is_file() or not 0 < path.stat().st_size <= LARGEST_CSV:  # a file of /proc has 0 bytes and no end
+            raise UserError(f"{path}: is empty, no regular file or larger than {LARGEST_CSV / 1e9:g} GB")
     return csv
 
 
-def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> ImageTable:
+def read_table(root: Path, csv: Optional[Path] = None, classes: Union[Path, ClassList, None] = None) -> ImageTable:
     """Read and check a data set before anything is computed from it.
 
-    `csv` is by default `labels.csv` in `root`; for `classes` see `read_rows`. Raises UserError for the first thing
+    `csv` is by default `labels.csv` in `root`, without which the images of its class folders are taken, in splits by
+    `list_tree`; for `classes` see `read_rows`. Raises UserError for the first thing
     that is wrong with a row, naming its line.
     """
     csv, rows, class_list, malformed = read_rows(root, csv, classes)
@@ -90,14 +102,28 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Optional[Path] =
 
 
 def read_rows(
-    root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None
+    root: Path, csv: Optional[Path] = None, classes: Union[Path, ClassList, None] = None
 ) -> tuple[Path, Rows, ClassList, list[Finding]]:
     """The CSV, its complete rows, its classes, and a finding for each other row.
 
-    `classes` is by default `classes.txt` beside the CSV, else the CSV's sorted labels. Raises UserError for what is not
-    there and for a file that is no such CSV.
+    `classes` is a list or its file; by default `classes.txt` beside the CSV, else the CSV's sorted labels. Raises
+    UserError for what is not there, for a file that is no such CSV and for one without rows.
     """
-    csv = check_there(root, csv, classes)
+    csv = check_there(root, csv, classes if isinstance(classes, Path) else None)
+    rows, malformed = _from_tree(root) if csv == root else _from_csv(csv)
+    if not rows.lines and not malformed:
+        raise UserError(f"{csv}: there is no row below its header")
+    beside = (csv if csv == root else csv.parent) / "classes.txt"
+    if classes is None and beside.is_file():
+        classes = beside
+    if classes is None:
+        classes = ClassList.from_lines(sorted(filter(is_plain, set(rows.labels))), str(csv))
+    elif isinstance(classes, Path):
+        classes = ClassList.read(classes)
+    return csv, rows, classes, malformed
+
+
+def _from_csv(csv: Path) -> tuple[Rows, list[Finding]]:
     rows, malformed = Rows([], [], [], []), []
     try:
         with csv.open(encoding="utf-8-sig", newline="") as stream:
@@ -116,13 +142,23 @@ def read_rows(
                     rows.splits.append(intern(split.strip()))
                 elif row:  # a blank line is none
                     detail = f"{len(row)} fields, where the header has {len(header)}"
+                    if len(row) == len(header) + 1 and not row[-1]:
+                        detail += ": the row ends in a comma, the header does not"
                     malformed.append(Finding("malformed", table.line_num, "", intern(detail)))
     except (OSError, ValueError, Error) as error:  # UnicodeDecodeError is a ValueError
         raise UserError(f"{csv}: cannot read the CSV ({error})") from None
-    if classes is None and (csv.parent / "classes.txt").is_file():
-        classes = csv.parent / "classes.txt"
-    found = sorted(set(rows.labels) - {""})
-    return csv, rows, ClassList.read(classes) if classes else ClassList.from_lines(found, str(csv)), malformed
+    return rows, malformed
+
+
+def _from_tree(root: Path) -> tuple[Rows, list[Finding]]:
+    """The rows of class folders, which stand in line 0."""
+    listed = list_tree(root)
+    if len({label for _, label, _ in listed}) < 2:
+        raise UserError(
+            f"{root}: neither labels.csv in it nor a folder of images for each of two or more classes; "
+            "prepare-data makes one"
+        )
+    return Rows([0] * len(listed), *map(list, zip(*listed))), []
 
 
 def check_rows(rows: Rows, root: Path, classes: ClassList) -> Iterator[Finding]:

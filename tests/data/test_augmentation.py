@@ -10,7 +10,7 @@ from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data import augmentation
 from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.loader import Loader
-from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -56,6 +56,22 @@ def test_ten_crops_are_corners_centre_and_their_flips():
     corners = [(int(c[0, 0, 0]), int(c[1, 0, 0])) for c in crops[:5]]
     assert corners == [(0, 0), (0, 4), (4, 0), (4, 4), (2, 2)]
     np.testing.assert_array_equal(crops[5:], crops[:5, ..., ::-1])
+
+
+def test_the_mean_image_is_cropped_and_flipped_with_the_patches_where_that_is_asked_for(statistics):
+    """Caffe subtracts the mean image from the patch before it crops; 2012's source subtracts its centre."""
+    centre_mean = statistics.mean_image[:, 8:56, 8:56]
+    preprocess = Preprocess(48, MEAN, STD, resize=64, mean_image=encode_mean_image(centre_mean))
+    patches = np.random.default_rng(0).integers(0, 256, (40, 3, 64, 64), dtype=np.uint8)
+    at_crop, centre = (
+        augmentation.finish(*augmentation.augment(patches, draws(40), config, preprocess, statistics), preprocess)
+        for config in (DataConfig(horizontal_flip=True, normalise=n) for n in ("pixel_at_crop", "pixel"))
+    )
+    mean, std = statistics.mean_image.round(), 255 * np.array(STD)[:, None, None]
+    for n, (patch, (top, left)) in enumerate(zip(patches.astype(float), (draws(40).corner * 17).astype(int))):
+        window, turn = np.s_[:, top : top + 48, left : left + 48], -1 if draws(40).flip[n] < 0.5 else 1
+        np.testing.assert_allclose(at_crop[n], (patch - mean)[window][..., ::turn] / std, atol=1e-5)
+        np.testing.assert_allclose(centre[n], (patch[window][..., ::turn] - centre_mean.round()) / std, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(500, 375), (60, 600), (1, 1), (3, 2000)])

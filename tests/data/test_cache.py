@@ -1,5 +1,6 @@
 """The cache of decoded patches: the same images, built once, and again when something changed."""
 
+import errno
 import gc
 import os
 import shutil
@@ -103,6 +104,58 @@ def test_no_room_and_a_cache_inside_the_data_are_one_line(root, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 9))
     with pytest.raises(UserError, match=r"no room for .* data\.cache_folder"):
         opened(root)
+
+
+def test_memory_that_is_not_there_is_one_line(root, monkeypatch):
+    monkeypatch.setattr(cache, "available_memory", lambda: 90_000)
+    with pytest.raises(UserError, match=r"no room for 0\.0 GB of train patches, 0\.0 GB of memory are free"):
+        open_cache("ram", split(root), root, unreadable=UnreadableImages(), workers=1)  # 30 patches, 92,160 bytes
+    monkeypatch.setattr(cache, "available_memory", lambda: 92_160)
+    assert len(open_cache("ram", split(root), root, unreadable=UnreadableImages(), workers=1).planes) == 30
+
+
+def test_a_disk_that_fills_up_is_one_line_before_anything_is_decoded(root, monkeypatch, fills):
+    """Room is set aside first: a write to the map of a file for which there is none ends the process."""
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip("no posix_fallocate")
+    allocated = []
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        allocated.append((offset, length))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(UserError, match="No space left"):
+            opened(root)
+    assert allocated == [(0, 128 + 30 * 3 * 32 * 32)] and not fills
+    assert list((root.parent / "cache").iterdir()) == []
+    opened(root)
+    file = next((root.parent / "cache").glob("*.npy"))
+    assert 512 * file.stat().st_blocks >= file.stat().st_size
+
+
+def test_a_cache_that_another_process_is_building_is_left_to_it(root, monkeypatch):
+    """Its number would mean nothing where it runs in another container: it is the lock that tells."""
+    fill, begun, go_on, results = cache._fill, threading.Event(), threading.Event(), []
+
+    def slow(*arguments: object, **settings: object) -> dict[int, str]:
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(60)
+        return fill(*arguments, **settings)
+
+    monkeypatch.setattr(cache, "_fill", slow)
+    first = threading.Thread(target=lambda: results.append(opened(root)))
+    first.start()
+    assert begun.wait(60)
+    being_written = {path for path in (root.parent / "cache").iterdir() if path.name.endswith(".partial")}
+    results.append(opened(root))
+    assert len(being_written) == 1 and all(path.exists() for path in being_written)
+    go_on.set()
+    first.join()
+    np.testing.assert_array_equal(results[0].planes, results[1].planes)
+    assert {path.suffix for path in (root.parent / "cache").iterdir()} == {".npy", ".json"}
 
 
 def test_a_disk_cache_is_let_go_with_its_dataset(root):

@@ -7,7 +7,7 @@ from paddle_alexnet.data.classes import ClassList, imagenet_words
 
 
 def test_names_and_wnids_are_read_and_written(tmp_path):
-    (tmp_path / "classes.txt").write_text("n02114548 white wolf, Arctic wolf\n\ncat\nn02091244\n")
+    (tmp_path / "classes.txt").write_text("n02114548\twhite wolf, Arctic wolf\n\ncat\nn02091244\n")
     classes = ClassList.read(tmp_path / "classes.txt")
     assert classes.names == ("white wolf", "cat", "Ibizan hound")  # a wnid alone gets ImageNet's own name
     assert classes.wnids == ("n02114548", None, "n02091244")
@@ -16,7 +16,14 @@ def test_names_and_wnids_are_read_and_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, words", [("cat\ncat\n", "'cat' is listed twice"), ("\n", "is empty"), ("\udcff", "cannot read")]
+    "text, words",
+    [
+        ("cat\ncat\n", "'cat' is listed twice"),
+        ("\n", "is empty"),
+        ("", "is empty"),
+        ("\udcff", "cannot read"),
+        ("cat\nd\0g\n", r"class 'd\\x00g' holds control characters"),
+    ],
 )
 def test_a_faulty_list_is_one_line(tmp_path, text, words):
     (tmp_path / "classes.txt").write_bytes(text.encode("utf-8", "surrogateescape"))

@@ -111,7 +111,8 @@ def test_augmentation_follows_from_seed_epoch_and_index_alone(train_set, statist
 
 def test_what_is_normalised_on_the_device_is_the_same(train_set, statistics):
     pixel = replace(CROP, mean_image=encode_mean_image(statistics.mean_image[:, 8:56, 8:56]))
-    for config, tolerance in ((None, 1e-6), (replace(ALL, colour_jitter=0.0), 1e-6), (ALL, 1e-5)):
+    at_crop = replace(ALL, normalise="pixel_at_crop")
+    for config, tolerance in ((None, 1e-6), (replace(ALL, colour_jitter=0.0), 1e-6), (ALL, 1e-5), (at_crop, 1e-5)):
         settings = {"batch_size": 9, "augmentation": config, "statistics": statistics}
         batches = [next(iter(Loader(train_set, pixel, on_device=on, **settings)))[0] for on in (False, True)]
         here, there = (batch.numpy() for batch in batches)

@@ -5,10 +5,12 @@ import shutil
 import numpy as np
 import pytest
 from helpers import assert_user_error, run_tool, small_config
+from PIL import Image
 
 from paddle_alexnet import Predictor, UserError, train
 from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.pipeline import open_loaders
+from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.evaluation import evaluate
 
@@ -24,6 +26,28 @@ def test_nothing_in_the_data_folder_is_touched(root, tmp_path):
         assert sum(len(label) for _, label in loader) == len(loader.dataset)
     assert state() == before
     assert {path.suffix for path in (tmp_path / "runs" / "cache").iterdir()} == {".npy", ".json", ".npz"}
+
+
+def test_a_new_run_turns_images_as_exif_asks_and_its_model_says_so(root, tmp_path):
+    """On disk a photograph lies on its side; in training, in evaluation and in prediction it stands."""
+    table = read_table(root)
+    path = LabelledImages(table, "val", Preprocess(32, (0, 0, 0), (1, 1, 1))).path(0)
+    with Image.open(path) as image:
+        upright = image.convert("RGB").resize((90, 60))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(path, "JPEG", quality=98, exif=exif)
+    for setting, turned in (("data.draft=false", True), ("data.orientation=stored", False)):
+        config = small_config(root, tmp_path / "run", setting, "data.resample=lanczos")
+        train_loader, val_loader = open_loaders(config, table, 32, on_device=False)
+        images, _ = next(iter(val_loader))
+        expected = upright if turned else upright.transpose(Image.Transpose.ROTATE_90)
+        small = np.asarray(expected.resize((32, 32), Image.Resampling.LANCZOS), np.float32) / 255
+        expected = ((small - config.data.mean) / config.data.std).transpose(2, 0, 1)
+        assert np.abs(images.numpy()[0] - expected).mean() < 0.1
+        preprocess = train_loader.preprocess
+        assert preprocess == val_loader.preprocess and (preprocess.orientation == "exif") == turned
+        np.testing.assert_allclose(images.numpy()[0], preprocess.batch(preprocess(path)[None])[0], atol=1e-6)
 
 
 def test_what_is_measured_is_what_the_model_s_images_go_through(root, tmp_path, statistics):

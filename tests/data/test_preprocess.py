@@ -1,10 +1,15 @@
 """From an image, in whichever form it comes, to the network's input."""
 
+import contextlib
+import io
 import json
+import os
 import struct
 import time
 import zlib
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +18,7 @@ from pydantic import TypeAdapter
 
 from paddle_alexnet import UserError
 from paddle_alexnet.data.dataset import LabelledImages
-from paddle_alexnet.data.preprocess import Preprocess, decode, encode_mean_image
+from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image, open_image
 from paddle_alexnet.data.statistics import Statistics
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -50,14 +55,186 @@ def test_squash_is_one_resize_and_what_it_was_before_there_was_a_choice(tmp_path
     assert TypeAdapter(Preprocess).validate_json(old) == SQUASH
 
 
-def test_a_large_jpeg_is_decoded_at_a_fraction_and_looks_the_same(tmp_path, monkeypatch):
-    photo(1601, 1203).save(tmp_path / "a.jpg", quality=95)
-    full = np.asarray(photo(1601, 1203).resize((64, 64), Image.Resampling.BILINEAR), int)
-    widths = []
-    convert = Image.Image.convert
-    monkeypatch.setattr(Image.Image, "convert", lambda image, mode: widths.append(image.width) or convert(image, mode))
-    assert np.abs(decode(tmp_path / "a.jpg", 64, lambda width, height: (0, 0, width, height)) - full).mean() < 1.5
-    assert widths == [201]  # an eighth, still more than twice 64
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The bytes of a file."""
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def widths(monkeypatch) -> list[int]:
+    """The widths at which images are resized."""
+    found: list[int] = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda image, *a, **k: found.append(image.width) or resize(image, *a, **k)
+    )
+    return found
+
+
+def test_a_draft_of_a_large_jpeg_looks_the_same(widths):
+    content = encoded(photo(1601, 1203), "JPEG", quality=95)
+    full = SQUASH.patch(photo(1601, 1203)).astype(int)
+    widths.clear()
+    assert np.abs(replace(SQUASH, resize=64).patch(content) - full.repeat(2, 0).repeat(2, 1)).mean() < 8
+    assert np.abs(SQUASH.patch(content) - full).mean() < 1.5
+    assert widths == [201, 201]  # an eighth, still more than twice 64
+
+
+@pytest.mark.parametrize("resample", ["nearest", "box", "bilinear", "bicubic", "lanczos"])
+def test_without_draft_it_is_pillow_s_own_resize_to_the_bit(resample):
+    """However large the file is, and turned as Pillow turns it: so that others can do the same."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(photo(1601, 1203), "JPEG", quality=95, exif=exif.tobytes())
+    with Image.open(io.BytesIO(content)) as image:
+        upright = ImageOps.exif_transpose(image.convert("RGB"))
+    plain = upright.resize((32, 32), Image.Resampling[resample.upper()])
+    preprocess = replace(SQUASH, draft=False, orientation="exif", resample=resample)
+    np.testing.assert_array_equal(preprocess(content), np.asarray(plain))
+    assert (
+        preprocess(content) != replace(preprocess, resample="hamming" if resample == "box" else "box")(content)
+    ).any()
+
+
+def test_a_jpeg_beyond_the_limit_is_decoded_at_a_fraction_and_what_cannot_be_is_refused(widths):
+    """800,000 pixels take 3.2 MB, a quarter of them 0.8."""
+    full = replace(SQUASH, draft=False)
+    image = photo(1000, 800)
+    tight = replace(full, decode_limit=1)
+    assert np.abs(tight(encoded(image, "JPEG", quality=95)).astype(int) - full(image)).mean() < 1.5
+    assert widths == [500, 1000]
+    for source in (encoded(image, "PNG"), np.asarray(image), image):
+        with pytest.raises(UserError, match=r"1000×800 pixels take 3 MB to decode, decode_limit is 1: raise it"):
+            tight(source)
+    progressive = encoded(image, "JPEG", progressive=True)
+    with pytest.raises(UserError, match="take 5 MB"):  # 2 bytes for each of three coefficients, at any scale
+        replace(full, decode_limit=4)(progressive)
+    assert replace(full, decode_limit=6)(progressive).any() and widths[-1] == 500
+
+
+def deep_tiff(levels: np.ndarray, *, bits: int, white: int) -> bytes:
+    """A grey TIFF of 12 or 16 bits, in which white is the level 0 (as on negatives) or the highest."""
+    height, width = levels.shape
+    if bits == 16:
+        data = levels.astype("<u2").tobytes()
+    else:  # two pixels in three bytes
+        data = b"".join(((int(a) << 12) | int(b)).to_bytes(3, "big") for a, b in levels.reshape(-1, 2))
+    tags = [
+        (256, width),
+        (257, height),
+        (258, bits),
+        (259, 1),
+        (262, int(white > 0)),
+        (273, 8),
+        (277, 1),
+        (278, height),
+    ]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (279, len(data))])
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", 9) + directory + bytes(4)
+
+
+LEVELS = (np.arange(32 * 32).reshape(32, 32) // 4).astype(np.uint16)  # 0 to 255
+DEEP = {
+    "16-bit PNG": encoded(Image.fromarray(LEVELS * 257), "PNG"),
+    "16-bit TIFF": encoded(Image.fromarray(LEVELS * 257), "TIFF"),
+    "16-bit TIFF, big endian": encoded(Image.fromarray((LEVELS * 257).astype(">u2")), "TIFF"),
+    "16-bit TIFF, white is 0": deep_tiff(65535 - LEVELS * 257, bits=16, white=0),
+    "12-bit TIFF": deep_tiff(np.round(LEVELS * (4095 / 255)).astype(int), bits=12, white=4095),
+    "16-bit PGM": encoded(Image.fromarray(LEVELS * 257), "PPM"),
+    "10-bit PGM": b"P5 32 32 1020 " + (LEVELS * 4).astype(">u2").tobytes(),
+    "16-bit JPEG 2000": encoded(Image.fromarray(LEVELS * 257), "JPEG2000"),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_deep_grey_is_the_same_picture_in_8_bits(name):
+    np.testing.assert_array_equal(SQUASH(DEEP[name]), np.stack([LEVELS] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_whose_white_is_not_known_are_refused(mode):
+    image = Image.fromarray(LEVELS.astype({"I": np.int32, "F": np.float32}[mode]))
+    for source in (image, encoded(image, "TIFF")):
+        with pytest.raises(UserError, match=f"mode {mode}, save it with 8 or 16 bits"):
+            SQUASH(source)
+
+
+ORANGE = (240, 130, 20)
+# The modes of Pillow's images but for deep ones: how it gets there from RGB, and what becomes of orange.
+MODES = {
+    "RGB": ([], ORANGE),
+    "RGBA": (["RGBA"], ORANGE),
+    "RGBa": (["RGBA", "RGBa"], ORANGE),
+    "P": ([], ORANGE),
+    "CMYK": (["CMYK"], ORANGE),
+    "YCbCr": (["YCbCr"], ORANGE),
+    "HSV": (["HSV"], ORANGE),
+    "L": (["L"], (150,) * 3),
+    "LA": (["LA"], (150,) * 3),
+    "La": (["LA", "La"], (150,) * 3),
+    "1": (["L", "1"], (255,) * 3),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_becomes_rgb(mode):
+    steps, expected = MODES[mode]
+    image = Image.new("RGB", (40, 30), ORANGE)
+    if mode == "P":
+        image = image.quantize(2)
+    for step in steps:
+        image = image.convert(step, dither=Image.Dither.NONE)
+    assert image.mode == mode
+    sources: list[Any] = [image]
+    for kind in ("PNG", "TIFF"):
+        with contextlib.suppress(OSError, KeyError):  # a mode that the format has not
+            sources.append(encoded(image, kind))
+    for source in sources:
+        assert np.abs(SQUASH(source).astype(int) - expected).max() <= 3
+
+
+def test_transparency_is_dropped_and_the_colours_below_it_stay():
+    pixels = np.full((30, 40, 4), (*ORANGE, 0), np.uint8)
+    palette = Image.new("P", (40, 30), 1)
+    palette.putpalette([0, 0, 0, *ORANGE])
+    for content in (
+        encoded(Image.fromarray(pixels), "PNG"),
+        encoded(palette, "PNG", transparency=1),
+        encoded(palette, "PNG", transparency=b"\0\7"),
+        encoded(Image.new("RGB", (40, 30), ORANGE), "PNG", transparency=ORANGE),
+    ):
+        assert (SQUASH(content) == ORANGE).all()
+
+
+def test_a_file_in_another_format_is_no_image_and_starts_nothing(tmp_path, monkeypatch):
+    """For PostScript, Pillow would start what is called gs in the PATH."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n")
+    for content in (encoded(Image.new("RGB", (9, 9)), "ICO"), encoded(Image.new("RGB", (9, 9)), "TGA")):
+        with pytest.raises(UserError, match="not an image"):
+            SQUASH(content)
+    with pytest.raises(UserError, match=r"a\.jpg: unreadable image \(not an image\)"):
+        SQUASH(tmp_path / "a.jpg")
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_file_is_closed_after_it_was_read_or_refused(tmp_path):
+    open_files = Path("/proc/self/fd")
+    if not open_files.exists():
+        pytest.skip("no /proc")
+    photo(40, 30).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no")
+    before = len(list(open_files.iterdir()))
+    with open_image(tmp_path / "a.png") as image:
+        assert image.size == (40, 30) and len(list(open_files.iterdir())) == before + 1
+    SQUASH(tmp_path / "a.png")
+    with pytest.raises(UserError):
+        SQUASH(tmp_path / "b.png")
+    assert len(list(open_files.iterdir())) == before
 
 
 @pytest.mark.parametrize("preprocess", [SQUASH, CROP])
@@ -103,13 +280,6 @@ def test_broken_exif_does_not_spoil_a_picture(tmp_path, monkeypatch):
     np.testing.assert_array_equal(replace(SQUASH, orientation="exif")(tmp_path / "a.jpg"), expected)
 
 
-def test_grey_palette_and_transparent_images_become_rgb(tmp_path):
-    for mode in ("L", "P", "RGBA", "CMYK", "LA", "1"):
-        path = tmp_path / f"{mode}.{'tif' if mode == 'CMYK' else 'png'}"
-        Image.new(mode, (50, 40)).save(path)
-        assert SQUASH(path).shape == (32, 32, 3)
-
-
 def test_mean_image_is_subtracted_pixel_by_pixel(train_set: LabelledImages, statistics: Statistics):
     mean = statistics.mean_image[:, 8:56, 8:56]
     pixel = replace(CROP, mean_image=encode_mean_image(mean))
@@ -138,8 +308,8 @@ def png(width: int, height: int) -> bytes:
         (png(1, 100_000), "1×100000 pixels"),
         (png(0, 5), "unreadable"),
         (b"GIF89a" + bytes(7) + b"," + bytes(9) + b";", "a.png"),
-        (png(15_000, 10_000), "bomb"),
-        (png(60_000, 60_000), "bomb"),
+        (png(15_000, 10_000), "take 600 MB to decode, decode_limit is 512"),
+        (png(60_000, 60_000), "decode_limit"),
         (b"", "not an image"),
     ],
 )

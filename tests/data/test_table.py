@@ -1,5 +1,6 @@
 """The CSV as users bring it: what is read, what is refused, with which line, by training and inspection alike."""
 
+import os
 import subprocess
 import sys
 import unicodedata
@@ -10,6 +11,7 @@ from PIL import Image
 
 from paddle_alexnet import UserError
 from paddle_alexnet.data import classes as class_lists
+from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.inspect.inspection import inspect
 from paddle_alexnet.data.table import check_there, read_table
 
@@ -52,7 +54,7 @@ ROWS = {
     "2,sub,cat,val": ("missing", "no such file"),
     "2,../c.png,cat,val": ("outside", "leaves the data folder"),
     "2,/etc/hosts,cat,val": ("outside", "leaves the data folder"),
-    "2,sub/c.png,cat,val,": ("malformed", "5 fields, where the header has 4"),
+    "2,sub/c.png,cat,val,": ("malformed", "5 fields, where the header has 4: the row ends in a comma"),
     "2,sub/c.png,cat": ("malformed", "3 fields, where the header has 4"),
     "x": ("malformed", "1 fields, where the header has 4"),
 }
@@ -113,7 +115,9 @@ def test_an_unnamed_index_column_is_a_malformed_table(root):
     "text, words",
     [
         (CSV.replace("label", "class"), r"no column 'label'; it has .*'class'"),
-        ("", r"no column 'filename'; it has none"),
+        ("", r"is empty, no regular file"),
+        ("\n", r"no column 'filename'; it has none"),
+        (CSV.splitlines()[0] + "\n\n", r"there is no row below its header"),
         (CSV + '3,"a.png', r"line 5: 2 fields"),
         (CSV.replace("cat,val", "cat,train"), r"split 'val' is empty"),
         (CSV.replace("cat", "\udcff"), r"cannot read the CSV"),
@@ -166,3 +170,30 @@ def test_a_column_that_holds_no_labels_is_refused(root, monkeypatch):
     (root / "classes.txt").unlink()
     with pytest.raises(UserError, match=r"labels.csv: more than 1 classes"):
         read_table(root)
+
+
+def test_labels_of_control_characters_are_named_with_their_line(root):
+    (root / "classes.txt").unlink()
+    for label in ("a\0b", '"a\nb"', "a\x1bb", "a\u2028b", "a\tb"):
+        (root / "labels.csv").write_text(CSV.replace(",cat,val", f",{label},val"), encoding="utf-8")
+        with pytest.raises(UserError, match=r"line [45]: sub/c\.png: label 'a.*b' is not in the class list"):
+            read_table(root)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/proc/kmsg", "/proc/self/status", "fifo"])
+def test_what_is_no_regular_file_is_refused_and_not_read(root, path):
+    os.mkfifo(root / "fifo")
+    if not (root / path).exists():
+        pytest.skip(f"no {path}")
+    for arguments in ((root / path,), (None, root / path)):
+        with pytest.raises(UserError, match=f"{path}: is empty, no regular file"):
+            read_table(root, *arguments)
+
+
+def test_labels_follow_a_class_list_that_is_given(root):
+    """A model's own, whose order holds whatever lies beside the CSV."""
+    given = ClassList(("cat", "dog", "white wolf"), (None, None, "n02114548"))
+    table = read_table(root, None, given)
+    assert table.classes == given and list(table.labels) == [0, 2, 0]
+    with pytest.raises(UserError, match=r"line 3: b\.png: label 'n02114548' is not in the class list"):
+        read_table(root, None, ClassList(("cat",), (None,)))

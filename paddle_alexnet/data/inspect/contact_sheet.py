@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from paddle_alexnet.data.inspect.inspection import Inspection
-from paddle_alexnet.data.preprocess import IMAGE_FORMATS
+from paddle_alexnet.data.preprocess import decode_at, exif_orientation, open_image, scales_within, to_rgb
 from paddle_alexnet.files import atomic_file
 
 _MOST_CLASSES = 1000
@@ -20,7 +20,7 @@ _INK, _FAINT, _PAPER, _FRAME = "#1a1a1a", "#6b6b6b", "#f6f6f4", "#e2e2e2"
 def draw_sheet(inspection: Inspection, path: Path) -> str:
     """Write the sheet as a PNG and say so; the pictures on it are read a second time.
 
-    They are shown as training takes them, without EXIF's turn, but in their own proportions. Raises
+    They are shown as training takes them, turned as EXIF asks, but in their own proportions. Raises
     UserError if the file cannot be written.
     """
     rows = inspection.rows
@@ -61,9 +61,10 @@ def _small(path: Path, size: int) -> Image.Image:
     """A picture, fit into a square."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow has to say about an image, the findings say
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # a JPEG is decoded no larger than needed
-            rgb = image.convert("RGB")
+        with open_image(path) as image:
+            scales = scales_within(image)
+            decode_at(image, max([s for s in scales if min(image.size) // s >= 2 * size], default=scales[0]))
+            rgb = to_rgb(image, turn=exif_orientation(image))
     return ImageOps.pad(rgb, (size, size), Image.Resampling.LANCZOS, color=_FRAME)
 
 

@@ -15,7 +15,8 @@ from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.inspect.duplicates import find_copies
 from paddle_alexnet.data.inspect.photo import Photo
 from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
-from paddle_alexnet.data.table import SPLITS, Rows
+from paddle_alexnet.data.splits import SPLITS
+from paddle_alexnet.data.table import Rows
 
 _IMAGENET_VAL = re.compile(r"ILSVRC2012_val_\d{8}\D")
 _IMAGENET_TRAIN = re.compile(r"n\d{8}_\d+\D")

@@ -27,7 +27,8 @@ from paddle_alexnet.data.inspect.doctor import (
 )
 from paddle_alexnet.data.inspect.duplicates import MOST_WITHIN_SPLIT
 from paddle_alexnet.data.inspect.photo import CHECKS_JPEG, Photo, look_at_all
-from paddle_alexnet.data.table import SPLITS, check_rows, cleaned_csv, read_rows, write_without
+from paddle_alexnet.data.splits import SPLITS
+from paddle_alexnet.data.table import check_rows, cleaned_csv, read_rows, write_without
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_csv
 from paddle_alexnet.names import one_of

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.inspect.duplicates import THUMBNAIL
-from paddle_alexnet.data.preprocess import IMAGE_FORMATS, fits
+from paddle_alexnet.data.preprocess import decode_at, open_image, scales_within, to_rgb
+from paddle_alexnet.errors import UserError
 
 try:
     import simplejpeg
@@ -59,12 +59,14 @@ def look_at(root: Path, file: str) -> Photo:
     try:
         data = (root / file).read_bytes()
         photo = photo._replace(sha256=hashlib.sha256(data).digest())
-        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
+        with open_image(data) as image:
             width, height = image.size
-            if not fits(width, height):
-                return photo._replace(notes=(Finding("size", 0, file, f"{width}×{height} pixels"),))
+            try:
+                decode_at(image, scales_within(image)[0])
+            except UserError as error:
+                return photo._replace(notes=(Finding("size", 0, file, str(error)),))
             deep = ";16" in str(getattr(image, "tile", "")) or image.mode in ("I", "F")
-            rgb = image.convert("RGB")
+            rgb = to_rgb(image)
             notes = []
             with contextlib.suppress(Exception):  # broken EXIF or later frames do not spoil the picture
                 for kind, detail in _oddities(image, Path(file).suffix, deep=deep):
@@ -109,7 +111,7 @@ def _oddities(image: Image.Image, suffix: str, *, deep: bool) -> Iterator[tuple[
     if image.mode == "CMYK":
         yield "cmyk", "CMYK: save it as RGB"
     if deep:
-        yield "16-bit", f"more than 8 bits a channel, mode {image.mode}: save it with 8"
+        yield "16-bit", f"more than 8 bits a channel, mode {image.mode}"
     if image.mode in ("P", "PA"):
         yield "palette", "palette: save it as RGB"
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
@@ -125,8 +127,6 @@ def _oddities(image: Image.Image, suffix: str, *, deep: bool) -> Iterator[tuple[
 def _reason(error: Exception, file: str) -> tuple[str, int, str, str]:
     """The finding that an exception of Pillow's comes to."""
     text = " ".join(str(error).split())
-    if isinstance(error, Image.DecompressionBombError):
-        return "size", 0, file, text
     if "truncated" in text.lower():
         return "truncated", 0, file, f"truncated ({text})"
     if isinstance(error, UnidentifiedImageError):

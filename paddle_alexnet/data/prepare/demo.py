@@ -12,7 +12,7 @@ from PIL import Image
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.prepare.preparation import write_tables
-from paddle_alexnet.data.prepare.splits import split_sizes
+from paddle_alexnet.data.splits import split_sizes
 from paddle_alexnet.files import atomic_folder
 from paddle_alexnet.progress import progress
 

@@ -15,8 +15,7 @@ import pandas as pd
 from paddle_alexnet.data.classes import ClassList, imagenet_words, is_wnid
 from paddle_alexnet.data.prepare.archives import find_archive, from_archive
 from paddle_alexnet.data.prepare.sources import Record, find_classes, read_lines
-from paddle_alexnet.data.prepare.splits import DEFAULT_SPLIT, check_split, draw_splits
-from paddle_alexnet.data.table import SPLITS
+from paddle_alexnet.data.splits import DEFAULT_SPLIT, SPLITS, check_split, draw_splits, open_to
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_folder
 from paddle_alexnet.progress import progress
@@ -196,7 +195,7 @@ def _place(
     notes = []
     for split in sorted(asked, key=str):
         pool = [index for index, (_, record) in enumerate(pairs) if record.split == split]
-        among = _open_to(split, asked)
+        among = open_to(split, asked)
         pictures = [(pairs[index][0], groups[index]) for index in pool]
         drawn = draw_splits(pictures, among=among, proportions=proportions, seed=seed)
         for index, name in zip(pool, drawn):
@@ -234,20 +233,6 @@ def _grouping(group: Optional[str]) -> Callable[[str, Record], str]:
         return next((part for part in match.groups() if part is not None), match.group())
 
     return group_of
-
-
-def _open_to(split: Optional[str], asked: Iterable[Optional[str]]) -> tuple[str, ...]:
-    """The splits that the images of one may go to, where the source as a whole has those of `asked`.
-
-    A source with a single split has none; one without val or test gets it from its train or val.
-    """
-    if split is None or set(asked) == {split}:
-        return SPLITS
-    if split == "train" and "val" not in asked:
-        return ("train", "val")
-    if split == "val" and "test" not in asked:
-        return ("val", "test")
-    return (split,)
 
 
 def _free_name(name: str, taken: set[str]) -> str:

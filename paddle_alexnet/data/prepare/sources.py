@@ -17,9 +17,9 @@ from typing import Optional
 from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
 from paddle_alexnet.data.findings import shown
 from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
+from paddle_alexnet.data.splits import SPLIT_FOLDERS
 from paddle_alexnet.errors import UserError
 
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # Imagenette's: 0 % of its labels are wrong
 _IS_VALID = {"": None, "true": "val", "1": "val", "false": "train", "0": "train"}
 
@@ -94,7 +94,7 @@ def find_classes(source: Path, *, group: Optional[str] = None, follow_links: boo
                 return Found(_from_table(path, group=group, follow_links=follow_links))
     tree = _Tree(source, follow_links=follow_links)
     folders = tree.folders(source)
-    splits = {folder: _SPLIT_FOLDERS.get(folder.name.lower(), "") for folder in folders}
+    splits = {folder: SPLIT_FOLDERS.get(folder.name.lower(), "") for folder in folders}
     train = [folder for folder, split in splits.items() if split == "train"]
     found: dict[str, list[Record]] = {}
     # A class of vehicles may be called train too: then the images lie in that folder itself.

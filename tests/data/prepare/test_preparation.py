@@ -13,7 +13,8 @@ from PIL import Image
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.prepare import preparation
 from paddle_alexnet.data.prepare.preparation import FLUID_CLASSES, parse_classes, prepare
-from paddle_alexnet.data.table import SPLITS, read_table
+from paddle_alexnet.data.splits import SPLITS
+from paddle_alexnet.data.table import read_table
 from paddle_alexnet.errors import UserError
 
 HOUND, WOLF, MEERKAT = "n02091244", "n02114548", "n02138441"

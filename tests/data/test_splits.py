@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from paddle_alexnet.data.prepare.splits import draw_splits, parse_split, split_sizes
+from paddle_alexnet.data.splits import draw_splits, parse_split, split_sizes
 from paddle_alexnet.errors import UserError
 
 

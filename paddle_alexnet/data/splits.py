@@ -3,13 +3,15 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Optional
 
 import numpy as np
 
-from paddle_alexnet.data.table import SPLITS
 from paddle_alexnet.errors import UserError
 
+SPLITS = ("train", "val", "test")
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 DEFAULT_SPLIT = (70.0, 10.0, 20.0)
 
 
@@ -49,6 +51,20 @@ def split_sizes(
             sizes[i] += 1
             sizes[largest] -= 1
     return dict(zip(shares, sizes.tolist()))
+
+
+def open_to(split: Optional[str], asked: Iterable[Optional[str]]) -> tuple[str, ...]:
+    """The splits that the images of one may go to, where the source as a whole has those of `asked`.
+
+    A source with a single split has none; one without val or test gets it from its train or val.
+    """
+    if split is None or set(asked) == {split}:
+        return SPLITS
+    if split == "train" and "val" not in asked:
+        return ("train", "val")
+    if split == "val" and "test" not in asked:
+        return ("val", "test")
+    return (split,)
 
 
 def draw_splits(
