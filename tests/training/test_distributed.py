@@ -10,15 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 import pytest
 from helpers import REPOSITORY, small_config
 from launched import NO_DROPOUT
 
 import paddle_alexnet
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.metrics import PADDING, CrossEntropy, MeanLoss, cross_entropy, is_sample
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.checkpoint import load_checkpoint
-from paddle_alexnet.training.distributed import check_batch_size, device_of_rank, on_first, rank, ranks
+from paddle_alexnet.training.distributed import (
+    check_batch_size,
+    device_of_rank,
+    global_loss,
+    global_metric,
+    on_first,
+    rank,
+    ranks,
+)
 from paddle_alexnet.training.resume import find_state
 
 PLAIN = (
@@ -158,3 +168,36 @@ def test_each_process_takes_the_device_that_it_was_given(monkeypatch):
     check_batch_size(4)
     with pytest.raises(UserError, match=r"train\.batch_size is 3, less than the 4 processes"):
         check_batch_size(3)
+
+
+def test_loss_and_metrics_are_means_over_the_samples_of_all_ranks(monkeypatch):
+    """Rank 0 of two has three samples, rank 1 one and two rows of padding; gradients are averaged over the ranks."""
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    logits = paddle.to_tensor(np.random.default_rng(0).normal(size=(6, 5)).astype("float32"))
+    label = paddle.to_tensor([1, 2, 3, 4, PADDING, PADDING])
+    parts = [(logits[:3], label[:3]), (logits[3:], label[3:])]
+    expected = cross_entropy(logits[:4], label[:4])
+
+    monkeypatch.setattr(paddle.distributed, "all_reduce", lambda value: value.set_value(paddle.to_tensor(4.0)))
+    loss = global_loss(CrossEntropy())
+    assert sum(loss(*part).item() for part in parts) / 2 == pytest.approx(expected.mean().item(), rel=1e-6)
+    nothing = loss(logits[4:], label[4:])
+    assert nothing.item() == 0
+
+    for gathered in (False, True):  # training, and evaluation, where paddle.Model has gathered the logits
+        for number in (0, 1):
+            monkeypatch.setenv("PADDLE_TRAINER_ID", str(number))
+            metric, reference = global_metric(MeanLoss()), MeanLoss()
+            there = [reference.compute(*parts[number]), is_sample(parts[number][1]).astype("int32")]
+
+            def gather(rows: list[paddle.Tensor], here: paddle.Tensor, there: list[paddle.Tensor] = there) -> None:
+                np.testing.assert_array_equal(here.numpy(), there.pop(0).numpy())  # this rank's own rows
+                own = is_sample(label).astype("int32") if here.dtype == paddle.int32 else cross_entropy(logits, label)
+                rows += [own[:3], own[3:]]
+
+            monkeypatch.setattr(paddle.distributed, "all_gather", gather)
+            rows, labels = (logits, label) if gathered else parts[number]
+            rows = rows.detach()
+            rows.stop_gradient = gathered
+            metric.update(metric.compute(rows, labels).numpy())
+            assert (metric.accumulate(), metric.count) == (pytest.approx(expected.mean().item(), rel=1e-6), 4)
