@@ -139,11 +139,13 @@ class SharedStopRequest(StopRequest):
             self.signal = self.noted or signal.SIGTERM
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
+        again = self.noted is not None
+        if again and number == signal.SIGTERM and "PADDLE_TRAINER_ID" in os.environ:
+            return  # the launcher sends it three times, and ends what is left after 30 seconds
+        self.noted = number
         if ranks() == 1:
             super()._note(number, frame)
-        elif self.noted is None:
-            self.noted = number
-        else:
+        elif again:
             self.signal = number
             self.obey()
 
