@@ -16,8 +16,8 @@ IN_RANGE := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-train: $(VENV)/installed ## Train: make train ARGS="-c configs/fluid.yaml -o train.epochs=2"
-	$(PY) tools/train.py $(ARGS)
+train: $(VENV)/installed ## Train: make train ARGS="-c fluid -o train.epochs=2"
+	$(VENV)/bin/paddle-alexnet train $(ARGS)
 
 test: $(VENV)/installed ## Run the fast tests
 	$(PY) -m pytest -m "not slow and not parity" $(ARGS)

@@ -25,8 +25,9 @@ setup(
     cmdclass={"build_py": BuildWithRecipes},
     entry_points={"console_scripts": ["paddle-alexnet = paddle_alexnet.commands.main:main"]},
     packages=find_packages(include=["paddle_alexnet*"]),
-    package_data={"paddle_alexnet": ["data/synset_words.txt"]},
+    package_data={"paddle_alexnet": ["data/synset_words.txt", "report/templates/*"]},
     install_requires=[
+        "jinja2",  # the pages of a run; VisualDL's Flask brings it in any case
         "matplotlib",
         # Below 2.0.2 pandas 3 does not run; from 2.3 on `import paddle, numpy.random` crashes (Paddle 2.6.2).
         "numpy>=2.0.2,<2.3",
@@ -69,6 +70,7 @@ setup(
             "types-tqdm",
             "wheel",  # a test builds one without the network
         ],
+        "torch": ["torch"],  # `benchmark network --against torch`
         "parity": ["torch", "tensorflow-cpu", "safetensors", "h5py"],
     },
 )

@@ -19,31 +19,35 @@ from pathlib import Path
 from types import ModuleType
 from typing import Callable, Optional
 
+from paddle_alexnet import own_zlib
+from paddle_alexnet.cores import available_cores
+
 
 class _PaddleLoader(SourceFileLoader):
     """Imports Paddle without three side effects.
 
     Its warning about OMP_NUM_THREADS, which is about OpenBLAS, which its x86 builds do not use; its handler for
     SIGTERM, which prints a C++ stack and would replace the one of the program that imports it; and its handler of the
-    root logger, which would repeat what any program logs.
+    root logger, which would show every line that anyone logs a second time.
     """
 
     def exec_module(self, module: ModuleType) -> None:
         handler = signal.getsignal(signal.SIGTERM)
+        log_handlers, level = logging.root.handlers[:], logging.root.level
 
         def restore() -> None:
             with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler that is not Python's
                 signal.signal(signal.SIGTERM, handler)
 
         quiet = contextlib.redirect_stderr(io.StringIO()) if _threads_set_here else contextlib.nullcontext()
-        log_handlers = list(logging.getLogger().handlers)
         _finder.before_submodule = restore  # soon, for most of the import's time comes after Paddle has set its own
         try:
             with quiet:
                 super().exec_module(module)
         finally:
             restore()
-            logging.getLogger().handlers[:] = log_handlers
+            logging.root.handlers[:] = log_handlers
+            logging.root.setLevel(level)
             _finder.before_submodule = None
 
 
@@ -63,12 +67,6 @@ class _PaddleFinder(MetaPathFinder):
         return spec
 
 
-def _cores() -> int:
-    """The cores of this process; its share of them where `paddle.distributed.launch` has started several here."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("PADDLE_LOCAL_SIZE", 1)))
-
-
 def _amd_with_avx2() -> bool:
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
@@ -76,6 +74,8 @@ def _amd_with_avx2() -> bool:
     return False
 
 
+if "paddle" in sys.modules:
+    own_zlib.restore()
 os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle's errors, not how its executor is doing
 if _amd_with_avx2():
     # The MKL of 2019 in Paddle knows only Intel's names for AVX2 and is three times slower without it.
@@ -87,6 +87,6 @@ if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
     ctypes.CDLL(None).mallopt(trim_threshold, (1 << 31) - 1)
 _threads_set_here = platform.machine() in ("x86_64", "AMD64") and "OMP_NUM_THREADS" not in os.environ
 if _threads_set_here:
-    os.environ["OMP_NUM_THREADS"] = str(_cores())  # Paddle computes on one core unless told otherwise
+    os.environ["OMP_NUM_THREADS"] = str(available_cores())  # Paddle computes on one core unless told otherwise
 _finder = _PaddleFinder()
 sys.meta_path.insert(0, _finder)

@@ -21,16 +21,17 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from paddle_alexnet.cores import available_cores
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small, user_path, write_text
 from paddle_alexnet.names import LRN_BACKENDS, one_of
 
-DEFAULT_RECIPE = "paddle2"
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
 
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+# Built at first use: to ask for help needs none of it.
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _by(check: Callable[[Any], Any]) -> AfterValidator:
@@ -52,8 +53,6 @@ def _of_0_to_1(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 PathText = Annotated[str, _by(lambda text: str(user_path(text)))]
-
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -145,14 +144,23 @@ class DataConfig:
     cache_folder: Optional[PathText] = Field(
         default=None, description="where measured statistics and decoded patches are kept; null: cache beside output"
     )
-    workers: int = Field(default=2, ge=1, le=256, description="threads that decode and transform images")
+    workers: int = Field(
+        default=min(available_cores(), 256),
+        ge=1,
+        le=256,
+        description="threads that decode and transform images; by default as many as there are cores",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class OptimizerConfig:
-    name: Literal["adam", "momentum", "sgd"] = Field(default="adam", description="update rule: adam, momentum or sgd")
+    name: Literal["adam", "momentum", "momentum_2012", "sgd"] = Field(
+        default="adam",
+        description="update rule: adam, momentum (the learning rate multiplies the velocity), momentum_2012 (it is in "
+        "the velocity, as in 2012 and in Caffe) or sgd",
+    )
     learning_rate: float = Field(default=1e-4, gt=0, description="initial learning rate")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum and momentum_2012")
     weight_decay: float = Field(default=0.0, ge=0, description="L2 decay added to the gradient")
     decay_biases: bool = Field(default=True, description="whether the decay applies to biases too")
     bias_learning_rate: float = Field(default=1.0, gt=0, description="the biases' learning rate as a multiple")
@@ -184,6 +192,9 @@ class TrainConfig:
     patience: int = Field(
         default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
     )
+    report: bool = Field(
+        default=True, description="at the end, predict the val split with the best model and write report.html"
+    )
     checkpoint_steps: int = Field(
         default=0, ge=0, description="save the run's state every so many steps too, to go on from; 0: after epochs only"
     )
@@ -196,11 +207,11 @@ class Config:
     device: Annotated[str, _by(check_device)] = Field(
         default="auto", description="auto (the first GPU, else CPU), cpu or gpu:N"
     )
-    model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    train: TrainConfig = TrainConfig()
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
 
 
 def recipes() -> dict[str, Path]:

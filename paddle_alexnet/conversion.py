@@ -15,9 +15,18 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
-from paddle_alexnet.runs.metadata import Metadata, Origin
+from paddle_alexnet.runs.metadata import Metadata, Origin, input_in_words
 from paddle_alexnet.weights.files import WRITERS, read_arrays, write_arrays
-from paddle_alexnet.weights.layout import LAYOUTS, check_finite, choose_preset, from_state, layers, pair, to_state
+from paddle_alexnet.weights.layout import (
+    LAYOUTS,
+    check_finite,
+    choose_preset,
+    dropout_factor,
+    from_state,
+    layers,
+    pair,
+    to_state,
+)
 
 # Pixels 0..255 less the mean pixel of Caffe's ilsvrc12 mean image, here as RGB of values in 0..1.
 CAFFE_MEAN = (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255)
@@ -99,7 +108,8 @@ def convert(
     changed = {name: value for name, value in (preprocess or {}).items() if value is not None}
     inputs, whose = _preprocess(found, network.image_size)
     inputs = replace(inputs, **changed)
-    notes.append(f"input {', changed from' if changed else 'as'} {whose}: {_in_words(inputs)}")
+    words = f"{input_in_words(inputs)}; geometry, resize, mean and std set another"
+    notes.append(f"input {', changed from' if changed else 'as'} {whose}: {words}")
     if to_file:
         beside = [f"quirks {', '.join(network.quirks)}"] if network.quirks else []
         notes.append(f"the file does not hold {', '.join(['what its input is', *beside])}")
@@ -139,9 +149,13 @@ def _read(source: Path, preset: Optional[str], source_format: Optional[str], key
     weights = pair(file.arrays, layout, source=str(source))
     preset = choose_preset(weights, preset, source=str(source), usual=layout.preset)
     notes = list(file.notes)
-    if layout.halves_after_dropout:
-        halved = " and ".join(layer.name for layer in layers(preset) if layer.after_dropout)
-        notes.append(f"{halved} are halved: PaddleClas at inference halves what dropout gives them")
+    scaled = {layer.name: factor for layer in layers(preset) if (factor := dropout_factor(layer, layout)) != 1}
+    if scaled:
+        halved = 0.5 in scaled.values()
+        notes.append(
+            f"{' and '.join(scaled)} are {'halved' if halved else 'doubled'}: "
+            f"{'PaddleClas' if halved else preset} at inference halves what dropout gives them"
+        )
     if layout.bgr:
         notes.append("conv1 is turned from BGR to RGB")
     return _Found(file.file_format, preset, to_state(weights, preset, layout), tuple(notes))
@@ -158,16 +172,6 @@ def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
         usual = Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, geometry="crop", resize=256)
         return usual, "torchvision and PaddleClas have it"
     return Preprocess(size, DataConfig().mean, DataConfig().std), "the recipes here have it, for nothing is known of it"
-
-
-def _in_words(preprocess: Preprocess) -> str:
-    patch, size = preprocess.patch_size, preprocess.image_size
-    part = "the whole image" if preprocess.geometry == "squash" else "the central square"
-    mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
-    return (
-        f"{part} at {patch}×{patch}, of it the central {size}×{size}, mean {mean}, std {std}; "
-        "geometry, resize, mean and std set another"
-    )
 
 
 def _check_target(target: Path, given: Optional[str]) -> str:

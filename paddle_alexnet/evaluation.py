@@ -1,5 +1,6 @@
 """How good a trained network is: model × split → predictions of every image, once each → figures."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,15 @@ from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.metrics import log_softmax
+from paddle_alexnet.figures import Answers, answers_of, join
 from paddle_alexnet.predictor import Predictor
 from paddle_alexnet.progress import progress
+from paddle_alexnet.report.page import write_report
+from paddle_alexnet.report.run import read_run
+from paddle_alexnet.report.validation import write_validation
+from paddle_alexnet.runs.folder import RunFolder
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,15 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over the images of a split."""
+    """Means over the images of a split; `top_k` is the share whose class is among the k most probable, if k was asked.
+
+    Of classes that are equally probable the first one counts as the more probable.
+    """
 
     loss: float
     top1: float
     images: int
+    top_k: Optional[float] = None
 
 
 def evaluate(
@@ -42,31 +53,32 @@ def evaluate(
     csv: Optional[Path] = None,
     batch_size: int = 32,
     crops: Literal[1, 10] = 1,
+    top_k: Optional[int] = None,
 ) -> Evaluation:
     """Evaluate on a split of the data set that the network was trained on, or of another one.
 
-    Raises UserError if the data set is not there or if its classes are not the network's, and see `predict_split`.
+    Raises UserError if the data set is not there, if it has a label that is none of the network's classes, or if
+    `top_k` is not within their number, and see `predict_split`.
     """
+    predictor.metadata.check_top_k(top_k)
     table = open_table(predictor, root, csv)
-    return figures(predict_split(predictor, table, split, batch_size=batch_size, crops=crops))
+    return figures(predict_split(predictor, table, split, batch_size=batch_size, crops=crops), top_k=top_k)
 
 
 def open_table(predictor: Predictor, root: Optional[Path], csv: Optional[Path]) -> ImageTable:
-    """The table of a data set with the network's classes: by default that of the one which it was trained on."""
+    """The table of a data set, by default of the one that the network was trained on.
+
+    Its labels are the network's classes, by name or wnid, in the network's order. Raises UserError for another label.
+    """
     metadata = predictor.metadata
-    known = metadata.origin.data_root
-    if root is None and not known:
-        raise UserError("this model's data set is not known: name its folder as root")
-    root = Path(known) if root is None else root
-    if csv is None and str(root) == known:
-        csv = Path(metadata.origin.data_csv)
-    table = read_table(root, csv)
-    if table.classes != metadata.classes:
-        raise UserError(
-            f"{table.csv}: its classes ({', '.join(table.classes.names[:3])}, …) are not the model's "
-            f"({', '.join(metadata.classes.names[:3])}, …): use the data set that it was trained for"
-        )
-    return table
+    root, csv = metadata.origin.dataset(root, csv)
+    try:
+        return read_table(root, csv, metadata.classes)
+    except UserError as error:
+        if "not in the class list" not in str(error):
+            raise
+        names = ", ".join(metadata.classes.names[:3])
+        raise UserError(f"{error}; the list is the model's: {names}{', …' * (len(metadata.classes) > 3)}") from None
 
 
 def predict_split(
@@ -87,18 +99,52 @@ def predict_split(
     done = 0
     for image, label in progress(loader, what=f"evaluating {split}", total=len(loader)):
         truth = label.numpy()
-        logarithms = log_softmax(predictor.logits(image.numpy()))
+        logarithms = predictor.log_probabilities(image.numpy())
         if crops > 1:
             logarithms = np.log(np.exp(logarithms).reshape(len(truth), crops, -1).mean(axis=1))
         yield Predictions(np.arange(done, done + len(truth)), truth, logarithms)
         done += len(truth)
 
 
-def figures(predictions: Iterable[Predictions]) -> Evaluation:
+def figures(predictions: Iterable[Predictions], *, top_k: Optional[int] = None) -> Evaluation:
     """The means over every image that was predicted."""
-    losses, hits = [], []
-    for batch in predictions:
-        losses.append(-batch.log_probabilities[np.arange(len(batch.truth)), batch.truth])
-        hits.append(batch.log_probabilities.argmax(axis=1) == batch.truth)
-    loss, top1 = np.concatenate(losses), np.concatenate(hits)
-    return Evaluation(float(loss.mean()), float(top1.mean()), len(loss))
+    return means(collect(predictions), top_k=top_k)
+
+
+def means(answers: Answers, *, top_k: Optional[int] = None) -> Evaluation:
+    """The means over every answer."""
+    within = None if top_k is None else answers.top(top_k)
+    return Evaluation(float(answers.loss.mean()), answers.top(1), len(answers.truth), within)
+
+
+def collect(predictions: Iterable[Predictions], *, top: int = 5) -> Answers:
+    """The answers for every image that was predicted."""
+    return join(answers_of(batch.truth, batch.log_probabilities, top=top) for batch in predictions)
+
+
+def report_run(run: RunFolder, *, device: str = "auto") -> Path:
+    """Write a run's report, and before it `validation/` where that is not of the best model; and say where.
+
+    Where the model cannot be tried on its validation images, that is logged, and the report goes without.
+    """
+    read = read_run(run.path)
+    if run.best.is_dir():
+        try:
+            predictor = Predictor(run.best, device=device)
+            epoch = predictor.metadata.origin.epoch
+            if read.validation is None or read.validation.epoch != epoch:
+                table = open_table(predictor, None, None)
+                write_validation(
+                    run.validation,
+                    collect(predict_split(predictor, table, "val")),
+                    table.filenames[table.rows("val")],
+                    root=table.root,
+                    split="val",
+                    epoch=epoch,
+                    classes=table.classes,
+                    preprocess=predictor.metadata.preprocess,
+                )
+                read = read_run(run.path)
+        except UserError as error:
+            _log.info(f"the report goes without predictions: {error}")
+    return write_report(read)

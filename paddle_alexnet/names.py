@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from paddle_alexnet.errors import UserError
 
+DEFAULT_RECIPE = "paddle2"
+DEMO_RECIPE = "demo"  # of a run without a data set
 LRN_BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")  # of local response normalisation
 
 

@@ -15,11 +15,14 @@ from paddle.static import InputSpec
 from paddle_alexnet.config import Config, DataConfig, save_config
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
-from paddle_alexnet.data.table import ImageTable, read_table
+from paddle_alexnet.data.table import ImageTable, find_root, read_table
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.evaluation import report_run
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.report.run import settings_of
+from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder, run_of
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.state import fingerprint
@@ -132,7 +135,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     stop = SharedStopRequest()
     guard = StopOnNaN(history, train_loader)
     progress = Progress(history, train_loader, epochs=epochs, val_images=val_images)
-    visualdl = LogVisualDL(run, history, data=data_name)
+    visualdl = LogVisualDL(run, history, data=data_name, settings=settings_of(config))
     callbacks = [
         MeetBeforeBatch(stop),
         SeedStep(config.train.seed + rank(), history, train_loader),  # each rank has dropout of its own
@@ -154,6 +157,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     with run.begin(resume=resume is not None) if first else nullcontext():
         if first:
             save_config(as_set(config), run.config, comment=f"the data is {data_name}")
+            save_environment(run.environment, device)
         _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
         if ranks() > 1:
@@ -166,6 +170,8 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
         with say_what_is_kept(run), closing(guard), closing(progress), closing(visualdl), stop.deferred():
             to_come = epochs - len(history.epochs)  # `fit` counts from 0, the callbacks by the history
             model.fit(train_loader, val_loader, epochs=to_come, verbose=0, callbacks=callbacks)
+        if first and config.train.report:
+            report_run(run, device=device)
     if len(history.epochs) < epochs:
         _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
     log = run.visualdl if run.visualdl.is_dir() else None
@@ -174,16 +180,11 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
 
 def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
     """The configured data set, else `data/` if it is there, else the demo set; and its name in words."""
-    csv = Path(config.csv) if config.csv else None
-    if config.root:
-        root = Path(config.root)
-    elif csv:
-        root = csv.parent
-    elif Path("data/labels.csv").is_file():
-        root = Path("data")
-    else:
+    csv, classes = (Path(text) if text else None for text in (config.csv, config.classes))
+    root = find_root(Path(config.root) if config.root else None, csv)
+    if root is None:
         root = output.parent / "demo-data"
-        _log.info(f"no data.root is set and there is no data/labels.csv: training on the {DEMO_NAME}, drawn in {root}")
+        _log.info(f"no data.root is set, no data/labels.csv there: training on the {DEMO_NAME}, drawn in {root}")
         if not root.exists():
             try:
                 draw_demo(root)
@@ -191,7 +192,7 @@ def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
                 if not root.exists():
                     raise
                 # Another run that started at the same time was first; it has drawn the same images.
-    table = read_table(root, csv, Path(config.classes) if config.classes else None)
+    table = read_table(root, csv, classes)
     return table, DEMO_NAME if is_demo(table.classes) else str(table.csv)
 
 

@@ -4,12 +4,15 @@ import contextlib
 import csv
 import io
 import os
+import struct
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Optional
 
+import numpy as np
 from PIL import Image
 
 import paddle_alexnet
@@ -30,6 +33,7 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
         "model.preset=half",
         "train.batch_size=8",
         "data.verify=false",
+        "train.report=false",
     ]
     return paddle_alexnet.load_config(None, [*fixed, *overrides])
 
@@ -124,3 +128,32 @@ def file_contents(root: Path) -> dict[str, bytes]:
 def truncate(path: Path) -> None:
     """Cut a file in half."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def torch_pickle(arrays: dict[str, np.ndarray], *, legacy: bool = False) -> bytes:
+    """What `torch.save` pickles of a dictionary of tensors, written out by hand."""
+
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def numbers(values):
+        return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+    content = b"\x80\x02ccollections\nOrderedDict\n)R("
+    for key, (name, array) in enumerate(arrays.items()):
+        size = b"J" + struct.pack("<i", array.size)
+        storage = text("storage") + b"ctorch\nFloatStorage\n" + text(str(key)) + text("cpu") + size
+        content += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(("
+        content += storage + (b"N" if legacy else b"") + b"tQK\x00"
+        content += numbers(array.shape) + numbers([step // array.itemsize for step in array.strides])
+        content += b"\x89ccollections\nOrderedDict\n)RtR"
+    return content + b"u."
+
+
+def write_torch(path: Path, content: bytes, arrays: dict[str, np.ndarray]) -> None:
+    """The file of `torch.save` that holds what `torch_pickle` gives of the arrays."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/version", "3\n")
+        archive.writestr("archive/data.pkl", content)
+        for key, array in enumerate(arrays.values()):
+            archive.writestr(f"archive/data/{key}", array.tobytes("A"))

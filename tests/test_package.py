@@ -47,6 +47,11 @@ def test_importing_paddle_is_quiet_and_leaves_sigterm_alone():
     assert python(code).splitlines() == ["mine", "True"]
 
 
+def test_importing_paddle_leaves_the_root_logger_alone():
+    code = "import logging, paddle_alexnet.before_paddle; r = logging.root; before = r.handlers[:], r.level; "
+    assert python(code + "import paddle; print((r.handlers, r.level) == before)") == "True"
+
+
 def test_what_the_user_has_set_stays():
     code = "import os, paddle_alexnet; print(os.environ['OMP_NUM_THREADS'], os.environ['GLOG_minloglevel'])"
     assert python(code, OMP_NUM_THREADS="1", GLOG_minloglevel="0") == "1 0"
@@ -60,3 +65,21 @@ def test_paddle_is_found_as_before():
     assert python("import paddle, paddle_alexnet; print(paddle_alexnet.AlexNet.__name__)", OMP_NUM_THREADS="1") == (
         "AlexNet"
     )
+
+
+def test_paddle_imported_first_leaves_zlib_working(tmp_path):
+    code = (
+        "import paddle, paddle_alexnet\n"
+        "import gzip, io, zlib, numpy as np\nfrom PIL import Image\n"
+        "print(zlib.crc32(b'123456789'), zlib.decompress(zlib.compress(b'z' * 999)) == b'z' * 999)\n"
+        "print(gzip.decompress(gzip.compress(b'gzip')))\n"
+        "image = Image.new('RGB', (9, 9), (1, 2, 3))\n"
+        "image.save('x.png'); print(Image.open('x.png').getpixel((8, 8)))\n"
+        "np.savez_compressed('x.npz', a=np.arange(9)); print(np.load('x.npz')['a'].sum())\n"
+    )
+    assert python(f"import os; os.chdir({str(tmp_path)!r})\n{code}").splitlines() == [
+        f"{0xCBF43926} True",  # the check value of CRC-32
+        "b'gzip'",
+        "(1, 2, 3)",
+        "36",
+    ]

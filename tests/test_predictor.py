@@ -1,9 +1,11 @@
 """What people do with a trained network: export, evaluate, predict; from a checkpoint and from the exported folder."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -70,10 +72,71 @@ def test_predict_writes_the_top_classes_of_every_image(exported, demo_set, tmp_p
     result = run_tool("predict", exported, folder, "--top", 3, "--csv", tmp_path / "top.csv")
     assert result.returncode == 0, result.stderr
     table = pd.read_csv(tmp_path / "top.csv")
-    assert list(table.columns) == ["image", "rank", "label", "wnid", "probability"]
+    assert list(table.columns) == ["image", "rank", "label", "wnid", "probability", "error"]
     assert len(table) == 3 * 5
     assert table.groupby("image")["probability"].apply(lambda p: p.is_monotonic_decreasing).all()
     assert "embedded demo set" in result.stdout
+    assert "input: the whole image at 224×224" in result.stdout
+
+
+def test_one_unreadable_image_among_many_is_named_and_the_rest_predicted(exported, demo_set, tmp_path):
+    folder = shutil.copytree(demo_set / "images" / "rings", tmp_path / "in")
+    sound = sorted(folder.iterdir())
+    shutil.copy(sound[0], os.fsencode(folder) + b"/caf\xe9\n.png")  # a name in Latin 1, with a line break
+    (folder / "0.jpg").write_text("not a picture")
+    (folder / "._a.png").write_text("a Mac's")
+    again = os.path.relpath(sound[1], Path.cwd())
+    result = run_tool("predict", exported, folder, sound[1], again, "--top", 1, "--csv", tmp_path / "top.csv")
+    assert result.returncode == 1, result.stderr
+    *_, lines_end, count = result.stdout.splitlines()
+    assert lines_end == f"wrote {tmp_path / 'top.csv'}"
+    assert count == "1 of 7 images could not be read"
+    assert f"{folder / '0.jpg'}  unreadable image (not an image)" in result.stdout
+    assert f"{folder}/caf\\xe9\\n.png  " in result.stdout
+    table = pd.read_csv(tmp_path / "top.csv", dtype=str, keep_default_na=False)
+    assert list(table["image"]) == [f"{folder}/0.jpg", *map(str, sound), f"{folder}/caf\\xe9\n.png"]
+    assert table["error"][0].startswith("unreadable image")
+    assert tuple(table.loc[0, ["rank", "label", "probability"]]) == ("", "", "")
+    assert (table["error"][1:] == "").all()
+    assert (table["rank"][1:] == "1").all()
+    predicted = dict(Predictor(exported).predict(sound))
+    for row in table.itertuples():
+        if Path(row.image) in predicted:
+            assert float(row.probability) == pytest.approx(predicted[Path(row.image)].max(), rel=1e-6)
+
+
+def test_what_was_predicted_before_an_interruption_is_kept(exported, demo_set, tmp_path, monkeypatch):
+    answers = Predictor.answers
+
+    def interrupted(self, images):
+        for n, answer in enumerate(answers(self, images)):
+            if n == 3:
+                raise KeyboardInterrupt
+            yield answer
+
+    monkeypatch.setattr(Predictor, "answers", interrupted)
+    result = run_tool("predict", exported, demo_set / "images" / "rings", "--top", 1, "--csv", tmp_path / "top.csv")
+    assert result.returncode == 130
+    assert "of the first 3 of 5 images" in result.stdout
+    assert len((tmp_path / "top.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_images_are_read_no_more_than_two_batches_ahead(exported, demo_set):
+    """A hundred thousand images take no more memory than a few."""
+    image = find_images([demo_set])[0]
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(image)
+            yield image
+
+    predictor = Predictor(exported)
+    found = predictor.predict(endless(), batch_size=4)
+    for _ in range(8):
+        next(found)
+    found.close()
+    assert len(taken) <= 8 + 2 * 4 + 1
 
 
 @pytest.mark.slow
@@ -116,8 +179,7 @@ def test_predict_names_what_it_cannot_read(exported, tmp_path):
     assert_user_error(run_tool("predict", exported, tmp_path / "gone.jpg"), "gone.jpg")
     (tmp_path / "empty").mkdir()
     assert_user_error(run_tool("predict", exported, tmp_path / "empty"), "no images")
-    (tmp_path / "text.jpg").write_text("not a picture")
-    assert_user_error(run_tool("predict", exported, tmp_path / "text.jpg"), "text.jpg", "not an image")
+    assert_user_error(run_tool("predict", exported, tmp_path / ("a" * 5000)), "no such image")
 
 
 def test_paths_may_be_text(exported, demo_set, monkeypatch):

@@ -101,13 +101,7 @@ def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd
         ("parameters", *(f"{frame['parameters'].sum():,}" for frame in described)),
         ("MACs", *(f"{frame['macs'].sum():,}" for frame in described)),
     ]
-    ours, theirs = (
-        [
-            (name, _stage(stage, table.init, shape))
-            for (name, *_, stage), shape in zip(walk(table), frame["output_shape"])
-        ]
-        for table, frame in zip(tables, described)
-    )
+    ours, theirs = (_named_texts(table, frame["output_shape"]) for table, frame in zip(tables, described))
     names = [[name for name, _ in stages] for stages in (ours, theirs)]
     for _, a, b, c, d in difflib.SequenceMatcher(a=names[0], b=names[1]).get_opcodes():
         for left, right in zip_longest(ours[a:b], theirs[c:d], fillvalue=("", "-")):
@@ -204,9 +198,10 @@ def _stage(stage: Stage, init: str, output_shape: tuple[int, ...]) -> str:
     elif isinstance(stage, presets.MaxPool):
         text = f"{stage.kernel_size}/{stage.stride}" + (f"/{stage.padding}" if stage.padding else "")
     elif isinstance(stage, presets.Dropout):
-        text = f"{stage.p:g}"
+        text = f"{stage.p:g}, {stage.mode}"
     if isinstance(stage, (presets.Conv, presets.Linear)) and init in ("normal", "truncated_normal"):
-        text += f", std {stage.std:g}, bias {stage.bias:g}"
+        text += ", Xavier uniform" if stage.std is None else f", std {stage.std:g}"
+        text += f", bias {stage.bias:g}"
     return f"{text} → {'×'.join(map(str, output_shape[1:]))}".removeprefix(", ").strip()
 
 

@@ -42,7 +42,7 @@ def torch_runner(
     if config.name == "adam":
         optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
     else:
-        momentum = config.momentum if config.name == "momentum" else 0.0
+        momentum = 0.0 if config.name == "sgd" else config.momentum
         optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=momentum)
 
     def forward() -> None:
@@ -86,6 +86,14 @@ def torch_twin(network: AlexNet) -> Any:
             y = torch.nn.functional.local_response_norm(columns, size, self.alpha, beta, k)
             return y.unflatten(0, (-1, self.stage.groups)).flatten(1, 2)
 
+    class Scale(module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x: Any) -> Any:
+            return x * self.factor
+
     shapes = [(1, 3, network.image_size, network.image_size), *describe(network)["output_shape"]]
     modules: list[Any] = []
     for ((*_, stage), layer), shape, out in zip(network.named_layers(), shapes, shapes[1:]):
@@ -106,6 +114,8 @@ def torch_twin(network: AlexNet) -> Any:
             modules.append(TorchLRN(stage))
         elif isinstance(stage, presets.Dropout):
             modules.append(torch.nn.Dropout(stage.p))
+            if stage.mode == "downscale_in_infer":  # which PyTorch has not
+                modules.append(Scale(1 - stage.p))
         else:
             modules.append(torch.nn.Flatten() if isinstance(stage, presets.Flatten) else torch.nn.ReLU())
         if isinstance(stage, (presets.Conv, presets.Linear)):
@@ -132,4 +142,4 @@ def _import_torch() -> Any:
     try:
         return importlib.import_module("torch")
     except ImportError:
-        raise UserError('PyTorch is not installed: pip install -e ".[parity]"') from None
+        raise UserError('PyTorch is not installed: pip install ".[torch]"') from None

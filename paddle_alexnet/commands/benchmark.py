@@ -11,10 +11,9 @@ from paddle_alexnet.commands.options import (
     positive,
     typed_path,
 )
-from paddle_alexnet.config import DEFAULT_RECIPE, load_config
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
-from paddle_alexnet.names import LRN_BACKENDS, one_of
+from paddle_alexnet.names import DEFAULT_RECIPE, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 
@@ -60,6 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
+        from paddle_alexnet.config import load_config
+
         config = load_config(arguments.config or Path(DEFAULT_RECIPE), [*arguments.override, *device])
         from paddle_alexnet.benchmark.network import benchmark_network, format_report
 

@@ -1,16 +1,23 @@
-"""Mean loss and top-1 accuracy of a trained network on a split, every image once."""
+"""Mean loss and accuracy of a trained network on a split, every image once."""
 
 import argparse
 from dataclasses import replace
 
-from paddle_alexnet.commands.options import add_device_option, add_preprocess_options, changed_preprocess, typed_path
+from paddle_alexnet.commands.options import (
+    add_device_option,
+    add_preprocess_options,
+    changed_preprocess,
+    positive,
+    print_table,
+    typed_path,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
     parser.add_argument("--split", default="val", choices=("train", "val", "test"))
     parser.add_argument("--root", type=typed_path, help="folder of images, default the one it was trained on")
-    parser.add_argument("--csv", type=typed_path, help="its table, default labels.csv in --root")
+    parser.add_argument("--table", type=typed_path, metavar="CSV", help="its table, default labels.csv in --root")
     parser.add_argument(
         "--crops",
         type=int,
@@ -18,25 +25,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(1, 10),
         help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
     )
+    parser.add_argument("--top-k", type=positive, metavar="K", help="also the share within the K most probable classes")
+    parser.add_argument("--per-class", action="store_true", help="show count, precision, recall and F1 of each class")
+    parser.add_argument("--confusion", type=typed_path, metavar="FILE", help="write the confusion matrix: .png or .csv")
+    parser.add_argument(
+        "--csv",
+        type=typed_path,
+        metavar="FILE",
+        help="write what each image is and the classes it was taken for, K of them or 5",
+    )
     add_device_option(parser)
     add_preprocess_options(parser, default="the model's own")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.runs.model_folder import find_model
+    from paddle_alexnet.report.validation import check_outputs
+    from paddle_alexnet.runs.metadata import input_in_words
+    from paddle_alexnet.runs.model_folder import read_metadata
 
-    find_model(arguments.model)
-    if arguments.root:
-        from paddle_alexnet.data.table import check_there
-
-        check_there(arguments.root, arguments.csv)
-    from paddle_alexnet.evaluation import evaluate
+    metadata = read_metadata(arguments.model)
+    preprocess = changed_preprocess(metadata.preprocess, arguments)
+    metadata.origin.dataset(arguments.root, arguments.table)
+    metadata.check_top_k(arguments.top_k)
+    check_outputs(predictions=arguments.csv, confusion=arguments.confusion)
+    from paddle_alexnet.evaluation import collect, means, open_table, predict_split
+    from paddle_alexnet.figures import confusion_matrix
     from paddle_alexnet.predictor import Predictor
+    from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
     predictor = Predictor(arguments.model, device=arguments.device)
-    preprocess = changed_preprocess(predictor.metadata.preprocess, arguments)
-    predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
-    result = evaluate(predictor, split=arguments.split, root=arguments.root, csv=arguments.csv, crops=arguments.crops)
-    metadata, origin = predictor.metadata, predictor.metadata.origin
+    metadata = predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
+    table = open_table(predictor, arguments.root, arguments.table)
+    predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
+    answers = collect(predictions, top=arguments.top_k or 5)
+    result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
-    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}")
+    print(f"input: {input_in_words(preprocess)}")
+    top_k = "" if result.top_k is None else f"  top{arguments.top_k} {result.top_k:.4f}"
+    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}{top_k}")
+    confusion = confusion_matrix(answers.truth, answers.predicted, len(names))
+    if arguments.per_class:
+        header, rows = class_table(confusion, names)
+        print_table([header, *rows])
+    if arguments.confusion:
+        write_confusion(arguments.confusion, confusion, names)
+        print(f"wrote {arguments.confusion}")
+    if arguments.csv:
+        write_predictions(arguments.csv, answers, table.filenames[table.rows(arguments.split)], metadata.classes)
+        print(f"wrote {arguments.csv}")

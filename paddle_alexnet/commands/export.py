@@ -13,16 +13,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.runs.model_folder import find_model
+    from paddle_alexnet.runs.folder import RunFolder
+    from paddle_alexnet.runs.model_folder import check_replaceable, find_model
 
-    find_model(arguments.model)
+    place = find_model(arguments.model)
+    run = RunFolder(arguments.model.resolve())
+    default = run.inference if place == run.best else place.with_name(f"{place.name}-inference")
+    output = arguments.output or default
+    check_replaceable(output, "inference")
     from paddle_alexnet.export.jit import export
     from paddle_alexnet.runs.checkpoint import load_checkpoint
 
-    model = arguments.model
-    network, metadata = load_checkpoint(model)
-    is_run = (model / "checkpoints").is_dir()
-    output = arguments.output or (model / "inference" if is_run else model.with_name(f"{model.name}-inference"))
+    network, metadata = load_checkpoint(place)
     difference = export(network, metadata, output)
     print(
         f"exported {metadata.model.preset}, {len(metadata.classes)} classes, epoch {metadata.origin.epoch}, to {output}"

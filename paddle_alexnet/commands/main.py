@@ -24,6 +24,8 @@ VERBS = {
     "convert-weights": "read and write the weights of other frameworks",
     "summary": "what a network is made of, how two differ, how far a recipe is from 2012",
     "benchmark": "how fast a network computes, or images are loaded",
+    "report": "one page about a run: curves, confusion matrix, mistakes, filters, settings",
+    "compare": "several runs side by side, and the settings in which they differ",
     "recipes": "list the recipes that come with the package",
 }
 

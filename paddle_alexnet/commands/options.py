@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import user_path
-from paddle_alexnet.names import one_of
+from paddle_alexnet.names import DEFAULT_RECIPE, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
     """Add `-c RECIPE`, with the default recipe, and repeated `-o KEY=VALUE`; `recipe` says in the help whose it is."""
-    from paddle_alexnet.config import DEFAULT_RECIPE
-
     parser.add_argument(
         "-c",
         "--config",
@@ -44,7 +43,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
 
 def read_recipe(arguments: argparse.Namespace) -> "Config":
     """The recipe that `-c` and `-o` give. Raises UserError for one that names no preset, too."""
-    from paddle_alexnet.config import DEFAULT_RECIPE, load_config
+    from paddle_alexnet.config import load_config
 
     config = load_config(arguments.config or Path(DEFAULT_RECIPE), arguments.override)
     one_of(config.model.preset, PRESETS, what="preset")
@@ -95,6 +94,15 @@ def device(text: str) -> str:
         return check_device(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def print_table(rows: Sequence[Sequence[object]]) -> None:
+    """Print rows of cells in columns, numbers to the right."""
+    cells = [list(map(str, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    for row in cells:
+        aligned = [cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width) for cell, width in zip(row, widths)]
+        print("  ".join(aligned).rstrip())
 
 
 def add_preprocess_options(parser: argparse.ArgumentParser, *, default: str) -> None:

@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 
 from paddle_alexnet.commands.options import positive, typed_path
-from paddle_alexnet.config import DEFAULT_RECIPE, load_config
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.names import LRN_BACKENDS, one_of
+from paddle_alexnet.names import DEFAULT_RECIPE, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 
@@ -34,6 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
     for name in (arguments.preset, *(arguments.diff or ())):
         if name:
             one_of(name, PRESETS, what="preset")
+    from paddle_alexnet.config import load_config
+
     config = load_config(arguments.config or Path(DEFAULT_RECIPE), arguments.override or ())
     import paddle
 

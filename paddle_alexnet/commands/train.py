@@ -9,6 +9,7 @@ from pathlib import Path
 from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe, typed_path
 from paddle_alexnet.config import Config, describe_keys, load_config
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.names import DEFAULT_RECIPE, DEMO_RECIPE
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.folder import RunFolder, run_of
 
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         f"keys, with their defaults (a recipe may set others):\n{describe_keys()}\n\npresets: {', '.join(PRESETS)}"
     )
-    add_recipe_options(parser, recipe="recipe")
+    add_recipe_options(parser, recipe=f"recipe ({DEMO_RECIPE} where there is no data set)")
     parser.add_argument(
         "--resume",
         type=typed_path,
@@ -31,12 +32,17 @@ def run(arguments: argparse.Namespace) -> None:
     config = _recipe_of(arguments.resume, arguments) if arguments.resume else read_recipe(arguments)
     data = config.data
     root, csv, classes = (Path(text) if text else None for text in (data.root, data.csv, data.classes))
-    if root is None and csv is not None:
-        root = csv.parent
-    if root is not None:
-        from paddle_alexnet.data.table import check_there
+    from paddle_alexnet.data.table import check_there, find_root
 
+    root = find_root(root, csv)
+    if root is not None:
         check_there(root, csv, classes)
+    elif not (arguments.config or arguments.resume):
+        config = load_config(Path(DEMO_RECIPE), arguments.override)
+        print(
+            f"recipe {DEMO_RECIPE}, a small network on drawn patterns; "
+            f"the full-size one: -c {DEFAULT_RECIPE}; your own data: -o data.root=DIR"
+        )
     if config.model.weights:
         from paddle_alexnet.runs.model_folder import find_model
 
@@ -65,6 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"inference model:  {results.output / 'inference'}")
         print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
     print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")
+    if config.train.report:
+        print(f"report:           {results.output / 'report.html'}")
     if results.visualdl is not None:
         print(f"more to look at:  {module_line('visualdl.server.app', '--logdir', results.visualdl)}")
     if best is not None:

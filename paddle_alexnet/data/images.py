@@ -1,5 +1,6 @@
 """The image files that paths mean."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,18 +14,19 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     Hidden files and folders are left out, such as the `._NAME` that a Mac writes beside each image, and an image that
     is named twice is there once. Raises UserError for a path that is not there or a folder without images.
     """
-    found: dict[Path, None] = {}  # in order
+    found: dict[str, Path] = {}  # by absolute path, in order
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # False, not an error, for a name that is too long
             inside = [below for below in sorted(path.rglob("*")) if _is_image(below, path)]
             if not inside:
                 raise UserError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
-            found.update(dict.fromkeys(inside))
-        elif path.is_file():
-            found[path] = None
+        elif os.path.isfile(path):
+            inside = [path]
         else:
             raise UserError(f"{path}: no such image or folder")
-    return list(found)
+        for image in inside:
+            found.setdefault(os.path.abspath(image), image)
+    return list(found.values())
 
 
 def _is_image(path: Path, folder: Path) -> bool:

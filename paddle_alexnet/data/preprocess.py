@@ -196,7 +196,7 @@ def _identify(stream: IO[bytes]) -> Image.Image:
             if known and not isinstance(known, str):  # a text says what Pillow lacks for the format
                 stream.seek(0)
                 return factory(stream, "")
-    raise UnidentifiedImageError
+    raise UnidentifiedImageError("cannot identify image file")
 
 
 def scales_within(image: Image.Image, limit: int = DECODE_LIMIT, *, whole: bool = False) -> list[int]:

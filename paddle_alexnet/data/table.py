@@ -65,6 +65,13 @@ class ImageTable:
         return rows
 
 
+def find_root(root: Optional[Path], csv: Optional[Path]) -> Optional[Path]:
+    """The folder of images: `root`, else the CSV's, else `data` if it holds a data set; None where there is none."""
+    if root is None and csv is not None:
+        return csv.parent
+    return Path("data") if root is None and Path("data/labels.csv").is_file() else root
+
+
 def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> Path:
     """The data set's CSV, by default `labels.csv` in `root`; `root` itself where that has class folders instead.
 

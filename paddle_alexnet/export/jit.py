@@ -13,12 +13,13 @@ from paddle.base import core
 from paddle.static import InputSpec
 
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.export.padding import with_explicit_padding
 from paddle_alexnet.inference.live import LiveNetwork
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
 from paddle_alexnet.runs.metadata import Metadata
-from paddle_alexnet.runs.model_folder import write_model
+from paddle_alexnet.runs.model_folder import writing_model
 
 TOLERANCE = 1e-5  # of the largest logit, or of 1 where all are smaller
 
@@ -41,10 +42,17 @@ def export(network: AlexNet, metadata: Metadata, place: Path) -> float:
     [N, 3, S, S], output logits [N, num_classes]. Raises UserError if the exported model's logits
     differ from the network's by more than TOLERANCE; nothing is put in place then.
     """
+    with exporting(network, metadata, place) as difference:
+        return difference
+
+
+@contextmanager
+def exporting(network: AlexNet, metadata: Metadata, place: Path) -> Iterator[float]:
+    """`export`, with the exported model put in place at the end of the `with`: as one with what is written there."""
     size = metadata.preprocess.image_size
     difference = 0.0
     lrn = choose_backend(network.lrn, job="jit")
-    traced = network if lrn == network.lrn else with_lrn(network, lrn)
+    traced = with_explicit_padding(network if lrn == network.lrn else with_lrn(network, lrn))
 
     def fill(folder: Path) -> None:
         nonlocal difference
@@ -63,11 +71,11 @@ def export(network: AlexNet, metadata: Metadata, place: Path) -> float:
     network.eval()
     try:
         model = replace(metadata.model, lrn=lrn)
-        write_model(place, replace(metadata, kind="inference", model=model), fill)
+        with writing_model(place, replace(metadata, kind="inference", model=model), fill):
+            yield difference
     finally:
         if training:
             network.train()
-    return difference
 
 
 @contextmanager

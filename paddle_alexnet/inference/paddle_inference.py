@@ -11,6 +11,7 @@ import paddle
 from paddle import inference
 
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.inference.program import check_program
 
 PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3, of Paddle 2
 WEIGHTS = "model.pdiparams"
@@ -31,6 +32,7 @@ class PaddleInference:
             raise UserError(
                 f"{source / program}: exported by Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3"
             )
+        check_program(program, files[program], source=source)
         config = inference.Config()
         config.disable_glog_info()
         place = paddle.device.get_device()
@@ -40,13 +42,13 @@ class PaddleInference:
             config.set_cpu_math_library_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         if program == "model.pdmodel":
             config.set_model_buffer(files[program], len(files[program]), files[WEIGHTS], len(files[WEIGHTS]))
-            self._predictor = inference.create_predictor(config)
+            self._predictor = _create(config, source)
         else:  # Paddle 3 reads its own form from files alone
             with tempfile.TemporaryDirectory() as folder:
                 for name in (program, WEIGHTS):
                     Path(folder, name).write_bytes(files[name])
                 config.set_model(str(Path(folder, program)), str(Path(folder, WEIGHTS)))
-                self._predictor = inference.create_predictor(config)
+                self._predictor = _create(config, source)
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
         self._lock = threading.Lock()  # input, output and activations are one set: two threads at once end the process
@@ -56,3 +58,11 @@ class PaddleInference:
             self._input.copy_from_cpu(image)
             self._predictor.run()
             return self._output.copy_to_cpu()
+
+
+def _create(config: inference.Config, source: Path) -> inference.Predictor:
+    try:
+        return inference.create_predictor(config)
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        reason = (str(error).strip().splitlines() or [""])[-1].strip()
+        raise UserError(f"{source}: Paddle cannot load it ({reason[:300]}): export the model again") from None

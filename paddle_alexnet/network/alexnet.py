@@ -96,5 +96,5 @@ class AlexNet(nn.Layer):
         if isinstance(stage, presets.MaxPool):
             return nn.MaxPool2D(stage.kernel_size, stride=stage.stride, padding=stage.padding)
         if isinstance(stage, presets.Dropout):
-            return nn.Dropout(stage.p)
+            return nn.Dropout(stage.p, mode=stage.mode)
         return nn.Flatten() if isinstance(stage, presets.Flatten) else nn.ReLU()

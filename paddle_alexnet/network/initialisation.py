@@ -17,7 +17,8 @@ def initial_attributes(rule: str, stage: Union[Conv, Linear], channels: int) -> 
       the std is 0.0289 and not 0.0408. A linear layer's are Xavier uniform. Biases are 0.
     - `torch`: PyTorch's default, weights and biases uniform within ±1 / sqrt(fan_in), where fan_in counts what a
       filter sees.
-    - `normal` and `truncated_normal` (cut at two std, as TensorFlow's): the stage's std and constant bias.
+    - `normal` and `truncated_normal` (cut at two std, as TensorFlow's): the stage's std, or Xavier uniform where it
+      has none, and its constant bias.
     """
     if rule == "paddle":
         return {}
@@ -26,7 +27,10 @@ def initial_attributes(rule: str, stage: Union[Conv, Linear], channels: int) -> 
         bound = 1 / sqrt(fan_in)
         weight, bias = initializer.Uniform(-bound, bound), initializer.Uniform(-bound, bound)
     else:
-        weight = initializer.Normal(0.0, stage.std) if rule == "normal" else _truncated_normal(stage.std)
+        if stage.std is None:
+            weight = initializer.XavierUniform()
+        else:
+            weight = initializer.Normal(0.0, stage.std) if rule == "normal" else _truncated_normal(stage.std)
         bias = initializer.Constant(stage.bias)
     return {
         "weight_attr": paddle.ParamAttr(initializer=weight),

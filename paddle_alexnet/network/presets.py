@@ -23,7 +23,7 @@ class Conv:
     stride: int = 1
     padding: Padding = 0
     groups: int = 1
-    std: float = 0.01  # of the weights, where the preset draws them from a normal distribution
+    std: Optional[float] = 0.01  # of weights that are drawn from a normal distribution; None: Xavier uniform
     bias: float = 0.0
 
 
@@ -32,7 +32,7 @@ class Linear:
     kind = "fc"
     in_features: int
     out_features: Optional[int]
-    std: float = 0.01
+    std: Optional[float] = 0.01
     bias: float = 0.0
 
 
@@ -73,8 +73,15 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Dropout:
+    """Zeroes a share p of its input in training.
+
+    `upscale_in_train` multiplies what is left by 1 / (1 - p) and does nothing in evaluation. `downscale_in_infer`
+    leaves it as it is and multiplies everything by 1 - p in evaluation (paper section 4.2).
+    """
+
     kind = "dropout"
     p: float = 0.5
+    mode: Literal["upscale_in_train", "downscale_in_infer"] = "upscale_in_train"
 
 
 Stage = Union[Conv, Linear, ReLU, LRN, MaxPool, Flatten, Dropout]
@@ -118,7 +125,9 @@ def walk(preset: Preset, *, lrn: bool = True) -> list[NamedStage]:
 _CAFFE_LRN = LRN(5, alpha=1e-4, beta=0.75, k=1.0)
 _PAPER_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, average=False)
 _TENSORFLOW_LRN = LRN(11, alpha=0.001 / 9, beta=0.75, k=1.0, average=False)
+_OWT_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0)
 _COLUMN_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, groups=2)
+_DROPOUT_OF_2012 = Dropout(mode="downscale_in_infer")
 # The layer files of run 145 give this norm no minDiv, whose default is 1, and the others 2.
 _SPATIAL_NORM = LRN(5, alpha=0.001, beta=0.75, k=1.0, within_channel=True)
 
@@ -188,6 +197,20 @@ PRESETS: dict[str, Preset] = {
             ),
         },
     ),
+    "small": Preset(
+        source="this project, for its demo set: paddle2 on smaller images, with a third of its filters or fewer",
+        image_size=131,
+        blocks={
+            "block1": (Conv(32, 11, stride=4), ReLU(), LRN(), MaxPool()),
+            "block2": (Conv(80, 5, padding=2, groups=2), ReLU(), LRN(), MaxPool()),
+            "block3": (Conv(128, 3, padding=1), ReLU()),
+            "block4": (Conv(128, 3, padding=1), ReLU()),
+            "block5": (Conv(80, 3, padding=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(720, 512), ReLU(), Dropout(0.2)),
+            "block7": (Linear(512, 512), ReLU(), Dropout(0.2)),
+            "out_fc": (Linear(512, None),),
+        },
+    ),
     "tensorflow": Preset(
         source="TensorFlow's AlexNet benchmark, 2018",
         image_size=224,
@@ -213,8 +236,8 @@ PRESETS: dict[str, Preset] = {
             "block3": (Conv(384, 3, padding=1), ReLU()),
             "block4": (Conv(384, 3, padding=1, groups=2, bias=1), ReLU()),
             "block5": (Conv(256, 3, padding=1, groups=2, bias=1), ReLU(), MaxPool()),
-            "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), Dropout()),
-            "block7": (Linear(4096, 4096, bias=1), ReLU(), Dropout()),
+            "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), _DROPOUT_OF_2012),
+            "block7": (Linear(4096, 4096, bias=1), ReLU(), _DROPOUT_OF_2012),
             "out_fc": (Linear(4096, None),),
         },
     ),
@@ -234,8 +257,8 @@ PRESETS: dict[str, Preset] = {
             "block3": (Conv(384, 3, padding=1, std=0.03), ReLU()),
             "block4": (Conv(384, 3, padding=1, groups=2, std=0.03, bias=1), ReLU()),
             "block5": (Conv(256, 3, padding=1, groups=2, std=0.03, bias=1), MaxPool(), ReLU()),
-            "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), Dropout()),
-            "block7": (Linear(4096, 4096, bias=1), ReLU(), Dropout()),
+            "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), _DROPOUT_OF_2012),
+            "block7": (Linear(4096, 4096, bias=1), ReLU(), _DROPOUT_OF_2012),
             "out_fc": (Linear(4096, None),),
         },
     ),
@@ -286,6 +309,52 @@ PRESETS: dict[str, Preset] = {
                 *(Dropout(), Linear(4096, 4096), ReLU()),
                 Linear(4096, None),
             ),
+        },
+    ),
+    "owt2014": Preset(
+        source="Krizhevsky 2014, One weird trick: cuda-convnet2, layers-imagenet-1gpu.cfg",
+        image_size=224,
+        init="normal",
+        blocks={
+            "block1": (Conv(64, 11, stride=4, padding=CEIL), _OWT_LRN, MaxPool(), ReLU()),
+            "block2": (Conv(192, 5, padding=2, bias=1), ReLU(), _OWT_LRN, MaxPool()),
+            "block3": (Conv(384, 3, padding=1, std=0.03), ReLU()),
+            "block4": (Conv(256, 3, padding=1, std=0.03, bias=1), ReLU()),
+            "block5": (Conv(256, 3, padding=1, std=0.03, bias=1), MaxPool(), ReLU()),
+            "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), _DROPOUT_OF_2012),
+            "block7": (Linear(4096, 4096, bias=1), ReLU(), _DROPOUT_OF_2012),
+            # For 1000 logistic outputs, as in the paper: -7 is a probability of 1 / 1,097. To softmax it is nothing.
+            "out_fc": (Linear(4096, None, bias=-7),),
+        },
+    ),
+    "slim": Preset(
+        source="TF-slim, alexnet_v2; its fc6, a 5x5 convolution there, as a linear layer",
+        image_size=224,
+        init="truncated_normal",
+        blocks={
+            "block1": (Conv(64, 11, stride=4, std=None, bias=0.1), ReLU(), MaxPool()),
+            "block2": (Conv(192, 5, padding=2, std=None, bias=0.1), ReLU(), MaxPool()),
+            "block3": (Conv(384, 3, padding=1, std=None, bias=0.1), ReLU()),
+            "block4": (Conv(384, 3, padding=1, std=None, bias=0.1), ReLU()),
+            "block5": (Conv(256, 3, padding=1, std=None, bias=0.1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(6400, 4096, std=0.005, bias=0.1), ReLU(), Dropout()),
+            "block7": (Linear(4096, 4096, std=0.005, bias=0.1), ReLU(), Dropout()),
+            "out_fc": (Linear(4096, None, std=0.005),),
+        },
+    ),
+    "d2l": Preset(
+        source="Dive into Deep Learning, section AlexNet: its code in PyTorch (the others pad conv1 by 0), for colour",
+        image_size=224,
+        init="torch",  # its Xavier initialisation does not reach the lazy layers
+        blocks={
+            "block1": (Conv(96, 11, stride=4, padding=1), ReLU(), MaxPool()),
+            "block2": (Conv(256, 5, padding=2), ReLU(), MaxPool()),
+            "block3": (Conv(384, 3, padding=1), ReLU()),
+            "block4": (Conv(384, 3, padding=1), ReLU()),
+            "block5": (Conv(256, 3, padding=1), ReLU(), MaxPool()),
+            "block6": (Flatten(), Linear(6400, 4096), ReLU(), Dropout()),
+            "block7": (Linear(4096, 4096), ReLU(), Dropout()),
+            "out_fc": (Linear(4096, None),),
         },
     ),
 }

@@ -28,6 +28,9 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.curves = self.path / "curves.png"
+        self.environment = self.path / "environment.json"  # what computed it
+        self.validation = self.path / "validation"  # what the best model answers for the validation images
+        self.report = self.path / "report.html"
         self.visualdl = self.path / "visualdl"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"  # of the epoch with the lowest mean validation loss
@@ -42,6 +45,21 @@ class RunFolder:
     def is_run(self) -> bool:
         """Whether there is a run here, however far it came."""
         return self.config.is_file() or self.checkpoints.is_dir()
+
+    def is_being_written(self) -> bool:
+        """Whether a run that lives is writing here, as far as that can be told."""
+        try:
+            lock = os.open(self._lock, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+        finally:
+            os.close(lock)
+        return False
 
     def check(self) -> None:
         """Raise UserError if `begin` would, as far as that can be told without changing anything."""

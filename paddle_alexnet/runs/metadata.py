@@ -11,19 +11,24 @@ import math
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import TYPE_CHECKING, Any, Literal, Optional
 
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.data.table import check_there
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.spec import ModelSpec
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 SCHEMA = 2  # of the form before, which was flat, the number was not written
 MAX_IMAGE_SIZE = 4096
+MAX_BYTES = 100 << 20  # a mean image of that size is 67 MB at most
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,25 @@ class Origin:
     val_loss: Optional[float] = None  # None for converted weights
     val_top1: Optional[float] = None
     paddle: str = ""  # the version that wrote it
+
+    def dataset(self, root: Optional[Path] = None, csv: Optional[Path] = None) -> tuple[Path, Path]:
+        """The folder and the CSV of a data set: by default those that the model was trained on.
+
+        Raises UserError, which says where it looked, if they are not there.
+        """
+        if root is None and not self.data_root:
+            raise UserError("this model's data set is not known: name its folder as root")
+        theirs = root is None or str(root.absolute()) == self.data_root
+        if csv is None and theirs and self.data_csv:
+            csv = Path(self.data_csv)
+        try:
+            where = Path(self.data_root) if root is None else root
+            return where, check_there(where, csv)
+        except UserError as error:
+            if root is not None:
+                raise
+            moved = "the model was trained on it; if it was moved, name its folder as root"
+            raise UserError(f"{str(error).partition(';')[0]}: {moved}") from None
 
 
 @dataclass(frozen=True)
@@ -55,20 +79,31 @@ class Metadata:
     sha256: dict[str, str] = field(default_factory=dict)  # of every other file in the folder, by name
     schema: int = SCHEMA
 
+    def check_top_k(self, top_k: Optional[int]) -> None:
+        """Raise UserError if there are no `top_k` classes; None asks for none."""
+        if top_k is not None and not 1 <= top_k <= len(self.classes):
+            raise UserError(f"top_k is {top_k}: the model has {len(self.classes)} classes")
 
-_JSON = TypeAdapter(Metadata)
+
+@cache
+def _adapter() -> "TypeAdapter[Metadata]":
+    from pydantic import TypeAdapter  # when it is used, for it takes longer than to see that there is no model
+
+    return TypeAdapter(Metadata)
 
 
 def to_json(metadata: Metadata) -> bytes:
     """The content of `metadata.json`, with a checksum of itself. Raises UserError for what `from_json` would refuse."""
     for fault in _faults(metadata):
         raise UserError(f"a model cannot be written: {fault}")
-    content = json.loads(_JSON.dump_json(metadata))
+    content = json.loads(_adapter().dump_json(metadata))
     return json.dumps({**content, "checksum": _checksum(content)}, indent=2, ensure_ascii=False).encode()
 
 
 def from_json(content: bytes, *, source: Path) -> Metadata:
     """Read the content of a `metadata.json`. Raises UserError that names `source` if it is not sound."""
+    from pydantic import ValidationError
+
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
@@ -80,7 +115,7 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
             raise UserError(f"{source}: has schema {values['schema']!r:.20}, this version reads {SCHEMA}: upgrade it")
         elif checksum != _checksum(values):
             raise ValueError("its checksum is not that of its content")
-        metadata = _JSON.validate_python(values)
+        metadata = _adapter().validate_python(values)
         for fault in _faults(metadata):
             raise ValueError(fault)
         return metadata
@@ -90,6 +125,15 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
         reason = str(error)
     shown = "".join(c if c.isprintable() else "?" for c in reason[:200])
     raise UserError(f"{source}: damaged or from another program ({shown}): copy or export the model again")
+
+
+def input_in_words(preprocess: Preprocess) -> str:
+    """What an image goes through before a network sees it."""
+    patch, size = preprocess.patch_size, preprocess.image_size
+    part = "the whole image" if preprocess.geometry == "squash" else "the central square"
+    mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
+    centre = "" if patch == size else f", of it the central {size}×{size}"
+    return f"{part} at {patch}×{patch}{centre}, mean {mean}{' (an image)' * bool(preprocess.mean_image)}, std {std}"
 
 
 def _lift(flat: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,12 @@ checksum of every other file (Paddle loads a file with a flipped byte without a 
 """
 
 import hashlib
+import logging
 import os
+import shlex
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Union
@@ -14,12 +18,15 @@ from typing import Callable, Union
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_folder
 from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.runs.metadata import MAX_BYTES as MAX_METADATA
 from paddle_alexnet.runs.metadata import Metadata, from_json, to_json
 
 METADATA = "metadata.json"
 MAX_BYTES = 4 << 30  # of a file; the largest network's weights have 0.3 GB
 # A link could lead to any file, and to open a pipe would be to wait for ever.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,18 +38,40 @@ class Model:
     files: dict[str, bytes]
 
 
-def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into a temporary folder beside `place`, then swap it in.
+@contextmanager
+def writing_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -> Iterator[None]:
+    """Let `fill` write into a temporary folder beside `place`, and swap it in at the end of the `with`.
 
     A reader, and a run that is killed at any moment, find the old folder or the new one, whole.
     Raises UserError where something else is there, or the disk refuses; what was there stays.
     """
-    if os.path.exists(place) and not (place / METADATA).is_file():
-        raise UserError(f"{place}: there already, and not a model: name another folder")
+    check_replaceable(place, metadata.kind)
     with atomic_folder(place, replace=True) as partial:
         fill(partial)
-        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())}
+        sums = {}
+        for path in sorted(partial.iterdir()):
+            with path.open("rb") as stream:
+                sums[path.name] = hashlib.sha256(stream.read()).hexdigest()
+                os.fsync(stream.fileno())  # here, so that between this and the swap there is next to no time
         (partial / METADATA).write_bytes(to_json(replace(metadata, sha256=sums)))
+        yield
+
+
+def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -> None:
+    """`writing_model`, with nothing to do before the swap."""
+    with writing_model(place, metadata, fill):
+        pass
+
+
+def check_replaceable(place: Path, kind: str) -> None:
+    """Raise UserError where something is that is not an older model of this kind."""
+    if os.path.exists(place) and not (place / METADATA).is_file():
+        raise UserError(f"{place}: there already, and not a model: name another folder")
+    found = kind
+    with suppress(UserError):  # a damaged model may be replaced
+        found = read_metadata(place).kind
+    if found != kind:
+        raise UserError(f"{place}: there already, and a model of kind {found}, not {kind}: name another folder")
 
 
 def find_model(path: Union[str, os.PathLike[str]]) -> Path:
@@ -60,6 +89,30 @@ def find_model(path: Union[str, os.PathLike[str]]) -> Path:
     except (OSError, RuntimeError, ValueError):  # an unknown user's home, a name that is too long or holds NUL
         pass
     raise UserError(f"{path}: no model there: name a run, a checkpoint or an exported folder")
+
+
+def read_metadata(path: Union[str, os.PathLike[str]]) -> Metadata:
+    """What is known of the model that a path means, without a look at its other files. Raises UserError if none is."""
+    place = find_model(path)
+    return from_json(_read_metadata(place), source=place / METADATA)
+
+
+def say_if_export_differs(path: Union[str, os.PathLike[str]]) -> None:
+    """Log where a path means a run, or a model of it, whose best checkpoint and exported model are of two epochs.
+
+    They are swapped in one after the other, so that a kill may come between; `export` mends it.
+    """
+    place = find_model(path)
+    for run in map(RunFolder, (place.parent, place.parent.parent)):
+        if place in (run.best, run.inference) and run.best.is_dir() and run.inference.is_dir():
+            if run.is_being_written():
+                return
+            best, exported = (read_metadata(model).origin.epoch for model in (run.best, run.inference))
+            if best != exported:
+                _log.warning(
+                    f"{run.inference} is of epoch {exported}, the best checkpoint of epoch {best}: "
+                    f"`paddle-alexnet export {shlex.quote(str(run.path))}` exports that"
+                )
 
 
 def read_model(path: Union[str, os.PathLike[str]]) -> Model:
@@ -86,7 +139,7 @@ def _names(place: Path) -> tuple[Path, ...]:
 
 
 def _read_metadata(place: Path) -> bytes:
-    return _read(place, METADATA)
+    return _read(place, METADATA, at_most=MAX_METADATA)
 
 
 def _read_checked(place: Path, name: str, metadata: Metadata) -> bytes:
@@ -96,13 +149,13 @@ def _read_checked(place: Path, name: str, metadata: Metadata) -> bytes:
     return content
 
 
-def _read(place: Path, name: str) -> bytes:
+def _read(place: Path, name: str, *, at_most: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file in a model's folder."""
     for folder in _names(place):
         try:
             with open(os.open(folder / name, _FLAGS), "rb") as stream:
                 found = os.fstat(stream.fileno())
-                if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+                if not stat.S_ISREG(found.st_mode) or found.st_size > at_most:
                     raise UserError(f"{place / name}: not a file of a model: copy or export it again")
                 return stream.read()
         except (FileNotFoundError, NotADirectoryError):

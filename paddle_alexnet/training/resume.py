@@ -37,6 +37,7 @@ _FREE = {
     "train.patience",
     "train.checkpoint_steps",
     "train.keep_checkpoints",
+    "train.report",
 }
 
 

@@ -27,12 +27,13 @@ class Layout:
     channels_last: bool = False  # kernels are [k, k, in, out], not [out, in, k, k]; fc6 reads (H, W, C)
     out_first: bool = False  # matrices are [out, in], not [in, out]
     bgr: bool = False  # conv1 reads blue, green, red
-    halves_after_dropout: bool = False  # dropout leaves training alone and halves at inference
+    # Dropout leaves training alone and halves at inference; None: as the preset has it.
+    halves_after_dropout: Optional[bool] = False
     preset: Optional[str] = None  # the network that its files are of
 
 
 LAYOUTS = {
-    "paddle": Layout(),
+    "paddle": Layout(halves_after_dropout=None),  # our own
     "paddleclas": Layout(halves_after_dropout=True, preset="owt"),  # and paddle.vision.models.alexnet
     "torch": Layout(out_first=True),
     "keras": Layout(channels_last=True),
@@ -56,6 +57,7 @@ class Layer:
     shape: Shape
     flattened: Optional[tuple[int, int, int]] = None  # (C, H, W) of the image that it reads as a row
     after_dropout: bool = False
+    halved: bool = False  # at inference, by that dropout
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,15 @@ class Weights:
 def layers(preset: str) -> list[Layer]:
     """The layers of a preset that have weights, in the order in which an image passes them."""
     found: list[Layer] = []
-    channels, flattened, after_dropout, unnumbered = 3, False, False, 0
+    channels, flattened, after_dropout, halved, unnumbered = 3, False, False, False, 0
     for name, block, position, stage in walk(PRESETS[preset]):
         image = None
         # PyTorch's `classifier` has no Flatten: the articles flatten in `forward`.
         unnumbered = 0 if position == 0 else unnumbered
         unnumbered += isinstance(stage, Flatten) and block == "classifier"
         flattened |= isinstance(stage, Flatten)
-        after_dropout |= isinstance(stage, Dropout)
+        if isinstance(stage, Dropout):
+            after_dropout, halved = True, stage.mode == "downscale_in_infer"
         if isinstance(stage, Conv):
             shape: Shape = (stage.out_channels, channels // stage.groups, stage.kernel_size, stage.kernel_size)
             channels = stage.out_channels
@@ -89,8 +92,8 @@ def layers(preset: str) -> list[Layer]:
         else:
             continue
         key, torch_key = f"{block}.{position}", f"{block}.{position - unnumbered}"
-        found.append(Layer(name, key, torch_key, shape, image, after_dropout))
-        flattened = after_dropout = False
+        found.append(Layer(name, key, torch_key, shape, image, after_dropout, halved))
+        flattened = after_dropout = halved = False
     return found
 
 
@@ -156,14 +159,15 @@ def to_state(weights: Sequence[Weights], preset: str, layout: Layout) -> dict[st
     state = {}
     for layer, item in arranged:
         weight = item.weight
-        if layer.flattened and layout.channels_last:
+        if weight.ndim > len(layer.shape):  # a convolution over its whole input, as TF-slim has fc6, fc7 and fc8
+            weight = weight.reshape(len(weight), -1).T
+        elif layer.flattened and layout.channels_last:
             channels, height, width = layer.flattened
             rows = weight.reshape(height, width, channels, -1)
             weight = rows.transpose(2, 0, 1, 3).reshape(weight.shape)  # (H, W, C) to (C, H, W)
         if layer.name == "conv1" and layout.bgr:
             weight = weight[:, ::-1]
-        if layer.after_dropout and layout.halves_after_dropout:
-            weight = weight / 2
+        weight = weight * dropout_factor(layer, layout)
         with np.errstate(over="ignore"):  # infinity is refused, see `check_finite`
             state[f"{layer.key}.weight"] = np.ascontiguousarray(weight, np.float32)
             state[f"{layer.key}.bias"] = np.ascontiguousarray(item.bias, np.float32)
@@ -192,8 +196,16 @@ def from_state(
         if layer.flattened and layout.channels_last:
             image = weight.reshape(*layer.flattened, -1)
             weight = image.transpose(1, 2, 0, 3).reshape(weight.shape)  # (C, H, W) to (H, W, C)
+        weight = weight / np.float32(dropout_factor(layer, layout))
         out[layer] = np.ascontiguousarray(_axes_from_paddle(weight, layout)), state[f"{layer.key}.bias"]
     return out
+
+
+def dropout_factor(layer: Layer, layout: Layout) -> float:
+    """What a framework's weights are multiplied by for our network, whose dropout may scale otherwise."""
+    if not layer.after_dropout or layout.halves_after_dropout in (None, layer.halved):
+        return 1
+    return 2 if layer.halved else 0.5
 
 
 def _axes_to_paddle(weight: np.ndarray, layout: Layout) -> np.ndarray:
@@ -240,6 +252,8 @@ def _fault(layer: Optional[Layer], item: Optional[Weights]) -> str:
     if item is None:
         return f"{layer.name} is missing, must be {_text(layer.shape)}"
     shape = item.weight.shape
+    if len(shape) == 4 and len(layer.shape) == 2:  # a convolution over its whole input
+        shape = (math.prod(shape[1:]), shape[0])
     if len(shape) != len(layer.shape) or any(e not in (None, s) for e, s in zip(layer.shape, shape)):
         return f"{layer.name} ({item.name}) is {_text(shape)}, must be {_text(layer.shape)}"
     out = shape[0] if len(shape) == 4 else shape[1]

@@ -20,6 +20,9 @@ PARAMETERS = {
     "caffe": 60_965_224,
     "caffenet": 60_965_224,
     "owt": 61_100_840,
+    "owt2014": 61_100_840,
+    "slim": 50_303_912,
+    "d2l": 50_844_008,
 }
 # Every layer by its first letters with the shape it gives; a shape without letters is that of the last ones.
 LONG = "Fl 9216, Li Re Dr 4096, Li Re Dr 4096, Li"
@@ -41,6 +44,12 @@ SHAPES = {
     "caffenet": f"Co Re 96×55×55, Ma LR 96×27×27, Co Re 256×27×27, Ma LR 256×13×13, {LAST} 1000",
     "owt": "Co Re 64×55×55, Ma 64×27×27, Co Re 192×27×27, Ma 192×13×13, Co Re 384×13×13, Co Re 256×13×13, "
     "Co Re 256×13×13, Ma 256×6×6, Fl Dr 9216, Li Re Dr 4096, Li Re 4096, Li 1000",
+    "owt2014": f"Co LR 64×55×55, Ma Re 64×27×27, Co Re LR 192×27×27, Ma 192×13×13, "
+    f"Co Re 384×13×13, Co Re 256×13×13, Co 256×13×13, Ma Re 256×6×6, {LONG} 1000",
+    "slim": "Co Re 64×54×54, Ma 64×26×26, Co Re 192×26×26, Ma 192×12×12, Co Re 384×12×12, Co Re 384×12×12, "
+    "Co Re 256×12×12, Ma 256×5×5, Fl 6400, Li Re Dr 4096, Li Re Dr 4096, Li 1000",
+    "d2l": "Co Re 96×54×54, Ma 96×26×26, Co Re 256×26×26, Ma 256×12×12, Co Re 384×12×12, Co Re 384×12×12, "
+    "Co Re 256×12×12, Ma 256×5×5, Fl 6400, Li Re Dr 4096, Li Re Dr 4096, Li 1000",
 }
 ROWS = """
 Conv2D-1 ReLU-1 AvgPool3D-1 LRN-1 MaxPool2D-1 Conv2D-2 ReLU-2 AvgPool3D-2 LRN-2 MaxPool2D-2 Conv2D-3 ReLU-3 Conv2D-4
@@ -159,8 +168,13 @@ def test_diff_aligns_within_each_layer_and_marks_what_differs():
     assert table.loc["lrn1", "mark"] == table.loc["conv3", "mark"] == table.loc["LRN", "mark"] == "*"
     assert table.loc["relu1", ["paper", "source145"]].to_numpy().tolist() == [["→ 96×55×55", "-"], ["-", "→ 96×27×27"]]
     assert table.loc["spatial_norm2", "paper"] == "-"
+    assert table.loc["dropout6", "source145"] == "0.5, downscale_in_infer → 4096"
     assert table.loc["conv3", "source145"] == "384, 3/1/1, std 0.03, bias 0 → 384×13×13"
     assert (compare("half", "half")["mark"] == "").all()
+    assert (
+        compare("slim", "d2l").set_index("what").loc["conv2", "slim"]
+        == "192, 5/1/2, Xavier uniform, bias 0.1 → 192×26×26"
+    )
     table = compare("fluid", "paddle2", num_classes=5).set_index("what")
     assert table.loc["classes", "fluid"] == table.loc["classes", "paddle2"] == "5"
     assert table.loc["conv4", "mark"] == ""

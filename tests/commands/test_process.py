@@ -9,7 +9,8 @@ import pytest
 from helpers import REPOSITORY
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 from paddle_alexnet.commands import main, recipes
 def run(arguments):
     {setup}

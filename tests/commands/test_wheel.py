@@ -56,3 +56,6 @@ def test_the_command_works_away_from_the_checkout(site, tmp_path):
         check=True,
     )
     assert Path(located.stdout.strip()).is_relative_to(site)
+    templates = Path("paddle_alexnet", "report", "templates")
+    in_the_wheel = {path.name for path in (site / templates).iterdir()}
+    assert in_the_wheel == {path.name for path in (REPOSITORY / templates).iterdir()}

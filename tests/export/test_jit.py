@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
-from helpers import metadata_of, run_tool
+from helpers import assert_user_error, metadata_of, run_tool
 
-from paddle_alexnet import AlexNet, UserError
-from paddle_alexnet.export.jit import export
+from paddle_alexnet import AlexNet, UserError, files
+from paddle_alexnet.export.jit import export, exporting
 from paddle_alexnet.inference.engine import open_engine
 from paddle_alexnet.runs.checkpoint import save_checkpoint
+from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.model_folder import read_model
 
 GROWTH = """
@@ -50,12 +53,76 @@ def test_an_export_that_differs_is_an_error_and_not_kept(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_best_checkpoint_and_its_export_are_put_in_place_as_one(tmp_path, monkeypatch):
+    """Killed while the export is made, both stay as they were; between the two swaps, `export` mends it."""
+    network, run = AlexNet("half", 3), RunFolder(tmp_path / "run")
+    network.eval()
+
+    def save(epoch):
+        metadata = metadata_of(network)
+        metadata = replace(metadata, origin=replace(metadata.origin, epoch=epoch))
+        with exporting(network, metadata, run.inference):
+            save_checkpoint(run.best, network, metadata)
+
+    def epochs():
+        return [read_model(place).metadata.origin.epoch for place in (run.best, run.inference)]
+
+    save(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(paddle.jit, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            save(2)
+    assert epochs() == [1, 1]
+    with monkeypatch.context() as patched:
+        swap = files._swap
+        patched.setattr(files, "_swap", lambda new, place: (interrupt if place == run.inference else swap)(new, place))
+        with pytest.raises(KeyboardInterrupt):
+            save(2)
+    assert epochs() == [2, 1]
+    result = run_tool("export", ".", cwd=run.path)
+    assert result.returncode == 0, result.stderr
+    assert epochs() == [2, 2]
+
+
+def interrupt(*arguments, **named):
+    raise KeyboardInterrupt
+
+
+def test_an_export_takes_no_checkpoint_s_place(tmp_path):
+    network = AlexNet("half", 3)
+    save_checkpoint(tmp_path / "checkpoint", network, metadata_of(network))
+    result = run_tool("export", tmp_path / "checkpoint", "--output", tmp_path / "checkpoint")
+    assert_user_error(result, "kind checkpoint")
+    assert read_model(tmp_path / "checkpoint").metadata.kind == "checkpoint"
+    assert run_tool("export", ".", cwd=tmp_path / "checkpoint").returncode == 0
+    assert read_model(tmp_path / "checkpoint-inference").metadata.kind == "inference"
+
+
 @pytest.mark.parametrize(
     "lrn", ["native", *(pytest.param(lrn, marks=pytest.mark.slow) for lrn in ("avgpool3d", "builtin", "band"))]
 )
 def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, tmp_path):
     network = AlexNet("caffenet", 10, lrn)
     assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
+
+
+@pytest.mark.parametrize("lrn", ["native", "avgpool3d"])
+def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, tmp_path):
+    paddle.seed(0)
+    network = AlexNet("source145", 10, lrn)
+    assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
+    image = 50 * np.random.default_rng(1).standard_normal((2, 3, 224, 224), np.float32)
+    exported = open_engine(read_model(tmp_path / "model"))(image)
+
+    network.eval()
+    with paddle.no_grad():
+        live = network(paddle.to_tensor(image)).numpy()
+        for _, layer in network.named_layers():
+            if isinstance(layer, paddle.nn.Dropout):
+                layer.p = 0.0  # no scale either
+        unscaled = network(paddle.to_tensor(image)).numpy()
+    assert np.abs(exported - live).max() <= 1e-5 * np.abs(live).max()
+    assert np.abs(unscaled - live).max() > 0.5 * np.abs(live).max()
 
 
 def test_the_tool_exports_a_checkpoint_as_training_does(tmp_path):
@@ -71,6 +138,7 @@ def test_the_tool_exports_a_checkpoint_as_training_does(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts memory as Linux does")
+@pytest.mark.slow
 def test_exports_leave_nothing_in_memory(tmp_path):
     """Four networks of 58 MB each; `paddle.jit.save` alone keeps the weights of every one."""
     command = [sys.executable, "-c", GROWTH, str(tmp_path / "model")]

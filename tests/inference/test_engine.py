@@ -2,17 +2,21 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers import metadata_of
+from paddle.base.proto import framework_pb2
 
 from paddle_alexnet import AlexNet, UserError
+from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.export.jit import export
 from paddle_alexnet.inference.engine import open_engine
-from paddle_alexnet.inference.paddle_inference import PaddleInference
+from paddle_alexnet.inference.paddle_inference import PROGRAMS, PaddleInference
+from paddle_alexnet.inference.program import check_program
 from paddle_alexnet.runs.checkpoint import save_checkpoint
-from paddle_alexnet.runs.model_folder import read_model
+from paddle_alexnet.runs.model_folder import read_model, write_model
 
 THREADS = """
 import sys
@@ -35,6 +39,14 @@ for engine in (LiveNetwork(network), PaddleInference(files, source=sys.argv[1]))
         wrong = sum(not np.array_equal(job.result(), expected[i]) for i, job in jobs)
     print(len(jobs), "calls", wrong, "wrong")
 """
+
+CHANGES = {
+    "text": lambda old: b"hello" * 400,
+    "empty": lambda old: b"",
+    "JSON": lambda old: b"[]",
+    "truncated": lambda old: old[: len(old) // 2],
+    "longer": lambda old: old + b"x",
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +73,52 @@ def test_eight_threads_get_the_answers_of_one(tmp_path):
     assert (printed.returncode, printed.stdout) == (0, "800 calls 0 wrong\n" * 2), printed.stderr
 
 
-def test_what_is_not_an_exported_program_is_one_line(tmp_path):
+def test_a_folder_without_weights_is_one_line(tmp_path):
     with pytest.raises(UserError, match="export the model again"):
         PaddleInference({"model.pdmodel": b""}, source=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["program", "model.pdiparams"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_file_of_another_content_with_a_right_checksum_is_one_line(models, tmp_path, name, change):
+    """Paddle ends the process for most of these: segmentation fault."""
+    model = read_model(models / "exported")
+    contents = dict(model.files)
+    name = program_of(model) if name == "program" else name
+    contents[name] = change(contents[name])
+    with pytest.raises(UserError, match="export the model again"):
+        open_engine(written(tmp_path / "model", model.metadata, contents))
+
+
+def test_a_program_of_another_input_or_of_other_classes_is_one_line(models, tmp_path):
+    model = read_model(models / "exported")
+    metadata = model.metadata
+    smaller = replace(metadata, preprocess=replace(metadata.preprocess, image_size=32))
+    with pytest.raises(UserError, match="does not compute an image of 32×32"):
+        open_engine(written(tmp_path / "smaller", smaller, model.files))
+    classes = ClassList(("a", "b"), (None, None))
+    fewer = replace(metadata, classes=classes, model=replace(metadata.model, num_classes=2))
+    with pytest.raises(UserError, match=r"\[1, 3\] for one image and 2 classes"):
+        open_engine(written(tmp_path / "fewer", fewer, model.files))
+
+
+def test_a_program_that_would_write_files_is_refused(tmp_path):
+    program = framework_pb2.ProgramDesc()
+    block = program.blocks.add(idx=0, parent_idx=-1)
+    for operator in ("feed", "save_combine", "fetch"):
+        block.ops.add(type=operator)
+    with pytest.raises(UserError, match="the operator save_combine"):
+        check_program("model.pdmodel", program.SerializeToString(), source=tmp_path)
+
+
+def program_of(model):
+    return next(name for name in PROGRAMS if name in model.files)
+
+
+def written(place, metadata, contents):
+    def fill(folder):
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+
+    write_model(place, metadata, fill)
+    return read_model(place)

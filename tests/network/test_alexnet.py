@@ -72,3 +72,17 @@ def test_layers_are_named_and_found_in_their_blocks():
     assert layers["pool2"] is network.block2[2]
     assert layers["fc8"] is network.out_fc[0]
     assert layers["fc7"].weight is dict(network.named_parameters())["block7.0.weight"]
+
+
+@pytest.mark.parametrize("preset, kept, tested", [("source145", 1.0, 0.5), ("owt", 2.0, 1.0)])
+def test_dropout_scales_in_evaluation_as_in_2012_or_in_training(preset, kept, tested):
+    dropouts = [
+        layer for _, layer in AlexNet(preset, 10, "none").named_layers() if isinstance(layer, paddle.nn.Dropout)
+    ]
+    assert len(dropouts) == 2
+    for dropout in dropouts:
+        values = dropout(paddle.ones([1, 10_000])).numpy()
+        assert set(np.unique(values)) == {0.0, kept}
+        assert (values == 0).mean() == pytest.approx(0.5, abs=0.03)
+        dropout.eval()
+        assert np.unique(dropout(paddle.ones([1, 10]))) == [tested]

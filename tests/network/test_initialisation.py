@@ -46,3 +46,23 @@ def test_truncated_normal_is_cut_at_two_std():
     assert 0.199 < np.abs(layer.weight.numpy()).max() <= 0.2
     assert std(layer) == pytest.approx(0.0880, rel=0.01)  # of a normal of std 0.1 cut at ±0.2
     assert float(layer.bias.abs().max()) == 0
+
+
+def test_xavier_where_the_table_gives_no_std():
+    layers = learned("slim")  # TF-slim: xavier_initializer and biases 0.1; trunc_normal(0.005) from fc6 on
+    bound = (6 / (64 * 5**2 + 192 * 5**2)) ** 0.5
+    assert np.abs(layers["conv2"].weight.numpy()).max() == pytest.approx(bound, rel=1e-3)
+    assert std(layers["conv2"]) == pytest.approx(bound / 3**0.5, rel=0.01)
+    assert 0.0099 < np.abs(layers["fc6"].weight.numpy()).max() <= 0.01
+    assert {name: float(layer.bias.max()) for name, layer in layers.items()} == pytest.approx(
+        {**dict.fromkeys(["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"], 0.1), "fc8": 0}
+    )
+
+
+def test_owt2014_starts_as_its_log_shows_it():
+    # TrainingExample.md of cuda-convnet2, early in training: mean absolute weights and biases by layer.
+    weights = [7.90e-3, 7.99e-3, 2.364e-2, 2.369e-2, 2.369e-2, 7.15e-3, 7.80e-3, 7.96e-3]
+    biases = [2.7e-4, 1.000, 7e-4, 0.999, 0.999, 1.000, 0.999, 7.000]
+    for layer, weight, bias in zip(learned("owt2014").values(), weights, biases):
+        assert float(layer.weight.abs().mean()) == pytest.approx(weight, rel=0.12)  # fc6 had learned the most
+        assert float(layer.bias.abs().mean()) == pytest.approx(bias, abs=2e-3)

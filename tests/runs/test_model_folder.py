@@ -9,7 +9,8 @@ import pytest
 from helpers import metadata_of
 
 from paddle_alexnet import AlexNet, UserError, files
-from paddle_alexnet.runs.model_folder import find_model, read_model, write_model
+from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.runs.model_folder import find_model, read_model, say_if_export_differs, write_model
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,37 @@ def test_what_is_not_a_model_is_not_replaced(metadata, tmp_path):
     with pytest.raises(UserError, match="not a model"):
         write_model(tmp_path, metadata, fill(""))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_model_of_another_kind_is_not_replaced_and_a_damaged_one_is(metadata, tmp_path):
+    write_model(tmp_path / "model", metadata, fill("weights"))
+    exported = replace(metadata, kind="inference")
+    with pytest.raises(UserError, match="kind checkpoint, not inference"):
+        write_model(tmp_path / "model", exported, fill("program"))
+    assert read_model(tmp_path / "model").files == {"a": b"weights"}
+    (tmp_path / "model" / "metadata.json").write_text("damaged")
+    write_model(tmp_path / "model", exported, fill("program"))
+    assert read_model(tmp_path / "model").files == {"a": b"program"}
+
+
+def test_a_run_whose_best_checkpoint_and_export_are_of_two_epochs_says_so(metadata, tmp_path, caplog):
+    run = RunFolder(tmp_path / "a run")
+    with run.begin():
+        write_model(run.best, of_epoch(metadata, 7), fill(""))
+        for epoch in (7, 6):
+            write_model(run.inference, of_epoch(replace(metadata, kind="inference"), epoch), fill(""))
+            for path in (run.path, run.best, run.inference, run.inference / "a", run.path / "inference"):
+                say_if_export_differs(path)
+        assert not caplog.records, "a run that lives will write the other, too"
+    write_model(run.last, of_epoch(metadata, 9), fill(""))
+    say_if_export_differs(run.last)
+    assert not caplog.records
+    for path in (run.path, run.best, run.inference, run.inference / "a"):
+        caplog.clear()
+        say_if_export_differs(path)
+        (message,) = caplog.messages
+        assert "inference is of epoch 6, the best checkpoint of epoch 7" in message
+        assert f"paddle-alexnet export '{run.path}'" in message
 
 
 def test_a_path_means_a_run_a_model_or_a_file_in_one_from_wherever_one_stands(metadata, tmp_path, monkeypatch):

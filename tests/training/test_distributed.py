@@ -40,6 +40,7 @@ PLAIN = (
     "optimizer.learning_rate=0.01",
     "train.batch_size=7",
     "train.epochs=2",
+    "train.report=false",
 )
 
 

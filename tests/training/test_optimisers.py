@@ -3,7 +3,7 @@ import paddle
 import pytest
 
 from paddle_alexnet.config import OptimizerConfig
-from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.optimisers import Momentum2012, build_optimizer
 
 
 def step(config: OptimizerConfig) -> tuple[float, float]:
@@ -25,8 +25,111 @@ def step(config: OptimizerConfig) -> tuple[float, float]:
         ({"weight_decay": 0.5, "decay_biases": False}, 1.8, 2.9),
         ({"bias_learning_rate": 2.0}, 1.9, 2.8),
         ({"name": "momentum"}, 1.9, 2.9),
+        ({"name": "momentum_2012"}, 1.9, 2.9),
         ({"name": "adam"}, 1.9, 2.9),  # the first step of Adam is the rate times the gradient's sign
     ],
 )
 def test_the_first_step(settings, weight, bias):
     assert step(OptimizerConfig(**{"name": "sgd", **settings})) == pytest.approx((weight, bias), rel=1e-5)
+
+
+GRADIENTS = [0.5, -1.0, 2.0, 0.25, 0.0, -0.5]
+RATES = [0.1, 0.1, 0.01, 0.01, 0.0, 0.001]  # at 0 all rests
+
+
+def by_hand(name: str, *, value: float, decay: float, multiple: float) -> list[float]:
+    """A parameter after each step: the rules of Krizhevsky et al. 2012, section 5, and of Paddle's Momentum."""
+    values, v = [], 0.0
+    for gradient, rate in zip(GRADIENTS, RATES):
+        rate *= multiple
+        if name == "momentum_2012":
+            if rate > 0:
+                v = 0.9 * v - decay * rate * value - rate * gradient
+                value += v
+        else:
+            v = 0.9 * v + gradient + decay * value
+            value -= rate * v
+        values.append(value)
+    return values
+
+
+def train(network: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, steps: range) -> list[tuple[float, float]]:
+    """The weight and the bias after each step, whose gradients are those of the list."""
+    values = []
+    for step in steps:
+        optimizer.set_lr(RATES[step])
+        ((network.weight.sum() + network.bias.sum()) * GRADIENTS[step]).backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        values.append((network.weight.item(), network.bias.item()))
+    return values
+
+
+def linear() -> paddle.nn.Layer:
+    network = paddle.nn.Linear(1, 1)
+    network.weight.set_value(np.array([[2]], np.float32))
+    network.bias.set_value(np.array([3], np.float32))
+    return network
+
+
+@pytest.mark.parametrize("name", ["momentum", "momentum_2012"])
+@pytest.mark.parametrize("decay_biases", [False, True])
+def test_momentum_over_changes_of_the_rate(name, decay_biases):
+    settings = {"weight_decay": 0.5, "decay_biases": decay_biases, "bias_learning_rate": 2.0}
+    network = linear()
+    optimizer = build_optimizer(network, OptimizerConfig(name=name, **settings), 1.0)
+    weights = by_hand(name, value=2, decay=0.5, multiple=1)
+    biases = by_hand(name, value=3, decay=0.5 if decay_biases else 0, multiple=2)
+    assert train(network, optimizer, range(6)) == [pytest.approx(pair, rel=1e-5) for pair in zip(weights, biases)]
+
+
+def test_a_settled_velocity_outlives_a_change_of_the_rate_by_9_1_times():
+    steps = {}
+    for name in ("momentum", "momentum_2012"):
+        network = linear()
+        optimizer = build_optimizer(network, OptimizerConfig(name=name), 1e-3)
+        for step in range(101):
+            if step == 100:
+                optimizer.set_lr(1e-4)
+                before = network.bias.item()
+            (network.weight.sum() + network.bias.sum()).backward()
+            optimizer.step()
+            optimizer.clear_grad()
+        steps[name] = before - network.bias.item()
+    assert steps["momentum_2012"] / steps["momentum"] == pytest.approx(9.1, rel=1e-2)
+
+
+def test_the_velocity_is_saved_and_restored_to_the_bit(tmp_path):
+    config = OptimizerConfig(name="momentum_2012", weight_decay=0.5)
+
+    def run(steps, *, resume=False):
+        with paddle.utils.unique_name.guard():  # as in another process
+            network, schedule = linear(), paddle.optimizer.lr.MultiStepDecay(0.1, [2, 4])
+            optimizer = build_optimizer(network, config, schedule)
+            if resume:
+                network.set_state_dict(paddle.load(str(tmp_path / "network.pdparams")))
+                optimizer.set_state_dict(paddle.load(str(tmp_path / "optimizer.pdopt")))
+            for _ in range(steps):
+                network(paddle.full([1, 1], 0.3)).exp().sum().backward()
+                optimizer.step()
+                optimizer.clear_grad()
+                schedule.step()
+        paddle.save(network.state_dict(), str(tmp_path / "network.pdparams"))
+        paddle.save(optimizer.state_dict(), str(tmp_path / "optimizer.pdopt"))
+        return network.weight.item(), network.bias.item()
+
+    straight = run(6)
+    assert run(3) != straight
+    assert run(3, resume=True) == straight
+
+
+def test_groups_of_parameters_have_their_own_rate_and_decay():
+    network = linear()
+    groups = [
+        {"params": [network.weight], "learning_rate": 3.0, "weight_decay": 0.5},
+        {"params": [network.bias]},
+    ]
+    optimizer = Momentum2012(learning_rate=1.0, momentum=0.9, parameters=groups)
+    weights = by_hand("momentum_2012", value=2, decay=0.5, multiple=3)
+    biases = by_hand("momentum_2012", value=3, decay=0, multiple=1)
+    assert train(network, optimizer, range(6)) == [pytest.approx(pair, rel=1e-5) for pair in zip(weights, biases)]

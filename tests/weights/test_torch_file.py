@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers import torch_pickle, write_torch
 
 from paddle_alexnet.weights.torch_file import Storage, Tensor, read_torch
 
@@ -15,34 +16,6 @@ ARRAYS = {
     "conv.bias": np.arange(4, dtype=np.float32),
     "fc.weight": np.random.default_rng(1).standard_normal((5, 4), np.float32).T,  # not contiguous
 }
-
-
-def torch_pickle(arrays, *, legacy=False):
-    """What `torch.save` pickles of a dictionary of tensors, written out by hand."""
-
-    def text(value):
-        return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-    def numbers(values):
-        return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
-
-    content = b"\x80\x02ccollections\nOrderedDict\n)R("
-    for key, (name, array) in enumerate(arrays.items()):
-        size = b"J" + struct.pack("<i", array.size)
-        storage = text("storage") + b"ctorch\nFloatStorage\n" + text(str(key)) + text("cpu") + size
-        content += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(("
-        content += storage + (b"N" if legacy else b"") + b"tQK\x00"
-        content += numbers(array.shape) + numbers([step // array.itemsize for step in array.strides])
-        content += b"\x89ccollections\nOrderedDict\n)RtR"
-    return content + b"u."
-
-
-def write_torch(path, content, arrays):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/version", "3\n")
-        archive.writestr("archive/data.pkl", content)
-        for key, array in enumerate(arrays.values()):
-            archive.writestr(f"archive/data/{key}", array.tobytes("A"))
 
 
 def write_legacy_torch(path, content, arrays):

@@ -69,7 +69,7 @@ def inspect(
         if value < 1:
             raise UserError(f"{name} {value}: give 1 or more")
     accepted = frozenset(one_of(kind, KINDS, what="kind of finding") for kind in accept)
-    csv, complete, classes, malformed = read_rows(root, csv)
+    csv, complete, classes, malformed = read_rows(root, root / "labels.csv" if csv is None else csv)
     of_rows = sorted(check_rows(complete, root, classes), key=lambda finding: finding.line)
     every_row = row_frame(complete, classes, of_rows)
     no_file = [finding.line for finding in of_rows if finding.kind in ("outside", "missing")]

@@ -5,7 +5,7 @@ from typing import Any
 
 from paddle.callbacks import Callback
 
-from paddle_alexnet.export.jit import export
+from paddle_alexnet.export.jit import exporting
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.folder import RunFolder
@@ -27,6 +27,7 @@ class SaveModels(Callback):
             origin = self.metadata.origin
             origin = replace(origin, epoch=epoch.epoch, val_loss=epoch.val_loss, val_top1=epoch.val_top1)
             metadata = replace(self.metadata, origin=origin)
-            with working("saving and exporting the best model so far"):
+            # Both are put in place, or none.
+            saving = working("saving and exporting the best model so far")
+            with saving, exporting(self.network, metadata, self.run.inference):
                 save_checkpoint(self.run.best, self.network, metadata)
-                export(self.network, metadata, self.run.inference)

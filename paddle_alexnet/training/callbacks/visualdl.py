@@ -2,12 +2,13 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from paddle.callbacks import Callback
 
+from paddle_alexnet.report.pictures import filter_grid
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.training.history import Epoch, History
 
@@ -15,11 +16,11 @@ _log = logging.getLogger(__name__)
 
 
 class LogVisualDL(Callback):
-    """Add each epoch's figures to a VisualDL log, where VisualDL can be used."""
+    """Add each epoch's figures and weights to a VisualDL log, where VisualDL can be used."""
 
-    def __init__(self, run: RunFolder, history: History, *, data: str) -> None:
+    def __init__(self, run: RunFolder, history: History, *, data: str, settings: Mapping[str, str]) -> None:
         super().__init__()
-        self.run, self.history, self.data = run, history, data
+        self.run, self.history, self.data, self.settings = run, history, data, dict(settings)
         self.writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
@@ -29,6 +30,7 @@ class LogVisualDL(Callback):
             shutil.rmtree(self.run.visualdl, ignore_errors=True)  # VisualDL shows one file of a folder: that of a run
             self.writer = LogWriter(logdir=str(self.run.visualdl))  # that goes on is written anew
             self.writer.add_text("data", self.data, 0)
+            self.writer.add_hparams(self.settings, ["loss/val", "top1/val"])
             for epoch in self.history.epochs:
                 self._add(epoch)
 
@@ -36,6 +38,7 @@ class LogVisualDL(Callback):
         if self.writer is not None:
             with self._or_without():
                 self._add(self.history.last)
+                self._add_weights(step=self.history.last.epoch)
 
     def _add(self, epoch: Epoch) -> None:
         for tag, value in (
@@ -47,6 +50,14 @@ class LogVisualDL(Callback):
             ("images_per_second", epoch.images_per_second),
         ):
             self.writer.add_scalar(tag=tag, step=epoch.epoch, value=float(value))
+
+    def _add_weights(self, *, step: int) -> None:
+        """A histogram of about 10,000 weights of each layer, and the filters of the first as an image."""
+        arrays = {name: tensor.numpy() for name, tensor in self.model.network.state_dict().items()}
+        for name, weights in arrays.items():
+            self.writer.add_histogram(f"weights/{name}", weights.ravel()[:: max(1, weights.size // 10_000)], step)
+        first = next(weights for weights in arrays.values() if weights.ndim == 4)
+        self.writer.add_image("filters", filter_grid(first)[..., :3].repeat(4, axis=0).repeat(4, axis=1), step)
 
     def close(self) -> None:
         """End the writer's thread."""

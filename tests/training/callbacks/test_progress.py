@@ -1,10 +1,12 @@
 import io
 from types import SimpleNamespace
 
+import paddle
 import pytest
 
+from paddle_alexnet import AlexNet
 from paddle_alexnet.training.callbacks import progress
-from paddle_alexnet.training.callbacks.progress import Progress, ShowEpoch, working
+from paddle_alexnet.training.callbacks.progress import Progress, ShowEpoch, seconds_per_image, working
 from paddle_alexnet.training.history import Epoch, History
 
 
@@ -32,10 +34,16 @@ def clock(monkeypatch):
     return now
 
 
+@pytest.fixture(autouse=True)
+def half_a_second_for_an_image(monkeypatch):
+    monkeypatch.setattr(progress, "seconds_per_image", lambda network: 0.5)
+
+
 def begin(epochs, steps):
     loader = SimpleNamespace(dataset=range(8 * steps), batch_size=8, first=0, position=0)
     callback = Progress(History(), loader, epochs=epochs, val_images=20)
     callback.set_params({"epochs": epochs, "steps": steps})
+    callback.set_model(SimpleNamespace(network=None))
     callback.on_train_begin({})
     return callback
 
@@ -43,6 +51,25 @@ def begin(epochs, steps):
 def batch(callback, step):
     callback.loader.position = step + 1
     callback.on_train_batch_end(step, {"batch_size": 8, "loss": 2.34567, "top1": 0.125})
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"), [(1, "80 seconds"), (10, "14 minutes"), (90, "2.0 hours")]
+)  # 3 × 48 images a training epoch and 20 of validation
+def test_how_long_it_will_take_is_said_before_the_first_step(capsys, epochs, said):
+    begin(epochs=epochs, steps=6)
+    assert capsys.readouterr().out == f"this will take about {said}\n"
+
+
+def test_the_time_of_an_image_is_measured_without_a_random_number_and_leaves_the_network_training():
+    network = AlexNet("small", 10)
+    network.train()
+    paddle.seed(1)
+    drawn = paddle.rand([3]).tolist()
+    paddle.seed(1)
+    assert 0 < seconds_per_image(network) < 10
+    assert network.training and all(layer.training for layer in network.sublayers())
+    assert paddle.rand([3]).tolist() == drawn
 
 
 def test_the_bar_fits_80_columns_and_is_wide_enough_to_read(terminal, clock):
@@ -100,7 +127,7 @@ def test_the_time_left_in_the_run_counts_validation_and_saving_of_the_epochs_bef
         callback.on_eval_batch_end(0, {"batch_size": 8})
         callback.on_eval_end({})
         callback.history.epochs.append(None)
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()[1:]
     assert len(lines) == 8
     # In the first epoch only the speed is known: 4 of them take 160 s. In the second, that one takes 100 s.
     assert lines[0] == "epoch 1/4  8/32  loss 2.3457 top1 0.125  0.8 images/s  00:30 left, run 02:30"
@@ -145,5 +172,5 @@ def test_a_run_that_goes_on_counts_from_where_it_stood(clock, capsys):
     callback.on_epoch_begin(0, {})
     clock[0] += 10
     batch(callback, 2)
-    line = capsys.readouterr().out
-    assert line == "epoch 3/4  24/32  loss 2.3457 top1 0.125  0.8 images/s  00:10 left, run 00:50\n"
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == "epoch 3/4  24/32  loss 2.3457 top1 0.125  0.8 images/s  00:10 left, run 00:50"

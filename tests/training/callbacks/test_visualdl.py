@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from helpers import REPOSITORY
+from paddle import nn
 
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.training.callbacks.visualdl import LogVisualDL
@@ -18,7 +19,8 @@ def full(**scalar):
 
 
 def log_an_epoch(folder, history):
-    callback = LogVisualDL(RunFolder(folder), history, data="photographs")
+    callback = LogVisualDL(RunFolder(folder), history, data="photographs", settings={"train.seed": "0"})
+    callback.set_model(SimpleNamespace(network=nn.Sequential(nn.Conv2D(3, 8, 11), nn.ReLU(), nn.Conv2D(8, 4, 3))))
     callback.on_train_begin({})
     history.epochs.append(Epoch(1, 2.0, 0.1, 1.5, 0.5, 1e-4, 9.5, True, "photographs"))
     callback.on_eval_end({})
@@ -40,6 +42,9 @@ def test_an_epoch_s_figures_can_be_read_back_and_no_thread_is_left(tmp_path):
     for tag, value in expected.items():
         (scalar,) = reader.get_data("scalar", tag)
         assert (scalar.id, scalar.value) == (1, pytest.approx(value))
+    assert len(reader.get_data("histogram", "weights/0.weight")) == len(reader.get_data("image", "filters")) == 1
+    (settings,) = reader.get_data("hyper_parameters", "hparam")
+    assert [(each.name, each.string_value) for each in settings.hparam.hparamInfos] == [("train.seed", "0")]
 
 
 def test_a_visualdl_that_cannot_be_imported_is_said_in_a_line(tmp_path, monkeypatch, caplog):
@@ -72,7 +77,7 @@ def test_a_home_that_cannot_be_written(tmp_path):
         "from paddle_alexnet.runs.folder import RunFolder\n"
         "from paddle_alexnet.training.callbacks.visualdl import LogVisualDL\n"
         "from paddle_alexnet.training.history import History\n"
-        "callback = LogVisualDL(RunFolder(Path('run')), History(), data='x')\n"
+        "callback = LogVisualDL(RunFolder(Path('run')), History(), data='x', settings={})\n"
         "callback.on_train_begin({}); callback.on_eval_end({}); callback.close()"
     )
     environment = {**os.environ, "HOME": "/dev/null/none", "PYTHONPATH": str(REPOSITORY)}

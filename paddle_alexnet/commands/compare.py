@@ -1,0 +1,28 @@
+"""Compare runs: their best epochs, the settings in which they differ, and a page with their curves."""
+
+import argparse
+from pathlib import Path
+
+from paddle_alexnet.commands.options import print_table, typed_path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", type=typed_path, nargs="+", metavar="RUN", help="the folders of two runs or more")
+    parser.add_argument(
+        "--output", type=typed_path, default=Path("compare.html"), help="the page to write, default %(default)s"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.report.comparison import compare_runs
+    from paddle_alexnet.report.page import write_comparison
+
+    comparison = compare_runs(arguments.runs)
+    figures = [[name, *values] for name, values in zip(comparison.names, zip(*comparison.figures.values()))]
+    print_table([["run", *comparison.figures], *figures])
+    print("\nsettings that differ" if comparison.differing else "\nno setting differs")
+    if comparison.differing:
+        rows = [[key, *values] for key, values in comparison.differing.items()]
+        print_table([["", *comparison.names], *rows])
+    write_comparison(comparison, arguments.output)
+    print(f"\nwrote {arguments.output}")

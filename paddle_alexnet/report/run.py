@@ -1,0 +1,98 @@
+"""What is known of a run, read from its folder alone: a finished one, a running one or one that was broken off."""
+
+import json
+import math
+from collections.abc import Iterator
+from csv import DictReader, Error
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from paddle_alexnet.config import Config, load_config
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.report.validation import Validation, read_validation
+from paddle_alexnet.runs.environment import read_environment
+from paddle_alexnet.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of `metrics.csv`, as the report shows it."""
+
+    epoch: int
+    train_loss: float
+    train_top1: float
+    val_loss: float
+    val_top1: float
+    learning_rate: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's settings by key, its epochs, and what else lies in its folder."""
+
+    folder: RunFolder
+    config: Config
+    epochs: tuple[Epoch, ...]
+    data: str  # what it trained on, in words
+    environment: dict[str, str]
+    validation: Optional[Validation]
+
+    @property
+    def name(self) -> str:
+        return self.folder.path.resolve().name
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return settings_of(self.config)
+
+    @property
+    def best(self) -> Optional[Epoch]:
+        """The epoch with the lowest mean validation loss; None as long as no epoch had a finite one."""
+        finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
+        return min(finite, key=lambda epoch: epoch.val_loss, default=None)
+
+
+def read_run(path: Union[str, Path]) -> Run:
+    """Read a run's folder. Raises UserError if it is none, or if a file in it is damaged."""
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise UserError(f"{path}: no run there: name the folder that a training wrote, with its config.yaml")
+    rows = _read_metrics(folder.metrics)
+    return Run(
+        folder,
+        load_config(folder.config),
+        tuple(epoch for epoch, _ in rows),
+        rows[0][1] if rows else "",
+        read_environment(folder.environment),
+        read_validation(folder.validation),
+    )
+
+
+def settings_of(config: Config) -> dict[str, str]:
+    """The values of a config by key, as text."""
+
+    def flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+        for name, value in tree.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name, value if isinstance(value, str) else json.dumps(value)
+
+    return dict(flat(asdict(config), ""))
+
+
+def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
+    """The epochs in a `metrics.csv`, each with the data in words; none where it is not there."""
+    if not path.exists():
+        return []
+    first, *others = Epoch.__dataclass_fields__
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            table = DictReader(stream)
+            if first not in (table.fieldnames or ()):
+                raise ValueError(f"no column {first}")
+            return [(Epoch(int(row[first]), *(float(row[name]) for name in others)), row["data"]) for row in table]
+    except (OSError, ValueError, KeyError, TypeError, Error) as error:
+        raise UserError(f"{path}: not the metrics of a run ({error})") from None

@@ -1,0 +1,168 @@
+"""The folder `validation/` of a run: what its best model answers for each validation image, as tables and pictures.
+
+figures.json      of which epoch it is, and the means over the split
+predictions.csv   a line for each image
+classes.csv       count, precision, recall and F1 of each class
+confusion.csv     a row for each class, a column for each class that it was taken for; confusion.png the same drawn
+mistakes.csv      the wrong images whose wrong class had the highest probability; mistakes.png shows them
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from csv import Error, reader
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.figures import Answers, class_figures, confident_mistakes, confusion_matrix
+from paddle_alexnet.files import atomic_folder, read_small, write_csv
+from paddle_alexnet.report.pictures import draw_confusion, draw_mistakes
+
+MISTAKES = 24  # shown
+CONFUSION_SUFFIXES = (".csv", ".png")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What `validation/` holds, read again."""
+
+    split: str
+    epoch: int
+    loss: float
+    top1: float
+    top5: float
+    classes: tuple[str, ...]
+    confusion: np.ndarray  # [C, C] int64
+    mistakes: tuple[dict[str, str], ...]  # the rows of mistakes.csv
+    folder: Path
+
+    @property
+    def images(self) -> int:
+        return int(self.confusion.sum())
+
+
+def write_validation(
+    place: Path,
+    answers: Answers,
+    filenames: Sequence[str],
+    *,
+    root: Path,
+    split: str,
+    epoch: int,
+    classes: ClassList,
+    preprocess: Preprocess,
+) -> None:
+    """Write the folder whole, or not at all; `filenames` [N] below `root` are those of the answers.
+
+    Raises UserError if that cannot be done.
+    """
+    confusion = confusion_matrix(answers.truth, answers.predicted, len(classes))
+    chosen = confident_mistakes(answers, MISTAKES)
+    figures = {
+        "split": split,
+        "epoch": epoch,
+        "images": len(answers.truth),
+        "loss": float(answers.loss.mean()),
+        "top1": answers.top(1),
+        "top5": answers.top(5),
+    }
+    with atomic_folder(place, replace=True) as folder:
+        (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+        write_predictions(folder / "predictions.csv", answers, filenames, classes)
+        write_csv(folder / "classes.csv", *class_table(confusion, classes.names))
+        for suffix in CONFUSION_SUFFIXES:
+            write_confusion(folder / f"confusion{suffix}", confusion, classes.names)
+        rows = list(_prediction_rows(answers, filenames, classes.names, chosen, top=1))
+        write_csv(folder / "mistakes.csv", _prediction_header(1), rows)
+        captions = [(row[1], f"{row[2]} {float(row[3]):.0%}") for row in rows]
+        draw_mistakes(folder / "mistakes.png", [root / filenames[n] for n in chosen], captions, preprocess)
+
+
+def read_validation(place: Path) -> Optional[Validation]:
+    """What `write_validation` wrote, None where it wrote nothing. Raises UserError where it is damaged."""
+    if not place.exists():
+        return None
+    try:
+        figures = json.loads(read_small(place / "figures.json", at_most=10_000))
+        (_, *names), *rows = _rows(place / "confusion.csv")
+        header, *mistakes = _rows(place / "mistakes.csv")
+        if header != _prediction_header(1):
+            raise ValueError(f"mistakes.csv has the columns {header}")
+        return Validation(
+            split=str(figures["split"]),
+            epoch=int(figures["epoch"]),
+            loss=float(figures["loss"]),
+            top1=float(figures["top1"]),
+            top5=float(figures["top5"]),
+            classes=tuple(names),
+            confusion=np.array([list(map(int, row[1:])) for row in rows]).reshape(len(names), len(names)),
+            mistakes=tuple(dict(zip(header, row)) for row in mistakes),
+            folder=place,
+        )
+    except (OSError, ValueError, KeyError, TypeError, Error) as error:
+        raise UserError(f"{place}: damaged ({error}): remove it, and the report is made anew") from None
+
+
+def check_outputs(*, predictions: Optional[Path], confusion: Optional[Path]) -> None:
+    """Raise UserError for files that the predictions or the confusion matrix of an evaluation cannot be written to."""
+    if confusion is not None and confusion.suffix not in CONFUSION_SUFFIXES:
+        raise UserError(f"{confusion}: a confusion matrix is written as {' or '.join(CONFUSION_SUFFIXES)}")
+    if predictions is not None and predictions.is_file():
+        with predictions.open("rb") as stream:
+            if b"split" in stream.readline(10_000):
+                raise UserError(f"{predictions}: is the table of a data set: name another file for the predictions")
+
+
+def write_predictions(place: Path, answers: Answers, filenames: Sequence[str], classes: ClassList) -> None:
+    """Write a line for each image as CSV. Raises UserError if that cannot be done."""
+    top = answers.classes.shape[1]
+    everything = np.arange(len(answers.truth))
+    write_csv(place, _prediction_header(top), _prediction_rows(answers, filenames, classes.names, everything, top=top))
+
+
+def write_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
+    """Write a confusion matrix [C, C] as one of CONFUSION_SUFFIXES. Raises UserError if that cannot be done."""
+    check_outputs(predictions=None, confusion=place)
+    if place.suffix == ".png":
+        draw_confusion(place, confusion, names)
+    else:
+        write_csv(place, ["label", *names], ([name, *row] for name, row in zip(names, confusion.tolist())))
+
+
+def class_table(confusion: np.ndarray, names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
+    """The figures of each class as a header and rows; empty where there is nothing to divide by."""
+    figures = class_figures(confusion)
+    shares = np.stack([figures.precision, figures.recall, figures.f1], axis=1)
+    rows = [
+        [name, count, *("" if np.isnan(share) else f"{share:.4f}" for share in row)]
+        for name, count, row in zip(names, figures.count.tolist(), shares)
+    ]
+    return ["label", "count", "precision", "recall", "f1"], rows
+
+
+def _prediction_header(top: int) -> list[str]:
+    more = [f"{what}_{rank}" for rank in range(2, top + 1) for what in ("predicted", "probability")]
+    return ["filename", "label", "predicted", "probability", "label_rank", "loss", *more]
+
+
+def _prediction_rows(
+    answers: Answers, filenames: Sequence[str], names: Sequence[str], chosen: np.ndarray, *, top: int
+) -> Iterator[list[Any]]:
+    for n in chosen:
+        best = [
+            value
+            for index, probability in zip(answers.classes[n, :top], answers.probabilities[n, :top])
+            for value in (names[index], f"{probability:.6g}")
+        ]
+        truth = [answers.rank[n], f"{answers.loss[n]:.6g}"]
+        yield [filenames[n], names[answers.truth[n]], *best[:2], *truth, *best[2:]]
+
+
+def _rows(place: Path) -> list[list[str]]:
+    with place.open(encoding="utf-8", newline="") as stream:
+        return list(reader(stream))

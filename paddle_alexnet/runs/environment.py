@@ -1,0 +1,58 @@
+"""The environment of a run: what computed its figures."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from contextlib import suppress
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import read_small, write_text
+
+_PACKAGES = ("paddle-alexnet", "paddlepaddle", "paddlepaddle-gpu", "numpy", "pillow")
+
+
+def environment(device: str) -> dict[str, str]:
+    """Device, processor, threads, system, versions, time and the command, each in words."""
+    found = {"device": device}
+    if device.startswith("gpu"):
+        import paddle
+
+        found["GPU"] = paddle.device.cuda.get_device_name(device)
+    found["processor"] = _processor()
+    found["threads"] = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+    found["system"] = platform.platform()
+    found["Python"] = platform.python_version()
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    found["started"] = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")
+    found["command"] = shlex.join([sys.executable, *sys.argv])
+    return found
+
+
+def save_environment(place: Path, device: str) -> None:
+    """Write the present environment as JSON. Raises UserError if that cannot be done."""
+    write_text(place, json.dumps(environment(device), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_environment(place: Path) -> dict[str, str]:
+    """What `save_environment` wrote; nothing where there is no such file. Raises UserError for another file."""
+    if not place.exists():
+        return {}
+    try:
+        return {str(name): str(value) for name, value in json.loads(read_small(place, at_most=100_000)).items()}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(f"{place}: not the environment of a run ({error})") from None
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

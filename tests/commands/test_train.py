@@ -1,0 +1,52 @@
+"""Which recipe a run has, and the first command of all."""
+
+import shutil
+
+import pandas as pd
+import pytest
+from helpers import run_tool
+
+from paddle_alexnet import UserError, trainer
+
+
+@pytest.fixture
+def configs(monkeypatch):
+    """The configs that training is asked for, and refuses."""
+    configs = []
+
+    def refuse(config, resume):
+        configs.append(config)
+        raise UserError("enough")
+
+    monkeypatch.setattr(trainer, "train", refuse)
+    return configs
+
+
+def test_without_data_it_is_the_demo_recipe_and_the_first_line_says_what_else_there_is(configs, tmp_path):
+    result = run_tool("train", "-o", "train.epochs=3", cwd=tmp_path)
+    (config,) = configs
+    assert (config.output, config.model.preset, config.train.epochs) == ("runs/demo", "small", 3)
+    (line,) = result.stdout.splitlines()
+    assert "recipe demo" in line
+    assert "-c paddle2" in line
+    assert "-o data.root=DIR" in line
+
+
+def test_with_data_or_by_name_it_is_the_full_size_recipe(configs, demo_set, tmp_path):
+    table = demo_set / "labels.csv"
+    for words in (["-o", f"data.root={demo_set}"], ["-o", f"data.csv={table}"], ["-c", "paddle2"]):
+        assert run_tool("train", *words, cwd=tmp_path).stdout == ""
+    shutil.copytree(demo_set, tmp_path / "data")
+    assert run_tool("train", cwd=tmp_path).stdout == ""
+    assert [config.model.preset for config in configs] == ["paddle2"] * 4
+
+
+@pytest.mark.slow
+def test_the_first_command_of_all_learns_the_demo_set(tmp_path):
+    """`paddle-alexnet train` in an empty folder, as a reader's first: the whole recipe."""
+    result = run_tool("train", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "this will take about " in result.stdout.partition("epoch 1/")[0]
+    metrics = pd.read_csv(tmp_path / "runs" / "demo" / "metrics.csv")
+    assert metrics["val_top1"][metrics["val_loss"].idxmin()] >= 0.9
+    assert (tmp_path / "runs" / "demo" / "inference" / "model.pdiparams").is_file()

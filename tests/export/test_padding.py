@@ -1,0 +1,57 @@
+"""No exported program convolves a padded image, and the logits are the same."""
+
+from dataclasses import replace
+
+import numpy as np
+import paddle
+import pytest
+from helpers import metadata_of
+
+from paddle_alexnet import AlexNet
+from paddle_alexnet.export.jit import export
+from paddle_alexnet.export.padding import with_explicit_padding
+from paddle_alexnet.network.presets import PRESETS, Linear
+
+
+@pytest.fixture(params=sorted(PRESETS))
+def features(request, monkeypatch):
+    """A preset's network without its linear layers, which hold most of the weights."""
+    preset = PRESETS[request.param]
+    convolutions = {
+        name: stages for name, stages in preset.blocks.items() if not any(isinstance(stage, Linear) for stage in stages)
+    }
+    monkeypatch.setitem(PRESETS, "features", replace(preset, blocks=convolutions))
+    network = AlexNet("features", lrn="native")
+    network.eval()
+    return network
+
+
+def test_no_exported_program_begins_with_a_padded_convolution(features, tmp_path):
+    export(features, metadata_of(features), tmp_path / "model")
+    ops = paddle.jit.load(str(tmp_path / "model" / "model")).program().global_block().ops
+    if paddle.__version__ < "3":
+        attributes = next(op.all_attrs() for op in ops if op.type == "conv2d")
+    else:
+        attributes = next(op.attrs() for op in ops if op.name() == "pd_op.conv2d")
+    assert list(attributes["paddings"]) == [0, 0]
+    assert attributes["padding_algorithm"] == "EXPLICIT"
+
+
+def test_the_outputs_are_the_same(features):
+    size = features.image_size
+    image = paddle.to_tensor(np.random.default_rng(0).standard_normal((2, 3, size, size), dtype=np.float32))
+    with paddle.no_grad():
+        expected, found = features(image).numpy(), with_explicit_padding(features)(image).numpy()
+    assert np.abs(found - expected).max() <= 2e-6 * max(1, np.abs(expected).max())
+
+
+def test_the_network_and_the_random_numbers_to_come_stay_as_they_are(tmp_path):
+    network = AlexNet("half", 3)
+    layers, names = list(network.sublayers()), list(network.state_dict())
+    paddle.seed(1)
+    drawn = paddle.rand([3]).tolist()
+    paddle.seed(1)
+    export(network, metadata_of(network), tmp_path / "model")
+    assert list(map(id, network.sublayers())) == list(map(id, layers))
+    assert list(network.state_dict()) == names
+    assert paddle.rand([3]).tolist() == drawn
