@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def available_cores(root: Path = Path("/")) -> int:
-    """At least 1. `root` is where `proc` and `sys` are."""
+    """At least 1, and a share of them where `paddle.distributed.launch` started several. `root` has `proc`, `sys`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([cores, *map(ceil, _quotas(root))]))
+    return max(1, min([cores, *map(ceil, _quotas(root))]) // int(os.environ.get("PADDLE_LOCAL_SIZE", 1)))
 
 
 def _quotas(root: Path) -> Iterator[float]:

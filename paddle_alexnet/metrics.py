@@ -6,6 +6,13 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.metric import Metric
 
+PADDING = -100  # the label of a row that only fills up a batch: of no class, and what `cross_entropy` leaves out
+
+
+def is_sample(label: paddle.Tensor) -> paddle.Tensor:
+    """Which rows are samples and no padding, bool [N], of classes [N] or shares of them [N, C]."""
+    return label.sum(axis=1) > 0 if label.ndim == 2 else label != PADDING
+
 
 def cross_entropy(logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
     """Cross-entropy of each sample [N] for logits [N, C] and classes [N] or, after mixup, shares of them [N, C]."""

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
@@ -34,12 +34,24 @@ from paddle_alexnet.training.callbacks.save import SaveModels
 from paddle_alexnet.training.callbacks.seed import SeedStep, seed_everything
 from paddle_alexnet.training.callbacks.state import SaveState
 from paddle_alexnet.training.callbacks.visualdl import LogVisualDL
+from paddle_alexnet.training.distributed import (
+    MeetBeforeBatch,
+    SharedStopRequest,
+    check_batch_size,
+    device_of_rank,
+    first_before_others,
+    global_loss,
+    global_metric,
+    on_first,
+    parallel,
+    rank,
+    ranks,
+)
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.optimisers import build_optimizer
 from paddle_alexnet.training.remarks import remarks
 from paddle_alexnet.training.resume import LiveRun, check_same_preprocess, check_same_run, find_state
 from paddle_alexnet.training.schedules import build_schedule
-from paddle_alexnet.training.signals import StopRequest
 from paddle_alexnet.training.start import read_start, start_from
 
 _log = logging.getLogger(__name__)
@@ -62,31 +74,42 @@ def train(config: Config, *, resume: Optional[Path] = None) -> Results:
     comes of it is what would have come of a run that was never stopped, to the bit. Ctrl-C and SIGTERM are obeyed
     once the step that is being done is saved.
 
+    In one of several processes that `paddle.distributed.launch` has started, train together with the others; rank 0
+    alone writes and shows the run.
+
     Raises UserError, before the first step where that is possible, for what a user can mend.
     """
-    with paddle.utils.unique_name.guard():  # so that a second run in this process names its parameters alike
-        return _train(config, resume)
+    device = use_device(device_of_rank(config.device))
+    with paddle.utils.unique_name.guard(), parallel():  # a second run in this process names its parameters alike
+        return _train(config, resume, device)
 
 
-def _train(config: Config, resume: Optional[Path]) -> Results:
+def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     # What can be refused without reading a picture is refused first.
-    device = use_device(config.device)
+    first = rank() == 0
+    check_batch_size(config.train.batch_size)
     run = RunFolder(run_of(resume) if resume else config.output)
-    run.check()
+    if first:
+        run.check()
     saved = find_state(resume) if resume else None
     config = replace(config, output=str(run.path))
     seed_everything(config.train.seed)
 
-    table, data_name = open_data(config.data, run.path)
+    with first_before_others():  # the demo set may have to be drawn
+        table, data_name = open_data(config.data, run.path)
     network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
     start, data = None, fingerprint(table)
     if saved:
         check_same_run(saved, config, data, network.spec)
     elif config.model.weights:
         start = read_start(Path(config.model.weights), network, table, config.data)
-    if not saved:
+    if first and not saved:
         check_space(run, network, config)
-    train_loader, val_loader = open_loaders(config, table, network.image_size, on_device=device.startswith("gpu"))
+    on_gpu = device.startswith("gpu")
+    with first_before_others():  # images are checked, cached and measured
+        train_loader, val_loader = open_loaders(
+            config, table, network.image_size, on_device=on_gpu, rank=rank(), ranks=ranks()
+        )
     preprocess = train_loader.preprocess
     if start:
         start_from(start, network, preprocess)
@@ -95,7 +118,8 @@ def _train(config: Config, resume: Optional[Path]) -> Results:
     optimizer = build_optimizer(network, config.optimizer, schedule.rate)
     image = InputSpec([None, 3, preprocess.image_size, preprocess.image_size], "float32", "image")
     model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
-    model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
+    metrics = [global_metric(metric) for metric in (MeanLoss(), Accuracy(name="top1"))]
+    model.prepare(optimizer, global_loss(CrossEntropy()), metrics=metrics)
 
     history, epochs = History(), config.train.epochs
     train_images, val_images = len(train_loader.dataset), len(val_loader.dataset)
@@ -108,31 +132,37 @@ def _train(config: Config, resume: Optional[Path]) -> Results:
         check_same_preprocess(saved, preprocess)
         live.restore(saved)
         del saved  # and the memory that its arrays take
-    stop = StopRequest()
+    stop = SharedStopRequest()
     guard = StopOnNaN(history, train_loader)
     progress = Progress(history, train_loader, epochs=epochs, val_images=val_images)
     visualdl = LogVisualDL(run, history, data=data_name, settings=settings_of(config))
     callbacks = [
-        SeedStep(config.train.seed, history, train_loader),
+        MeetBeforeBatch(stop),
+        SeedStep(config.train.seed + rank(), history, train_loader),  # each rank has dropout of its own
         guard,
-        progress,
+        *on_first(progress),
         *schedule.callbacks,  # before what is saved: a run that goes on from there has the next rate
         record,  # those after it read the epoch that it adds to the history
         StopEarly(history, patience=config.train.patience),
-        WarnOfNoProgress(history, train_loader, len(table.classes)),
-        SaveModels(run, network, metadata, history),
-        ShowEpoch(history, epochs=epochs),
-        WriteMetrics(run, history),
-        visualdl,
+        *on_first(
+            WarnOfNoProgress(history, train_loader, len(table.classes)),
+            SaveModels(run, network, metadata, history),
+            ShowEpoch(history, epochs=epochs),
+            WriteMetrics(run, history),
+            visualdl,
+        ),
         SaveState(run, live, metadata, stop),
     ]
 
-    with run.begin(resume=resume is not None):
-        save_config(as_set(config), run.config, comment=f"the data is {data_name}")
-        save_environment(run.environment, device)
+    with run.begin(resume=resume is not None) if first else nullcontext():
+        if first:
+            save_config(as_set(config), run.config, comment=f"the data is {data_name}")
+            save_environment(run.environment, device)
         _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
-        for remark in remarks(config, table):
+        if ranks() > 1:
+            _log.info(f"{ranks()} processes share each global batch of {config.train.batch_size} images")
+        for remark in remarks(config, table) if first else ():
             _log.warning(f"note: {remark}")
         if resume:
             done = f"{train_loader.first} of {len(train_loader)} steps"
@@ -140,7 +170,7 @@ def _train(config: Config, resume: Optional[Path]) -> Results:
         with say_what_is_kept(run), closing(guard), closing(progress), closing(visualdl), stop.deferred():
             to_come = epochs - len(history.epochs)  # `fit` counts from 0, the callbacks by the history
             model.fit(train_loader, val_loader, epochs=to_come, verbose=0, callbacks=callbacks)
-        if config.train.report:
+        if first and config.train.report:
             report_run(run, device=device)
     if len(history.epochs) < epochs:
         _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")

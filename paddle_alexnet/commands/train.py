@@ -1,6 +1,8 @@
 """Train AlexNet on a labelled image set; export it each time the validation loss improves."""
 
 import argparse
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -46,7 +48,10 @@ def run(arguments: argparse.Namespace) -> None:
 
         find_model(Path(config.model.weights))
     from paddle_alexnet.trainer import train
+    from paddle_alexnet.training.distributed import rank
 
+    if rank():  # of several processes the first alone speaks; errors go to stderr
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     started = time.time()
     try:
         results = train(config, resume=arguments.resume)

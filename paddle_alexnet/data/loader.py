@@ -21,6 +21,7 @@ from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics
 from paddle_alexnet.data.threads import in_threads
+from paddle_alexnet.metrics import PADDING
 
 _AHEAD = 2  # batches
 _CHUNK = 8  # images that a thread takes at once: many for NumPy's sake, few enough for the processor's cache
@@ -47,6 +48,9 @@ class Loader:
     `preprocess` may normalise otherwise than the dataset's own, but not cut otherwise. What is unreadable goes to
     `unreadable`, which raises UserError where it is too much. With `on_device` uint8 images are sent to the device and
     normalised there.
+
+    Of several `ranks`, each takes its share of every batch of `batch_size`: the samples `rank`, `rank` + `ranks`, ….
+    Shares are of one size: where there are too few samples, black images fill it up, of no class (see `PADDING`).
     """
 
     def __init__(
@@ -63,12 +67,15 @@ class Loader:
         unreadable: Optional[UnreadableImages] = None,
         crops: int = 1,
         on_device: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.dataset, self.preprocess = dataset, preprocess
         self.batch_size, self.shuffle, self.seed, self.workers = batch_size, shuffle, seed, workers
         self.augmentation, self.statistics = augmentation, statistics
         self.unreadable = UnreadableImages() if unreadable is None else unreadable
         self.crops, self.on_device = crops, on_device
+        self.rank, self.ranks = rank, ranks
         self.epoch = 0  # that the next iteration is of
         self.first = 0  # the batch that it starts with; those after it start with 0
         self.position = 0  # the batches that the present iteration has been through
@@ -81,23 +88,28 @@ class Loader:
         self.epoch, self.first = epoch + 1, 0
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(images) if self.shuffle else np.arange(images)
-        size = min(_CHUNK, -(-self.batch_size // self.workers))
+        whole = -(-self.batch_size // self.ranks)  # images in a share of a whole batch
+        size = min(_CHUNK, -(-whole // self.workers))
         starts = range(first * self.batch_size, images, self.batch_size)
         batches = [order[start : start + self.batch_size] for start in starts]
-        chunks = (batch[start : start + size].tolist() for batch in batches for start in range(0, len(batch), size))
-        ahead = _AHEAD * -(-self.batch_size // size)
+        shares = [batch[self.rank :: self.ranks] for batch in batches]
+        chunks = (share[start : start + size].tolist() for share in shares for start in range(0, len(share), size))
+        ahead = _AHEAD * -(-whole // size)
         prepared = in_threads(lambda chunk: self.prepare(chunk, epoch=epoch), chunks, workers=self.workers, ahead=ahead)
         skipped = 0
         with closing(prepared):  # the threads end here, also where the consumer stops early
-            for step, batch in enumerate(batches, start=first):
-                parts = list(islice(prepared, -(-len(batch) // size)))
+            for step, (batch, share) in enumerate(zip(batches, shares), start=first):
+                parts = list(islice(prepared, -(-len(share) // size)))
                 messages = [message for part in parts for message in part.unreadable.values()]
                 for message in messages:
                     self.unreadable.add(message)
                 skipped += len(messages)
                 self.position = step + 1
-                if len(messages) < len(batch):
-                    yield self.collate(parts, epoch=epoch, step=step)
+                mine = self.collate(parts, epoch=epoch, step=step) if len(messages) < len(share) else None
+                if self.ranks > 1:
+                    yield self._filled(mine, -(-len(batch) // self.ranks))
+                elif mine:
+                    yield mine
         if skipped:
             _log.warning(f"{skipped} unreadable {self.dataset.split} images were skipped in this epoch")
 
@@ -129,9 +141,24 @@ class Loader:
             changes = PixelChanges(*(None if parts[0] is None else np.concatenate(parts) for parts in each))
             image = finish(image, changes, self.preprocess, paddle.to_tensor)
         if self.augmentation and self.augmentation.mixup:
-            rng = np.random.default_rng([self.seed, epoch, step, 1])
+            rng = np.random.default_rng([self.seed, epoch, step, 1 + self.rank])
             classes = len(self.dataset.table.classes)
             image, label = mixup(image, label, classes, rng, alpha=self.augmentation.mixup)
         if self.crops > 1:
             image = image.reshape([-1, *image.shape[2:]])
         return image if self.on_device else paddle.to_tensor(image), paddle.to_tensor(label)
+
+    def _filled(
+        self, batch: Optional[tuple[paddle.Tensor, paddle.Tensor]], size: int
+    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """A rank's share of a batch, filled up to the size that all ranks' have; without one, of padding alone."""
+        missing = size - (len(batch[1]) if batch else 0)
+        if batch and not missing:
+            return batch
+        side = self.preprocess.image_size
+        image = paddle.zeros([missing, 3, side, side])
+        if self.augmentation and self.augmentation.mixup:
+            label = paddle.zeros([missing, len(self.dataset.table.classes)])
+        else:
+            label = paddle.full([missing], PADDING, "int64")
+        return (paddle.concat([batch[0], image]), paddle.concat([batch[1], label])) if batch else (image, label)

@@ -13,8 +13,12 @@ from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.errors import UserError
 
 
-def open_loaders(config: Config, table: ImageTable, image_size: int, *, on_device: bool) -> tuple[Loader, Loader]:
+def open_loaders(
+    config: Config, table: ImageTable, image_size: int, *, on_device: bool, rank: int = 0, ranks: int = 1
+) -> tuple[Loader, Loader]:
     """The loaders of the train and val splits; `train.preprocess` is what the finished model's images go through.
+
+    Of several ranks, each gets its share of the batches, and rank 0 alone verifies the images.
 
     Raises UserError for settings that contradict each other, and before the first step for more unreadable images
     than `data.fault_limit`, unless neither `data.verify` nor a cache reads them all.
@@ -50,7 +54,7 @@ def open_loaders(config: Config, table: ImageTable, image_size: int, *, on_devic
     for dataset in (train_set, val_set):
         if data.cache != "none":
             dataset.decoded = open_cache(data.cache, dataset, folder, unreadable=unreadable, workers=workers)
-        elif data.verify:
+        elif data.verify and rank == 0:
             verify_images(dataset, unreadable, workers=workers)
     statistics = None
     if data.normalise != "given" or data.pca_noise:
@@ -69,6 +73,8 @@ def open_loaders(config: Config, table: ImageTable, image_size: int, *, on_devic
         statistics=statistics,
         unreadable=unreadable,
         on_device=on_device,
+        rank=rank,
+        ranks=ranks,
     )
     val = Loader(
         val_set,
@@ -77,6 +83,8 @@ def open_loaders(config: Config, table: ImageTable, image_size: int, *, on_devic
         workers=workers,
         unreadable=unreadable,
         on_device=on_device,
+        rank=rank,
+        ranks=ranks,
     )
     return train, val
 

@@ -20,6 +20,7 @@ from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.table import read_table
+from paddle_alexnet.metrics import is_sample
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SQUASH = Preprocess(32, MEAN, STD)
@@ -212,3 +213,31 @@ def test_cached_training_pipeline_is_many_times_a_plain_loader(demo_set):
     slow = seconds(lambda: [plain(Image.open(dataset.path(n)).convert("RGB")) for n in range(len(dataset))])
     fast = seconds(lambda: list(loader))
     assert slow / fast > 8 / 3
+
+
+@pytest.mark.parametrize("config", [None, DataConfig(mixup=0.5)])
+def test_ranks_share_out_every_batch_and_fill_their_shares_up(demo_set, config):
+    """30 images in batches of 7: 4, 3 and 0 of each last batch's 2; one image cannot be read."""
+    dataset = split(demo_set)
+    options = {"batch_size": 7, "shuffle": True, "seed": 3, "augmentation": config}
+    order = np.random.default_rng([3, 0]).permutation(30)
+    broken = int(order[1])  # the only one of rank 1 of 7 in the first batch
+    whole = [image.numpy() for image, _ in Loader(dataset, SQUASH, batch_size=7, shuffle=True, seed=3)]
+    path = dataset.path
+    dataset.path = lambda index: path(index).with_name("missing.jpg") if index == broken else path(index)
+    for ranks in (2, 7):
+        loaders = [
+            Loader(dataset, SQUASH, **options, unreadable=UnreadableImages(1), rank=rank, ranks=ranks)
+            for rank in range(ranks)
+        ]
+        for start, images, *shares in zip(range(0, 30, 7), whole, *loaders):
+            assert len({tuple(image.shape) for image, _ in shares}) == 1
+            for rank, (image, label) in enumerate(shares):
+                own = is_sample(label).numpy()
+                indices = order[start : start + 7][rank::ranks]
+                mine = np.flatnonzero(indices != broken)
+                assert own.sum() == len(mine) and own[: len(mine)].all()
+                assert not image.numpy()[len(mine) :].any()
+                if config is None:
+                    np.testing.assert_array_equal(label.numpy()[: len(mine)], dataset.labels[indices[mine]])
+                    np.testing.assert_array_equal(image.numpy()[: len(mine)], images[rank::ranks][mine])

@@ -41,7 +41,7 @@ class Progress(Callback):
         self.bar = _bar(self.title, self.images, self.done)
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
-        self.done += logs["batch_size"]
+        self.done = min(self.images, self.done + logs["batch_size"])  # several processes may count padding, too
         speed, left = self._speed_and_time_left()
         figures = f"loss {logs['loss']:.4f} top1 {logs['top1']:.3f}"
         if self.bar is not None:

@@ -14,6 +14,7 @@ from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.state import TrainState, save_state
 from paddle_alexnet.training.callbacks.progress import working
+from paddle_alexnet.training.distributed import barrier, rank
 from paddle_alexnet.training.resume import LiveRun
 from paddle_alexnet.training.signals import StopRequest
 
@@ -59,6 +60,11 @@ class SaveState(Callback):
         return len(self.live.history.epochs)
 
     def _save(self, state: TrainState, optimizer: dict[str, Any]) -> None:
+        if rank() == 0:
+            self._write(state, optimizer)
+        barrier()  # no rank may obey a signal, which ends them all, before the state is written
+
+    def _write(self, state: TrainState, optimizer: dict[str, Any]) -> None:
         origin = replace(self.metadata.origin, epoch=self._epochs())
         if not state.step and self.live.history.epochs:
             epoch = self.live.history.last
