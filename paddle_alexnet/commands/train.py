@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe, typed_path
@@ -29,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if not (arguments.config or arguments.resume or _has_data(arguments.override)):
+        arguments.config = Path(DEMO_RECIPE)
+        print(
+            f"recipe {DEMO_RECIPE}, a small network on drawn patterns; "
+            f"the full-size one: -c {DEFAULT_RECIPE}; your own data: -o data.root=DIR"
+        )
     config = _recipe_of(arguments.resume, arguments) if arguments.resume else read_recipe(arguments)
     data = config.data
     root, csv, classes = (Path(text) if text else None for text in (data.root, data.csv, data.classes))
@@ -37,12 +44,6 @@ def run(arguments: argparse.Namespace) -> None:
     root = find_root(root, csv)
     if root is not None:
         check_there(root, csv, classes)
-    elif not (arguments.config or arguments.resume):
-        config = load_config(Path(DEMO_RECIPE), arguments.override)
-        print(
-            f"recipe {DEMO_RECIPE}, a small network on drawn patterns; "
-            f"the full-size one: -c {DEFAULT_RECIPE}; your own data: -o data.root=DIR"
-        )
     if config.model.weights:
         from paddle_alexnet.runs.model_folder import find_model
 
@@ -78,6 +79,15 @@ def run(arguments: argparse.Namespace) -> None:
     if best is not None:
         print(f"next: {command_line('evaluate', results.output)}")
         print(f"      {command_line('predict', results.output)} IMAGE")
+
+
+def _has_data(overrides: Sequence[str]) -> bool:
+    """Whether a run without a recipe has a data set: an override names it, or it lies in `data`."""
+    from paddle_alexnet.data.table import find_root
+
+    given = dict(override.split("=", 1) for override in overrides if "=" in override)
+    named = any(given.get(key, "null") != "null" for key in ("data.root", "data.csv"))
+    return named or find_root(None, None) is not None
 
 
 def _recipe_of(resume: Path, arguments: argparse.Namespace) -> Config:
