@@ -45,7 +45,7 @@ def test_config_is_frozen():
         ("train.epochs=0", "greater than or equal to 1"),
         ("optimizer.learning_rate=.nan", "finite"),
         ("optimizer.learning_rate=-1e-4", "greater than 0"),
-        ("optimizer.name=lamb", "'adam', 'momentum' or 'sgd'"),
+        ("optimizer.name=lamb", "'momentum_2012' or 'sgd'"),
         ("data.mean=[0.5, 0.5]", "data.mean"),
         ("data.std=[0.2, 0.2, 0]", "greater than 0"),
         ("schedule.name=step", "set both or neither"),

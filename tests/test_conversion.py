@@ -363,18 +363,18 @@ def test_classes_have_to_be_as_many_as_the_network_s(pdparams, tmp_path):
 def test_training_starts_from_a_converted_checkpoint(checkpoint, pdparams, state, demo_set, tmp_path):
     table, network = read_table(demo_set, None), AlexNet("tiny", 10)
     preprocess = Preprocess(99, DataConfig().mean, DataConfig().std)
-    start_from(read_start(checkpoint, network, table), network, preprocess)
+    start_from(read_start(checkpoint, network, table, DataConfig()), network, preprocess)
     assert all(np.array_equal(value.numpy(), state[name]) for name, value in network.state_dict().items())
 
     convert(pdparams, tmp_path / "four", num_classes=4)
     with pytest.raises(UserError, match=r"has 4 classes.* has 10.*num.classes.* 10"):
-        read_start(tmp_path / "four", network, table)
+        read_start(tmp_path / "four", network, table, DataConfig())
     (tmp_path / "classes.txt").write_text("\n".join("abcdefghij"))
     convert(pdparams, tmp_path / "named", classes=tmp_path / "classes.txt")
     with pytest.raises(UserError, match="other classes"):
-        read_start(tmp_path / "named", network, table)
+        read_start(tmp_path / "named", network, table, DataConfig())
     with pytest.raises(UserError, match=r"data.mean=\[0.485, 0.456, 0.406\]"):
-        start_from(read_start(checkpoint, network, table), network, Preprocess(99, (0, 0, 0), (1, 1, 1)))
+        start_from(read_start(checkpoint, network, table, DataConfig()), network, Preprocess(99, (0, 0, 0), (1, 1, 1)))
 
 
 def test_a_converted_checkpoint_is_evaluated_exported_and_predicted_with(pdparams, demo_set, tmp_path):

@@ -104,6 +104,8 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Union[Path, Clas
     first = min(chain(malformed, check_rows(rows, root, class_list)), key=lambda finding: finding.line, default=None)
     if first is not None:
         raise UserError(f"{csv}, {first} (the images are in {root}; inspect-data finds every such row)")
+    if not rows.lines:
+        raise UserError(f"{csv}: there is no row below its header")
     labels, splits = rows.codes(class_list)
     return ImageTable(root, csv, class_list, np.array(rows.lines), np.array(rows.filenames, object), labels, splits)
 
@@ -114,12 +116,10 @@ def read_rows(
     """The CSV, its complete rows, its classes, and a finding for each other row.
 
     `classes` is a list or its file; by default `classes.txt` beside the CSV, else the CSV's sorted labels. Raises
-    UserError for what is not there, for a file that is no such CSV and for one without rows.
+    UserError for what is not there and for a file that is no such CSV.
     """
     csv = check_there(root, csv, classes if isinstance(classes, Path) else None)
     rows, malformed = _from_tree(root) if csv == root else _from_csv(csv)
-    if not rows.lines and not malformed:
-        raise UserError(f"{csv}: there is no row below its header")
     beside = (csv if csv == root else csv.parent) / "classes.txt"
     if classes is None and beside.is_file():
         classes = beside
