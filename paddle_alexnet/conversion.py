@@ -161,17 +161,22 @@ def _read(source: Path, preset: Optional[str], source_format: Optional[str], key
     return _Found(file.file_format, preset, to_state(weights, preset, layout), tuple(notes))
 
 
+# Upright and decoded in full; the defaults of `Preprocess` are what models from before these fields had.
+_AS_RUNS: dict[str, Any] = {"orientation": DataConfig().orientation, "draft": DataConfig().draft}
+
+
 def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
     """What the network's input is: known of a checkpoint, else what is usual; and whose that is."""
     if found.metadata is not None:
         return found.metadata.preprocess, "the checkpoint has it"
     if LAYOUTS[found.file_format].bgr:
-        usual = Preprocess(size, CAFFE_MEAN, CAFFE_STD, geometry="squash", resize=256)
+        usual = Preprocess(size, CAFFE_MEAN, CAFFE_STD, geometry="squash", resize=256, **_AS_RUNS)
         return usual, "Caffe has it, pixels 0..255 less the mean pixel"
     if found.file_format in ("torch", "paddleclas"):
-        usual = Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, geometry="crop", resize=256)
+        usual = Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, geometry="crop", resize=256, **_AS_RUNS)
         return usual, "torchvision and PaddleClas have it"
-    return Preprocess(size, DataConfig().mean, DataConfig().std), "the recipes here have it, for nothing is known of it"
+    usual = Preprocess(size, DataConfig().mean, DataConfig().std, **_AS_RUNS)
+    return usual, "the recipes here have it, for nothing is known of it"
 
 
 def _check_target(target: Path, given: Optional[str]) -> str:

@@ -270,7 +270,7 @@ def test_converted_weights_carry_what_their_input_goes_through(layout, turned, e
     notes = convert(tmp_path / "tiny.npz", tmp_path / "ours", source_format=layout).notes
     preprocess = load_checkpoint(tmp_path / "ours")[1].preprocess
     assert {name: getattr(preprocess, name) for name in expected} == expected
-    assert preprocess.image_size == 99
+    assert (preprocess.image_size, preprocess.orientation, preprocess.draft) == (99, "exif", False)
     [note] = [note for note in notes if note.startswith("input as")]
     assert ("the central square" if expected["geometry"] == "crop" else "the whole image") in note
     assert "256×256" in note if expected["resize"] else "nothing is known" in note
@@ -286,7 +286,8 @@ def test_torchvision_s_input_is_assumed_of_files_of_pytorch_and_the_next_command
     assert done.returncode == 0, done.stderr
     assert "-o 'data.mean=[0.5, 0.5, 0.5]' -o 'data.std=[0.25, 0.5, 1.0]'" in done.stdout
     given = load_checkpoint(tmp_path / "mine")[1].preprocess
-    assert given == Preprocess(99, (0.5, 0.5, 0.5), (0.25, 0.5, 1.0), geometry="squash", resize=110)
+    expected = {"geometry": "squash", "resize": 110, "orientation": "exif", "draft": False}
+    assert given == Preprocess(99, (0.5, 0.5, 0.5), (0.25, 0.5, 1.0), **expected)
     for wrong in (
         ["--mean", "123,117,104"],
         ["--mean", "0.5"],

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA = 2  # of the form before, which was flat, the number was not written
+MAX_DECODE_LIMIT = 1 << 20  # megabytes
 MAX_IMAGE_SIZE = 4096
 MAX_BYTES = 100 << 20  # a mean image of that size is 67 MB at most
 
@@ -169,6 +170,8 @@ def _faults(metadata: Metadata) -> Iterator[str]:
     size = preprocess.image_size
     if not 1 <= size <= preprocess.patch_size <= MAX_IMAGE_SIZE:
         yield f"image_size {size}, resize {preprocess.resize}: must be 1 to {MAX_IMAGE_SIZE}, image_size the smaller"
+    if not 1 <= preprocess.decode_limit <= MAX_DECODE_LIMIT:
+        yield f"decode_limit {preprocess.decode_limit}: must be 1 to {MAX_DECODE_LIMIT} megabytes"
     if not all(map(math.isfinite, (*preprocess.mean, *preprocess.std))) or 0 in preprocess.std:
         yield f"mean {preprocess.mean}, std {preprocess.std}: must be finite, and std not 0"
     if preprocess.mean_image is not None and _png_size(preprocess.mean_image) != (size, size):

@@ -67,6 +67,7 @@ def test_what_is_no_metadata_is_one_line(content):
         ("preprocess.std", [math.inf, 1, 1], "finite"),
         ("preprocess.std", [0, 1, 1], "std not 0"),
         ("preprocess.image_size", 30_000, "4096"),
+        ("preprocess.decode_limit", 1 << 40, "megabytes"),
         ("preprocess.image_size", 0, "4096"),
         ("preprocess.resize", 10**6, "4096"),
         ("preprocess.mean_image", "AAAA", "PNG"),
