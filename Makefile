@@ -20,7 +20,7 @@ train: $(VENV)/installed ## Train: make train ARGS="-c fluid -o train.epochs=2"
 	$(VENV)/bin/paddle-alexnet train $(ARGS)
 
 test: $(VENV)/installed ## Run the fast tests
-	$(PY) -m pytest -m "not slow and not parity" $(ARGS)
+	$(PY) -m pytest -m "not slow and not parity and not readme" $(ARGS)
 
 lint: $(VENV)/installed-dev ## Check style, types and the layers
 	$(VENV)/bin/ruff check

@@ -75,7 +75,7 @@ def run_help():
     return shown
 
 
-@pytest.mark.slow
+@pytest.mark.readme
 @pytest.mark.skipif(not PHOTOGRAPHS, reason="ALEXNET_IMAGENETTE names no folder of photographs")
 def test_every_command_runs_as_printed(tmp_path):
     pytest.importorskip("wheel", reason="installing without the network needs it")

@@ -75,5 +75,5 @@ def test_errors_are_a_user_s(tiny, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="1 or more"):
         benchmark_network("tiny", **{**SHORT, "batch_size": 0})
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    with pytest.raises(UserError, match=r'pip install -e "\.\[parity\]"'):
+    with pytest.raises(UserError, match=r'pip install "\.\[torch\]"'):
         benchmark_network("tiny", against="torch", **SHORT)

@@ -2,7 +2,6 @@
 
 import shutil
 
-import pandas as pd
 import pytest
 from helpers import run_tool
 
@@ -39,14 +38,3 @@ def test_with_data_or_by_name_it_is_the_full_size_recipe(configs, demo_set, tmp_
     shutil.copytree(demo_set, tmp_path / "data")
     assert run_tool("train", cwd=tmp_path).stdout == ""
     assert [config.model.preset for config in configs] == ["paddle2"] * 4
-
-
-@pytest.mark.slow
-def test_the_first_command_of_all_learns_the_demo_set(tmp_path):
-    """`paddle-alexnet train` in an empty folder, as a reader's first: the whole recipe."""
-    result = run_tool("train", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert "this will take about " in result.stdout.partition("epoch 1/")[0]
-    metrics = pd.read_csv(tmp_path / "runs" / "demo" / "metrics.csv")
-    assert metrics["val_top1"][metrics["val_loss"].idxmin()] >= 0.9
-    assert (tmp_path / "runs" / "demo" / "inference" / "model.pdiparams").is_file()
