@@ -11,7 +11,7 @@ import paddle
 from paddle import inference
 
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.inference.program import check_program
+from paddle_alexnet.inference.program import check_program, check_weights
 
 PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3, of Paddle 2
 WEIGHTS = "model.pdiparams"
@@ -33,6 +33,7 @@ class PaddleInference:
                 f"{source / program}: exported by Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3"
             )
         check_program(program, files[program], source=source)
+        check_weights(files, program, WEIGHTS, source=source)
         config = inference.Config()
         config.disable_glog_info()
         place = paddle.device.get_device()

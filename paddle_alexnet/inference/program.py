@@ -1,6 +1,13 @@
-"""A look at an exported program before Paddle gets it: what is none ends the process there (segmentation fault)."""
+"""A look at an exported program and its weights before Paddle gets them.
+
+What is no program ends the process there (segmentation fault), and weights that end too early are not always noticed:
+what is missing is then whatever was in memory.
+"""
 
 import json
+import math
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from paddle.base.proto import framework_pb2
@@ -31,6 +38,35 @@ def check_program(name: str, content: bytes, *, source: Path) -> None:
     if faults:
         shown = "".join(c if c.isprintable() else "?" for c in faults[:200])
         raise UserError(f"{source / name}: not an exported network, or a damaged one ({shown}): export the model again")
+
+
+def check_weights(files: Mapping[str, bytes], program: str, weights: str, *, source: Path) -> None:
+    """Raise UserError if the weights are not whole, or not those of the program where its form tells (Paddle 2)."""
+    try:
+        found = sorted(_shapes(files[weights]))
+        expected = sorted(_parameter_shapes(files[program])) if program.endswith(".pdmodel") else found
+    except Exception:  # a damaged file may raise anything
+        found, expected = [], [(0,)]
+    if found != expected:
+        raise UserError(f"{source / weights}: not the weights of {program}, or damaged ones: export the model again")
+
+
+def _shapes(content: bytes) -> Iterator[tuple[int, ...]]:
+    """The shapes of tensors that follow each other: version, levels of detail (none), version, description, numbers."""
+    at = 0
+    while at < len(content):
+        _, levels, _, size = struct.unpack_from("<IQIi", content, at)
+        tensor = framework_pb2.VarType.TensorDesc.FromString(content[at + 20 : at + 20 + size])
+        at += 20 + size + 4 * math.prod(tensor.dims)
+        if levels or size <= 0 or at > len(content) or tensor.data_type != framework_pb2.VarType.FP32:
+            raise ValueError("not float32 tensors to the end")
+        yield tuple(tensor.dims)
+
+
+def _parameter_shapes(content: bytes) -> Iterator[tuple[int, ...]]:
+    for variable in framework_pb2.ProgramDesc.FromString(content).blocks[0].vars:
+        if variable.persistable and variable.name not in ("feed", "fetch"):
+            yield tuple(variable.type.lod_tensor.tensor.dims)
 
 
 def _protobuf_faults(content: bytes) -> str:

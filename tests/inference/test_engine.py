@@ -14,8 +14,8 @@ from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.export.jit import export
 from paddle_alexnet.inference.engine import open_engine
-from paddle_alexnet.inference.paddle_inference import PROGRAMS, PaddleInference
-from paddle_alexnet.inference.program import check_program
+from paddle_alexnet.inference.paddle_inference import PROGRAMS, WEIGHTS, PaddleInference
+from paddle_alexnet.inference.program import check_program, check_weights
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.model_folder import read_model, write_model
 
@@ -89,6 +89,17 @@ def test_a_file_of_another_content_with_a_right_checksum_is_one_line(models, tmp
     contents[name] = change(contents[name])
     with pytest.raises(UserError, match="export the model again"):
         open_engine(written(tmp_path / "model", model.metadata, contents))
+
+
+@pytest.mark.parametrize("missing", [1, 2**20], ids=["a byte", "a megabyte"])
+def test_weights_that_end_too_early_are_seen_before_paddle_gets_them(models, missing):
+    """Paddle does not always notice, and computes with what was in memory."""
+    files = dict(read_model(models / "exported").files)
+    program = next(name for name in PROGRAMS if name in files)
+    check_weights(files, program, WEIGHTS, source=models)
+    files[WEIGHTS] = files[WEIGHTS][:-missing]
+    with pytest.raises(UserError, match="damaged ones: export the model again"):
+        check_weights(files, program, WEIGHTS, source=models)
 
 
 def test_a_program_of_another_input_or_of_other_classes_is_one_line(models, tmp_path):
