@@ -13,6 +13,11 @@ def available_cores(root: Path = Path("/")) -> int:
     return max(1, min([cores, *map(ceil, _quotas(root))]) // int(os.environ.get("PADDLE_LOCAL_SIZE", 1)))
 
 
+def computing_threads() -> int:
+    """The threads that Paddle computes with, its own default being one."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0])
+
+
 def _quotas(root: Path) -> Iterator[float]:
     """The quotas, in cores, of this process's control groups and of those above them (man 7 cgroups)."""
     lines: list[str] = []

@@ -1,6 +1,5 @@
 """Paddle Inference: an exported program and its weights."""
 
-import os
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ import numpy as np
 import paddle
 from paddle import inference
 
+from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.inference.program import check_program, check_weights
 
@@ -40,7 +40,7 @@ class PaddleInference:
         if place.startswith("gpu"):
             config.enable_use_gpu(256, int(place.partition(":")[2]))
         else:
-            config.set_cpu_math_library_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+            config.set_cpu_math_library_num_threads(computing_threads())
         if program == "model.pdmodel":
             config.set_model_buffer(files[program], len(files[program]), files[WEIGHTS], len(files[WEIGHTS]))
             self._predictor = _create(config, source)
@@ -58,6 +58,8 @@ class PaddleInference:
         with self._lock:
             self._input.copy_from_cpu(image)
             self._predictor.run()
+            # It leaves the process with one thread; a training that goes on would be slower, and round otherwise.
+            paddle.base.core.set_num_threads(computing_threads())
             return self._output.copy_to_cpu()
 
 

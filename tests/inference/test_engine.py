@@ -11,6 +11,7 @@ from helpers import metadata_of
 from paddle.base.proto import framework_pb2
 
 from paddle_alexnet import AlexNet, UserError
+from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.export.jit import export
 from paddle_alexnet.inference.engine import open_engine
@@ -72,6 +73,26 @@ def test_eight_threads_get_the_answers_of_one(tmp_path):
     """Without a lock Paddle Inference ends the process: segmentation fault."""
     printed = subprocess.run([sys.executable, "-c", THREADS, str(tmp_path)], capture_output=True, text=True)
     assert (printed.returncode, printed.stdout) == (0, "800 calls 0 wrong\n" * 2), printed.stderr
+
+
+def test_the_process_computes_after_an_engine_as_before(models):
+    """Paddle Inference leaves it with one thread: a training that goes on is slower, and rounds otherwise."""
+    if computing_threads() < 2:
+        pytest.skip("one thread here: OMP_NUM_THREADS or the machine has no more")
+    image = np.random.default_rng(0).standard_normal((8, 3, 224, 224), np.float32)
+
+    def gradients():
+        network.clear_gradients()
+        (network(paddle.to_tensor(image)) ** 2).sum().backward()
+        return [parameter.grad.numpy() for parameter in network.parameters()]
+
+    paddle.seed(0)
+    network = AlexNet("half", 3)
+    network.eval()
+    paddle.base.core.set_num_threads(computing_threads())
+    before = gradients()
+    open_engine(read_model(models / "exported"))(image[:1])
+    assert all(np.array_equal(a, b) for a, b in zip(before, gradients()))
 
 
 def test_a_folder_without_weights_is_one_line(tmp_path):
