@@ -17,9 +17,10 @@ import paddle
 import pandas as pd
 
 from paddle_alexnet.analysis.structure import describe, format_columns
-from paddle_alexnet.benchmark.runner import PASSES, mode, paddle_runner, threads, time_in_turn
+from paddle_alexnet.benchmark.runner import PASSES, mode, paddle_runner, time_in_turn
 from paddle_alexnet.benchmark.torch_twin import torch_runner
 from paddle_alexnet.config import Config
+from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
@@ -77,7 +78,7 @@ def benchmark_network(
         "steps": steps,
         "optimizer": config.optimizer.name,
         "device": device,
-        "threads": threads(),
+        "threads": computing_threads(),
         "paddle": paddle.__version__,
         "python": platform.python_version(),
         "forward_gflop": flops / 1e9,

@@ -1,7 +1,6 @@
 """What is timed: a network in one framework, with the passes that it can be asked for; and several timed in turns."""
 
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,11 +29,6 @@ class Runner:
     network: Any
     steps: Mapping[str, Callable[[], object]]
     synchronize: Callable[[], object]
-
-
-def threads() -> int:
-    """The threads that Paddle computes with, its own default being one."""
-    return int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0])
 
 
 def nothing() -> None:

@@ -7,8 +7,9 @@ from typing import Any, Union
 import numpy as np
 
 from paddle_alexnet.analysis.structure import describe
-from paddle_alexnet.benchmark.runner import PASSES, Runner, nothing, threads
+from paddle_alexnet.benchmark.runner import PASSES, Runner, nothing
 from paddle_alexnet.config import OptimizerConfig
+from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.alexnet import AlexNet
@@ -25,7 +26,7 @@ def torch_runner(
     if device.startswith("gpu") and not torch.cuda.is_available():
         raise UserError("this PyTorch cannot use the GPU: compare on the CPU (device=cpu)")
     place = device.replace("gpu", "cuda")
-    torch.set_num_threads(threads())
+    torch.set_num_threads(computing_threads())
     twin = torch_twin(network).to(place)
     x, y = torch.from_numpy(image).to(place), torch.from_numpy(label).to(place)
     weights = [parameter for name, parameter in twin.named_parameters() if name.endswith("weight")]

@@ -2,18 +2,18 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from paddle_alexnet.commands.options import (
     add_device_option,
     add_recipe_options,
     not_negative,
     positive,
+    read_recipe,
     typed_path,
 )
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
-from paddle_alexnet.names import DEFAULT_RECIPE, LRN_BACKENDS, one_of
+from paddle_alexnet.names import LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 
@@ -59,9 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
-        from paddle_alexnet.config import load_config
-
-        config = load_config(arguments.config or Path(DEFAULT_RECIPE), [*arguments.override, *device])
+        config = read_recipe(arguments, *device)
         from paddle_alexnet.benchmark.network import benchmark_network, format_report
 
         report = benchmark_network(

@@ -73,7 +73,6 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
         deque(rows(), maxlen=0)
     else:
         write_csv(arguments.csv, Top._fields, rows())
-    if arguments.csv is not None:
         print(f"wrote {arguments.csv}" + f", of the first {done} of {len(images)} images" * bool(ended))
     if ended:
         raise ended[0]

@@ -1,9 +1,8 @@
 """Show what a network is made of, how two differ, or how far a recipe is from the AlexNet of 2012."""
 
 import argparse
-from pathlib import Path
 
-from paddle_alexnet.commands.options import positive, typed_path
+from paddle_alexnet.commands.options import positive, read_recipe, typed_path
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import DEFAULT_RECIPE, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
@@ -33,9 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name in (arguments.preset, *(arguments.diff or ())):
         if name:
             one_of(name, PRESETS, what="preset")
-    from paddle_alexnet.config import load_config
-
-    config = load_config(arguments.config or Path(DEFAULT_RECIPE), arguments.override or ())
+    config = read_recipe(arguments)
     import paddle
 
     from paddle_alexnet.analysis.fidelity import compare_with_2012, format_fidelity

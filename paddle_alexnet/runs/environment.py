@@ -1,7 +1,6 @@
 """The environment of a run: what computed its figures."""
 
 import json
-import os
 import platform
 import shlex
 import sys
@@ -10,6 +9,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small, write_text
 
@@ -24,7 +24,7 @@ def environment(device: str) -> dict[str, str]:
 
         found["GPU"] = paddle.device.cuda.get_device_name(device)
     found["processor"] = _processor()
-    found["threads"] = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+    found["threads"] = str(computing_threads())
     found["system"] = platform.platform()
     found["Python"] = platform.python_version()
     for package in _PACKAGES:
