@@ -119,8 +119,8 @@ def finish(
     levels = to_tensor(images).astype("float32")
     matrix, shift, mean, noise, keep = (None if change is None else to_tensor(change) for change in changes)
     if matrix is not None:
-        flat = levels.reshape([len(images), 3, images.shape[2] * images.shape[3]])
-        levels = (matrix @ flat + shift).clip(0, 255).reshape(images.shape)
+        mixed = [matrix[:, :, i, None, None] * levels[:, i, None] for i in range(3)]  # see `pca_noise`
+        levels = (mixed[0] + mixed[1] + mixed[2] + shift[..., None]).clip(0, 255)
     values = preprocess.normalise(levels, to_tensor, mean)
     if noise is not None:
         values += noise
@@ -154,7 +154,7 @@ def jitter(planes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndar
     brightness, contrast, saturation = factors.astype(np.float32).T[:, :, None, None]
     grey = np.broadcast_to(_GREY, (3, 3))
     matrix = brightness * contrast * (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * grey)
-    mean_grey = planes.mean(axis=(2, 3), dtype=np.float32) @ _GREY
+    mean_grey = (planes.mean(axis=(2, 3), dtype=np.float32) * _GREY).sum(axis=1)  # see `pca_noise`
     shift = (brightness * (1 - contrast))[:, :, 0] * mean_grey[:, None]
     return matrix, np.repeat(shift[:, :, None], 3, axis=1)
 
@@ -163,9 +163,13 @@ def pca_noise(statistics: Statistics, alpha: np.ndarray, *, deviations: bool) ->
     """What is added to every pixel of an image, [n, 3] levels, for its α [n, 3] (section 4.1 of the paper).
 
     α multiplies the eigenvalues of the covariance of values in 0..1, or the roots of them, the deviations.
+
+    Not by a matrix product: a BLAS may round one by where the numbers lie and by how many there are, and an image would
+    depend on those that are prepared beside it.
     """
     values = statistics.eigenvalues / 255**2
-    return 255 * (alpha * (np.sqrt(values) if deviations else values)) @ statistics.eigenvectors.T
+    along = alpha * (np.sqrt(values) if deviations else values)  # [n, 3], the principal components
+    return 255 * (along[:, None, :] * statistics.eigenvectors).sum(axis=2)
 
 
 def rectangles(size: int, uniform: np.ndarray, probability: float) -> np.ndarray:
