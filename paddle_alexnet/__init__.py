@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import paddle_alexnet.before_paddle  # noqa: F401  what must be set before anyone imports Paddle
 
 if TYPE_CHECKING:
-    from paddle_alexnet.config import Config, load_config
+    from paddle_alexnet.config import Config
     from paddle_alexnet.errors import UserError
     from paddle_alexnet.network.alexnet import AlexNet
     from paddle_alexnet.network.lrn import LRN
     from paddle_alexnet.network.presets import PRESETS
     from paddle_alexnet.predictor import Predictor
+    from paddle_alexnet.recipe import load_config
     from paddle_alexnet.trainer import train
 
 __all__ = ["LRN", "PRESETS", "AlexNet", "Config", "Predictor", "UserError", "load_config", "train"]
@@ -27,7 +28,7 @@ _MODULE_OF = {
     "Config": "config",
     "Predictor": "predictor",
     "UserError": "errors",
-    "load_config": "config",
+    "load_config": "recipe",
     "train": "trainer",
 }
 

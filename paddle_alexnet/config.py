@@ -1,34 +1,23 @@
-"""Typed settings: the ground floor. One YAML file is one complete recipe.
+"""Every setting, typed: name, default, range and meaning.
 
-A key is spelled the same in the YAML file, in the dataclass, in the function that takes it and in an override
+A key is spelled the same in a recipe's YAML, in the dataclass, in the function that takes it and in an override
 `key.sub=value`. A new group of keys is a dataclass below and a line in `Config`.
 """
 
-import difflib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from functools import cache
-from io import StringIO
-from pathlib import Path
-from typing import Annotated, Any, Callable, Literal, Optional, get_args, get_origin, get_type_hints
-from unicodedata import category
+from typing import Annotated, Any, Callable, Literal, Optional, get_type_hints
 
-from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from paddle_alexnet.cores import available_cores
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import read_small, user_path, write_text
+from paddle_alexnet.files import user_path
 from paddle_alexnet.names import LRN_BACKENDS, one_of
-
-LARGEST_RECIPE = 100_000  # bytes; and characters of a value
-DEEPEST = 5  # collections within collections
 
 # Built at first use: to ask for help needs none of it.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
@@ -214,63 +203,6 @@ class Config:
     train: TrainConfig = Field(default_factory=TrainConfig)
 
 
-def recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name: in a wheel inside it, in a checkout beside it."""
-    inside = Path(__file__).with_name("configs")
-    folder = inside if inside.is_dir() else Path(__file__).resolve().parents[1] / "configs"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def find_recipe(name: Path) -> Path:
-    """The file of a recipe: `name` itself, or the one of `recipes()` that is called so.
-
-    Raises UserError if there is none, naming the nearest of `recipes()`.
-    """
-    if name.exists():
-        return name
-    if len(name.parts) > 1 or name.suffix:
-        raise UserError(f"{name}: no such recipe file; those that come with the package are {', '.join(recipes())}")
-    return recipes()[one_of(str(name), recipes(), what="recipe")]
-
-
-def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a recipe, by file or by the name of one of `recipes()`, and apply overrides such as `train.epochs=3`.
-
-    In an override the text of a key of type text is taken as it is, `null` meaning none where the key may be none;
-    other values are YAML, of which numbers follow 1.2: 1e-4 is a float. Raises UserError for a file that is not
-    there, an unknown key (naming the nearest), a wrong type or an impossible value.
-    """
-    values: dict[str, Any] = {}
-    origin: dict[str, str] = {}  # of each value: the file or the override, for messages
-    if path is not None:
-        values = _read_recipe(find_recipe(path))
-        origin = dict.fromkeys(values, str(path))
-    for override in overrides:
-        key, value = _read_override(override)
-        values[key], origin[key] = value, _short(override)
-    tree: dict[str, Any] = {}
-    for key, value in values.items():
-        *groups, last = key.split(".")
-        group = tree
-        for name in groups:
-            group = group.setdefault(name, {})
-        group[last] = value
-    try:
-        return TypeAdapter(Config).validate_json(json.dumps(tree))
-    except ValidationError as error:
-        raise UserError(_explain(error, origin)) from None
-
-
-def save_config(config: Config, path: Path, *, comment: str) -> None:
-    """Write a config, under a line of comment, as YAML that `load_config` reads back unchanged."""
-    yaml: Any = YAML(typ="safe")
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # keep the order of the dataclasses
-    stream = StringIO()
-    yaml.dump(json.loads(json.dumps(asdict(config))), stream)
-    write_text(path, f"# {comment}\n{stream.getvalue()}")
-
-
 def describe_keys() -> str:
     """Every key with its default and meaning, two lines each, to be shown as help."""
     lines = []
@@ -290,7 +222,7 @@ def _keys(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @cache
-def _types() -> dict[str, Any]:
+def key_types() -> dict[str, Any]:
     """The type of every key."""
     groups = get_type_hints(Config)
     types = {}
@@ -298,149 +230,3 @@ def _types() -> dict[str, Any]:
         group, _, _ = key.rpartition(".")
         types[key] = get_type_hints(groups[group] if group else Config)[entry.name]
     return types
-
-
-def _read_recipe(path: Path) -> dict[str, Any]:
-    """The values in a recipe's file by key."""
-    try:
-        text = read_small(path, at_most=LARGEST_RECIPE).decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot read the recipe ({error})") from error
-    tree = _parse(text, where=str(path))
-    if not isinstance(tree, (dict, type(None))):
-        raise UserError(f"{path}: a recipe is a mapping of keys to values, such as train: {{epochs: 3}}")
-    return dict(_flatten(tree or {}, where=str(path)))
-
-
-def _flatten(tree: dict[str, Any], *, where: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    groups = {key.rpartition(".")[0] for key in _types()} - {""}
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        if key in groups and isinstance(value, (dict, type(None))):
-            yield from _flatten(value or {}, where=where, prefix=f"{key}.")
-        elif key in groups:
-            raise UserError(f"{where}: {_group(key)}")
-        elif "." in name:
-            raise UserError(f"{where}: {key[:100]}: a key within a group is written below it, indented")
-        elif key not in _types():
-            raise UserError(f"{where}: {_unknown(key)}")
-        else:
-            yield key, value
-
-
-def _read_override(override: str) -> tuple[str, Any]:
-    """The key and the value of `key.sub=value`."""
-    where = _short(override)
-    key, equals, text = override.partition("=")
-    if not (equals and key):
-        raise UserError(f"{where}: write it as key.sub=value, for example train.epochs=3")
-    if any(known.startswith(f"{key}.") for known in _types()):
-        raise UserError(f"{where}: {_group(key)}")
-    if key not in _types():
-        raise UserError(f"{where}: {_unknown(key)}")
-    optional = type(None) in get_args(_types()[key])
-    if not text.strip():
-        remedy = f"; write {key}=null where none is meant" if optional else ""
-        raise UserError(f"{where}: the value is empty{remedy}")
-    if optional and text == "null":
-        return key, None
-    if _types()[key] in (str, Optional[str]) or get_origin(_types()[key]) is Literal:
-        if _control(text):
-            raise UserError(f"{where!a}: a control character, or a name that is not UTF-8")
-        return key, text
-    return key, _parse(text, where=where)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}…"
-
-
-def _control(text: str) -> bool:
-    """Whether a text holds control characters, or halves of characters as in file names that are not UTF-8."""
-    return any(category(character) in ("Cc", "Cs") for character in text)
-
-
-class _Constructor(SafeConstructor):
-    """Leaves dates as text."""
-
-
-_Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
-
-
-def _parse(text: str, *, where: str) -> Any:
-    """The value that YAML describes: numbers, text, lists and mappings, of bounded size and depth."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = _Constructor
-    try:
-        if len(text) > LARGEST_RECIPE:
-            raise ValueError(f"longer than {LARGEST_RECIPE} characters")
-        depth = 0
-        for event in yaml.parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > DEEPEST:
-                raise ValueError(f"nested deeper than {DEEPEST}")
-            if getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise ValueError("anchors, aliases and tags are not taken")
-        value = yaml.load(text)
-        _check_values(value)
-        return value
-    except Exception as error:  # the reader of YAML may raise anything for odd text
-        what = "not valid YAML: " if isinstance(error, YAMLError) else ""
-        raise UserError(f"{where}: {what}{_short(' '.join(str(error).split()))}") from None
-
-
-def _check_values(value: Any) -> None:
-    """Raise ValueError for what a setting cannot be."""
-    if isinstance(value, dict):
-        for name in value:
-            if not isinstance(name, str):
-                raise ValueError(f"the key {name} is not text")
-        value = list(value.values())
-    if isinstance(value, list):
-        for part in value:
-            _check_values(part)
-    elif isinstance(value, int) and abs(value) > 1 << 53:
-        raise ValueError("a number of more than 15 digits")
-    elif isinstance(value, str) and _control(value):
-        raise ValueError("a text with control characters")
-
-
-def _group(key: str) -> str:
-    first = next(known for known in _types() if known.startswith(f"{key}."))
-    return f"{key} is a group of keys; set one of them, such as {first}"
-
-
-_OTHERS_NAMES = {
-    "arch": "preset",
-    "bs": "batch_size",
-    "checkpoint": "weights",
-    "dataset": "root",
-    "dir": "root",
-    "gpu": "device",
-    "lr": "learning_rate",
-    "model.name": "preset",
-    "num_epochs": "epochs",
-    "num_workers": "workers",
-    "pretrained": "weights",
-    "wd": "weight_decay",
-}
-
-
-def _unknown(key: str) -> str:
-    """What to say of a key that is none: the nearest, first among the keys whose last part is the same."""
-    last = key.rpartition(".")[2]
-    last = _OTHERS_NAMES.get(key) or _OTHERS_NAMES.get(last, last)
-    groups = [entry.name for entry in fields(Config)]
-    near = [known for known in _types() if known.rpartition(".")[2] == last] or [*_types(), *groups]
-    return f"unknown key {key[:100]}; did you mean {difflib.get_close_matches(key[:100], near, n=1, cutoff=0.0)[0]}?"
-
-
-def _explain(error: ValidationError, origin: dict[str, str]) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    where = next((o for k, o in origin.items() if f"{key}.".startswith(f"{k}.")), None)
-    where = where or next((o for k, o in origin.items() if k.startswith(f"{key}.")), "config")
-    if first["type"] == "value_error":
-        return f"{where}: {'' if where.startswith(key) else f'{key}: '}{first['ctx']['error']}"
-    value = json.dumps(first["input"], default=str, ensure_ascii=False)
-    return f"{where}: {key} is {value}: {first['msg'][0].lower()}{first['msg'][1:]}"

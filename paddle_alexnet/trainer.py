@@ -12,7 +12,7 @@ import paddle
 from paddle.metric import Accuracy
 from paddle.static import InputSpec
 
-from paddle_alexnet.config import Config, DataConfig, save_config
+from paddle_alexnet.config import Config, DataConfig
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
 from paddle_alexnet.data.table import ImageTable, find_root, read_table
@@ -21,6 +21,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.evaluation import report_run
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.recipe import save_config
 from paddle_alexnet.report.run import settings_of
 from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder, run_of

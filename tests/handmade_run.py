@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from paddle_alexnet.config import load_config, save_config
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.figures import Answers, answers_of
+from paddle_alexnet.recipe import load_config, save_config
 from paddle_alexnet.report.validation import write_validation
 from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder

@@ -43,7 +43,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
 
 def read_recipe(arguments: argparse.Namespace, *overrides: str) -> "Config":
     """The recipe that `-c`, `-o` and further overrides give. Raises UserError for one that names no preset, too."""
-    from paddle_alexnet.config import load_config
+    from paddle_alexnet.recipe import load_config
 
     config = load_config(arguments.config or Path(DEFAULT_RECIPE), [*(arguments.override or ()), *overrides])
     one_of(config.model.preset, PRESETS, what="preset")

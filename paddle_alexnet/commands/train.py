@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe, typed_path
-from paddle_alexnet.config import Config, describe_keys, load_config
+from paddle_alexnet.config import Config, describe_keys
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import DEFAULT_RECIPE, DEMO_RECIPE
 from paddle_alexnet.network.presets import PRESETS
+from paddle_alexnet.recipe import load_config
 from paddle_alexnet.runs.folder import RunFolder, run_of
 
 

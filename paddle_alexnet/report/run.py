@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from paddle_alexnet.config import Config, load_config
+from paddle_alexnet.config import Config
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.recipe import load_config
 from paddle_alexnet.report.validation import Validation, read_validation
 from paddle_alexnet.runs.environment import read_environment
 from paddle_alexnet.runs.folder import RunFolder

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from paddle_alexnet import load_config
-from paddle_alexnet.config import recipes
 from paddle_alexnet.data.classes import ClassList
+from paddle_alexnet.recipe import recipes
 from paddle_alexnet.training.remarks import remarks
 
 

@@ -6,7 +6,7 @@ import pytest
 from helpers import REPOSITORY, run_tool
 
 from paddle_alexnet import PRESETS, UserError, load_config
-from paddle_alexnet.config import save_config
+from paddle_alexnet.recipe import save_config
 
 
 def write(tmp_path: Path, text: str) -> Path:
