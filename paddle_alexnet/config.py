@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Callable, Literal, Optional, get_type_hints
 
-from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from paddle_alexnet.cores import available_cores
@@ -39,6 +39,11 @@ def _of_0_to_1(values: tuple[float, ...]) -> tuple[float, ...]:
     if not all(0 <= value <= 1 for value in values):
         raise UserError(f"{list(values)}: pixels are scaled to 0..1 first; divide what is of 0..255 by 255")
     return values
+
+
+def _check_rising(milestones: tuple[int, ...]) -> None:
+    if list(milestones) != sorted(set(milestones)):
+        raise ValueError(f"milestones {list(milestones)} must be in rising order")
 
 
 PathText = Annotated[str, _by(lambda text: str(user_path(text)))]
@@ -106,6 +111,15 @@ class DataConfig:
         default="eigenvalues",
         description="what that σ multiplies: eigenvalues (the paper) or their roots, deviations (the code of 2012)",
     )
+    pca_divisor: float = Field(
+        default=1.0, gt=0, description="training: what images with that noise are divided by, 1.1 in the code of 2012"
+    )
+    pca_epochs: int = Field(
+        default=0, ge=0, description="training: epochs after which there is no such noise; 0: never"
+    )
+    shared_crops: int = Field(
+        default=1, ge=1, description="training: images in a row that share crop and flip, 32 in the code of 2012"
+    )
     random_erasing: float = Field(
         default=0.0, ge=0, le=1, description="training: probability of erasing a random rectangle"
     )
@@ -142,42 +156,99 @@ class DataConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ParameterGroup:
+    """What is otherwise for some parameters; of what is None they have what the rest has."""
+
+    parameters: str  # their names, such as conv1.weight, *.bias or fc*
+    learning_rate: Optional[PositiveFloat] = None  # at the start
+    follows_schedule: bool = True  # the rate falls with that of the rest; else it stays
+    milestones: tuple[
+        PositiveInt, ...
+    ] = ()  # epochs after which the rate is the next of `rates`, whatever the schedule
+    rates: tuple[NonNegativeFloat, ...] = ()
+    weight_decay: Optional[NonNegativeFloat] = None
+
+    def __post_init__(self) -> None:
+        _check_rising(self.milestones)
+        if len(self.milestones) != len(self.rates):
+            raise ValueError(f"{self.parameters}: milestones and rates must be as many of each")
+
+
+@dataclass(frozen=True, config=_STRICT)
 class OptimizerConfig:
-    name: Literal["adam", "momentum", "momentum_2012", "sgd"] = Field(
+    name: Literal["adam", "adamw", "momentum", "momentum_2012", "sgd"] = Field(
         default="adam",
-        description="update rule: adam, momentum (the learning rate multiplies the velocity), momentum_2012 (it is in "
-        "the velocity, as in 2012 and in Caffe) or sgd",
+        description="update rule: adam, adamw (its decay apart from the gradient), momentum (the learning rate "
+        "multiplies the velocity), momentum_2012 (it is in the velocity, as in 2012 and in Caffe) or sgd",
     )
-    learning_rate: float = Field(default=1e-4, gt=0, description="initial learning rate")
+    learning_rate: float = Field(
+        default=1e-4, gt=0, description="initial learning rate, after a warm-up if there is one"
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum and momentum_2012")
-    weight_decay: float = Field(default=0.0, ge=0, description="L2 decay added to the gradient")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="L2 decay added to the gradient; with adamw the share of rate × weight taken off"
+    )
     decay_biases: bool = Field(default=True, description="whether the decay applies to biases too")
     bias_learning_rate: float = Field(default=1.0, gt=0, description="the biases' learning rate as a multiple")
+    clip_norm: float = Field(
+        default=0.0, ge=0, description="gradients longer than this, all as one vector, are shortened to it; 0: none"
+    )
+    groups: tuple[ParameterGroup, ...] = Field(
+        default=(),
+        description="parameters with rules of their own, a later one having the last word: a list of {parameters: "
+        "NAMES such as conv1.weight or *.bias, learning_rate, follows_schedule: false where the rate stays, "
+        "milestones: epochs after which it is the next of rates, rates, weight_decay}",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class ScheduleConfig:
-    name: Literal["constant", "step", "plateau"] = Field(
-        default="constant", description="learning rate over epochs: constant, step or plateau"
+    name: Literal["constant", "step", "cosine", "plateau"] = Field(
+        default="constant",
+        description="learning rate over the run: constant, step, cosine (to 0 at the end of train.epochs) or plateau",
     )
+    per: Literal["epoch", "step"] = Field(
+        default="epoch", description="when the rate changes: after an epoch or after a step; milestones count the same"
+    )
+    warmup_epochs: int = Field(default=0, ge=0, description="epochs in which the rate rises evenly to the initial one")
     milestones: tuple[PositiveInt, ...] = Field(
-        default=(), description="step: epochs after which the rate is multiplied"
+        default=(), description="step: epochs, or with per=step steps, after which the rate is multiplied"
     )
     factor: float = Field(default=0.1, gt=0, lt=1, description="step and plateau: multiplier")
     patience: int = Field(default=3, ge=1, description="plateau: epochs without a better validation loss")
 
     def __post_init__(self) -> None:
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError(f"milestones {list(self.milestones)} must be in rising order")
+        _check_rising(self.milestones)
         if (self.name == "step") != bool(self.milestones):
             raise ValueError("name step and milestones go together: set both or neither")
+        if self.name == "plateau" and (self.warmup_epochs or self.per == "step"):
+            raise ValueError("name plateau goes by the validation loss of epochs: with per epoch and no warm-up")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class TrainConfig:
     epochs: int = Field(default=10, ge=1, description="passes over the training split")
     batch_size: int = Field(default=32, ge=1, description="images in a step")
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="batches whose gradients are averaged for an update: as one batch so many times as large",
+    )
     seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, dropout and the order of images")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of each label that is spread evenly over all classes in training"
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay per update of an exponential moving average of the weights, which is then what is "
+        "evaluated and exported, such as 0.999; 0: none",
+    )
+    amp: Literal["none", "O1", "O2"] = Field(
+        default="none",
+        description="mixed precision on a GPU: O1 (float16 where it is safe) or O2 (float16 but for the update)",
+    )
     patience: int = Field(
         default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
     )

@@ -16,6 +16,8 @@ def is_sample(label: paddle.Tensor) -> paddle.Tensor:
 
 def cross_entropy(logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
     """Cross-entropy of each sample [N] for logits [N, C] and classes [N] or, after mixup, shares of them [N, C]."""
+    if logits.dtype != paddle.float32:
+        logits = logits.astype("float32")  # in mixed precision
     loss = F.cross_entropy(logits, label, soft_label=label.ndim == 2, reduction="none")
     return loss.reshape([-1])
 
@@ -27,9 +29,19 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 class CrossEntropy(nn.Layer):
-    """What training minimises: the mean of `cross_entropy` over the batch."""
+    """What training minimises: the mean of `cross_entropy` over the batch.
+
+    Of each label the share `smoothing` is spread evenly over all classes (Szegedy et al. 2016, section 7).
+    """
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.smoothing = smoothing
 
     def forward(self, logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
+        if self.smoothing:
+            shares = F.one_hot(label, logits.shape[1]) if label.ndim == 1 else label
+            label = F.label_smooth(shares, epsilon=self.smoothing)
         return cross_entropy(logits, label).mean()
 
 

@@ -27,6 +27,7 @@ from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder, run_of
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.state import fingerprint
+from paddle_alexnet.training.callbacks.average import AverageWeights
 from paddle_alexnet.training.callbacks.guard import StopEarly, StopOnNaN, WarnOfNoProgress
 from paddle_alexnet.training.callbacks.metrics import WriteMetrics
 from paddle_alexnet.training.callbacks.progress import Progress, ShowEpoch
@@ -49,7 +50,8 @@ from paddle_alexnet.training.distributed import (
     ranks,
 )
 from paddle_alexnet.training.history import Epoch, History
-from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.model import TrainingModel, check_amp
+from paddle_alexnet.training.optimisers import build_optimizer, check_groups
 from paddle_alexnet.training.remarks import remarks
 from paddle_alexnet.training.resume import LiveRun, check_same_preprocess, check_same_run, find_state
 from paddle_alexnet.training.schedules import build_schedule
@@ -89,6 +91,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     # What can be refused without reading a picture is refused first.
     first = rank() == 0
     check_batch_size(config.train.batch_size)
+    check_amp(config, device)
     run = RunFolder(run_of(resume) if resume else config.output)
     if first:
         run.check()
@@ -99,6 +102,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     with first_before_others():  # the demo set may have to be drawn
         table, data_name = open_data(config.data, run.path)
     network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
+    check_groups(network, config.optimizer)
     start, data = None, fingerprint(table)
     if saved:
         check_same_run(saved, config, data, network.spec)
@@ -115,20 +119,24 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     if start:
         start_from(start, network, preprocess)
 
-    schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
+    history, epochs = History(), config.train.epochs
+    schedule = build_schedule(config.schedule, config.optimizer, network, epochs=epochs, steps=len(train_loader))
     optimizer = build_optimizer(network, config.optimizer, schedule.rate)
     image = InputSpec([None, 3, preprocess.image_size, preprocess.image_size], "float32", "image")
-    model = paddle.Model(network, inputs=image, labels=InputSpec([None], "int64", "label"))
+    label = InputSpec([None], "int64", "label")
+    model = TrainingModel(network, loader=train_loader, accumulate=config.train.accumulate, inputs=image, labels=label)
     metrics = [global_metric(metric) for metric in (MeanLoss(), Accuracy(name="top1"))]
-    model.prepare(optimizer, global_loss(CrossEntropy()), metrics=metrics)
+    loss = global_loss(CrossEntropy(config.train.label_smoothing))
+    model.prepare(optimizer, loss, metrics=metrics, amp=config.train.amp)
 
-    history, epochs = History(), config.train.epochs
     train_images, val_images = len(train_loader.dataset), len(val_loader.dataset)
     origin = Origin(data_name, str(table.root.absolute()), str(table.csv.absolute()), paddle=paddle.__version__)
     metadata = Metadata(network.spec, table.classes, preprocess, origin)
     record = RecordEpoch(history, data=data_name)
-    counting = [record, *schedule.callbacks]
-    live = LiveRun(as_set(config), data, network, optimizer, train_loader, history, counting)
+    average = AverageWeights(network, decay=config.train.ema) if config.train.ema else None
+    averaging = [average] if average else []
+    counting = [record, *schedule.callbacks, *averaging]
+    live = LiveRun(as_set(config), data, network, optimizer, model._scaler, average, train_loader, history, counting)
     if saved:
         check_same_preprocess(saved, preprocess)
         live.restore(saved)
@@ -147,11 +155,12 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
         StopEarly(history, patience=config.train.patience),
         *on_first(
             WarnOfNoProgress(history, train_loader, len(table.classes)),
-            SaveModels(run, network, metadata, history),
+            SaveModels(run, network, metadata, history),  # the average of the weights, where there is one
             ShowEpoch(history, epochs=epochs),
             WriteMetrics(run, history),
             visualdl,
         ),
+        *averaging,  # from here on the network has the weights that are trained
         SaveState(run, live, metadata, stop),
     ]
 
@@ -217,8 +226,8 @@ def as_set(config: Config) -> Config:
 def check_space(run: RunFolder, network: AlexNet, config: Config) -> None:
     """Raise UserError if the disk has no room for what the run leaves: it would fail after its first epoch."""
     weights = sum(parameter.size for parameter in network.parameters()) * 4
-    moments = {"adam": 2, "sgd": 0}.get(config.optimizer.name, 1)
-    needed = weights * (3 + moments)  # the best checkpoint, its inference model, the state
+    moments = {"adam": 2, "adamw": 2, "sgd": 0}.get(config.optimizer.name, 1)
+    needed = weights * (3 + moments + bool(config.train.ema))  # the best checkpoint, its inference model, the state
     nearest = next(path for path in (run.path, *run.path.absolute().parents) if path.exists())
     if (free := shutil.disk_usage(nearest).free) < needed:
         raise UserError(

@@ -272,14 +272,17 @@ def _decay(moved: np.ndarray, decay: float) -> str:
 
 def _rates(network: AlexNet, config: Config, *, improving: bool) -> dict[str, list[float]]:
     """The rate of each parameter in every epoch, from what plain SGD does with a gradient of 1 in its last step."""
-    schedule = build_schedule(config.schedule, config.optimizer.learning_rate)
+    epochs, steps = config.train.epochs, 2
+    schedule = build_schedule(config.schedule, config.optimizer, network, epochs=epochs, steps=steps)
     optimizer = build_optimizer(network, replace(config.optimizer, name="sgd", weight_decay=0.0), schedule.rate)
     for callback in schedule.callbacks:
         callback.set_model(SimpleNamespace(_optimizer=optimizer))
         callback.on_train_begin({})
     rates: dict[str, list[float]] = {}
-    for epoch in range(config.train.epochs):
-        for step in range(2):
+    for epoch in range(epochs):
+        for step in range(steps):
+            for callback in schedule.callbacks:
+                callback.on_train_batch_begin(step, {})
             moved = _updates(network, optimizer, weights=[0] * 4, gradients=[1] * 4)
             for callback in schedule.callbacks:
                 callback.on_train_batch_end(step, {"loss": 1.0})
@@ -354,7 +357,7 @@ def data_facts(config: Config, image_size: int) -> dict[str, str]:
         scale, mean = _normalisation(*(_batch(loader)[0] for loader in (val, clean_val)))
         means = raw - normalised / scale
         facts = {
-            "batch size": str(len(raw)),
+            "batch size": str(len(raw) * config.train.accumulate),
             "geometry": _geometry(pictures[0], random=np.ptp(np.abs(seen[:, 1])) > 0.05),
             **_crops(seen, image_size),
             "mean subtracted": "per pixel" if np.ptp(mean, axis=(1, 2)).max() > 2 else _colours(config, mean),

@@ -36,19 +36,28 @@ class PixelChanges(NamedTuple):
     """What is left to do to the pixels of n cropped images, None where nothing is; arrays or tensors.
 
     `matrix` [n, 3, 3] and `shift` [n, 3, 1] act on levels of 0..255; `mean` [n, 3, S, S] in levels takes the place of
-    the mean image; `noise` [n, 3, 1, 1] is added to the normalised image; `keep` [n, 1, S, S] is 0 where it is erased,
-    else 1.
+    the mean image; `noise` [n, 3, 1, 1] is added to the normalised image, which is divided by `divisor` [n, 1, 1, 1]
+    then; `keep` [n, 1, S, S] is 0 where it is erased, else 1.
     """
 
     matrix: Any = None
     shift: Any = None
     mean: Any = None
     noise: Any = None
+    divisor: Any = None
     keep: Any = None
 
 
-def draw(indices: Sequence[int], *, seed: int, epoch: int) -> Draws:
-    """Random numbers for images by their index in the data set."""
+def draw(indices: Sequence[int], leaders: Optional[Sequence[int]] = None, *, seed: int, epoch: int) -> Draws:
+    """Random numbers for images by their index in the data set; what crops and flips one is drawn for its leader."""
+    own = _draw(indices, seed, epoch)
+    if leaders is None or list(leaders) == list(indices):
+        return own
+    shared = _draw(leaders, seed, epoch)._asdict()
+    return own._replace(**{name: shared[name] for name in ("corner", "flip", "part_area", "part_shape", "part_corner")})
+
+
+def _draw(indices: Sequence[int], seed: int, epoch: int) -> Draws:
     uniform, normal = np.empty((len(indices), 33)), np.empty((len(indices), 3))
     for i, index in enumerate(indices):
         rng = np.random.default_rng([seed, epoch, index])
@@ -84,7 +93,13 @@ def random_part(width: int, height: int, *, area: np.ndarray, shape: np.ndarray,
 
 
 def augment(
-    patches: np.ndarray, draws: Draws, config: DataConfig, preprocess: Preprocess, statistics: Optional[Statistics]
+    patches: np.ndarray,
+    draws: Draws,
+    config: DataConfig,
+    preprocess: Preprocess,
+    statistics: Optional[Statistics],
+    *,
+    epoch: int = 0,
 ) -> tuple[np.ndarray, PixelChanges]:
     """Crop and flip patches, uint8 [n, 3, P, P] to [n, 3, S, S], and say what is to happen to the pixels.
 
@@ -94,19 +109,21 @@ def augment(
     images = random_crops(patches, preprocess.image_size, draws.corner)
     flipped = draws.flip < (0.5 if config.horizontal_flip else 0)
     images[flipped] = images[flipped][..., ::-1]
-    matrix = shift = mean = noise = keep = None
+    matrix = shift = mean = noise = divisor = keep = None
     if config.normalise == "pixel_at_crop" and statistics:
         whole = np.broadcast_to(whole_levels(statistics.mean_image), patches.shape)
         mean = random_crops(whole, preprocess.image_size, draws.corner)
         mean[flipped] = mean[flipped][..., ::-1]
     if config.colour_jitter:
         matrix, shift = jitter(images, 1 + config.colour_jitter * (2 * draws.jitter - 1))
-    if config.pca_noise and statistics:
+    if config.pca_noise and statistics and not 0 < config.pca_epochs <= epoch:
         levels = pca_noise(statistics, config.pca_noise * draws.noise, deviations=config.pca_scale == "deviations")
         noise = (levels[:, :, None, None] * preprocess.scale).astype(np.float32)
+        if config.pca_divisor != 1:
+            divisor = np.full((len(images), 1, 1, 1), config.pca_divisor, np.float32)
     if config.random_erasing:
         keep = rectangles(preprocess.image_size, draws.erasing, config.random_erasing)
-    return images, PixelChanges(matrix, shift, mean, noise, keep)
+    return images, PixelChanges(matrix, shift, mean, noise, divisor, keep)
 
 
 def finish(
@@ -117,13 +134,15 @@ def finish(
 ) -> Any:
     """The network's input, float32 [n, 3, S, S], from uint8 images; a tensor where `to_tensor` makes one."""
     levels = to_tensor(images).astype("float32")
-    matrix, shift, mean, noise, keep = (None if change is None else to_tensor(change) for change in changes)
-    if matrix is not None:
+    matrix, shift, mean, noise, divisor, keep = (None if change is None else to_tensor(change) for change in changes)
+    if matrix is not None and shift is not None:
         mixed = [matrix[:, :, i, None, None] * levels[:, i, None] for i in range(3)]  # see `pca_noise`
         levels = (mixed[0] + mixed[1] + mixed[2] + shift[..., None]).clip(0, 255)
     values = preprocess.normalise(levels, to_tensor, mean)
     if noise is not None:
         values += noise
+    if divisor is not None:
+        values /= divisor
     if keep is not None:
         values *= keep
     return values

@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 
 from paddle_alexnet.config import DataConfig
-from paddle_alexnet.data.augmentation import PixelChanges, augment, draw, finish, mixup, random_parts, ten_crops
+from paddle_alexnet.data.augmentation import Draws, PixelChanges, augment, draw, finish, mixup, random_parts, ten_crops
 from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics
@@ -92,10 +92,16 @@ class Loader:
         size = min(_CHUNK, -(-whole // self.workers))
         starts = range(first * self.batch_size, images, self.batch_size)
         batches = [order[start : start + self.batch_size] for start in starts]
+        together = 1 if self.augmentation is None else self.augmentation.shared_crops
+        leader = dict(zip(order.tolist(), np.repeat(order[::together], together).tolist()))  # of the images in a row
         shares = [batch[self.rank :: self.ranks] for batch in batches]
         chunks = (share[start : start + size].tolist() for share in shares for start in range(0, len(share), size))
         ahead = _AHEAD * -(-whole // size)
-        prepared = in_threads(lambda chunk: self.prepare(chunk, epoch=epoch), chunks, workers=self.workers, ahead=ahead)
+
+        def prepare(chunk: list[int]) -> Chunk:
+            return self.prepare(chunk, [leader[index] for index in chunk], epoch=epoch)
+
+        prepared = in_threads(prepare, chunks, workers=self.workers, ahead=ahead)
         skipped = 0
         with closing(prepared):  # the threads end here, also where the consumer stops early
             for step, (batch, share) in enumerate(zip(batches, shares), start=first):
@@ -113,20 +119,24 @@ class Loader:
         if skipped:
             _log.warning(f"{skipped} unreadable {self.dataset.split} images were skipped in this epoch")
 
-    def prepare(self, indices: list[int], *, epoch: int) -> Chunk:
-        """Some images of a batch: patches, cropped and augmented, and normalised unless the device does that."""
+    def prepare(self, indices: list[int], leaders: Optional[list[int]] = None, *, epoch: int) -> Chunk:
+        """Some images of a batch: patches, cropped and augmented, and normalised unless the device does that.
+
+        With `leaders`, the indices of as many images, each is cropped and flipped as its leader is.
+        """
         config, changes = self.augmentation, PixelChanges()
         if config is None:
             patches, unreadable = self.dataset.patches(indices)
             size = self.preprocess.image_size
             image = ten_crops(patches, size) if self.crops == 10 else self.preprocess.centre(patches)
         else:
-            draws = draw(indices, seed=self.seed, epoch=epoch)
+            draws = draw(indices, leaders, seed=self.seed, epoch=epoch)
             parts = random_parts(draws) if config.geometry == "random_resized_crop" else None
             patches, unreadable = self.dataset.patches(indices, parts)
             if unreadable:  # what remains keeps its numbers: they follow from the index
-                draws = draw([i for i in indices if i not in unreadable], seed=self.seed, epoch=epoch)
-            image, changes = augment(patches, draws, config, self.preprocess, self.statistics)
+                readable = [n for n, index in enumerate(indices) if index not in unreadable]
+                draws = Draws(*(numbers[readable] for numbers in draws))
+            image, changes = augment(patches, draws, config, self.preprocess, self.statistics, epoch=epoch)
         if not self.on_device:
             image, changes = finish(image, changes, self.preprocess), PixelChanges()
         label = self.dataset.labels[[i for i in indices if i not in unreadable]]

@@ -14,7 +14,6 @@ from typing import Any, Optional
 
 import numpy as np
 import paddle
-from paddle import nn
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
@@ -24,7 +23,7 @@ from paddle_alexnet.runs.checkpoint import WEIGHTS, read_pdparams
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import read_model, write_model
 
-STATE, OPTIMIZER = "state.json", "optimizer.npz"
+STATE, OPTIMIZER, AVERAGE = "state.json", "optimizer.npz", "average.npz"
 SCHEMA = 1
 
 
@@ -41,6 +40,7 @@ class TrainState:
     scheduler: Optional[dict[str, Any]]
     callbacks: dict[str, dict[str, Any]]  # what each has counted, by its class
     history: list[dict[str, Any]]  # the finished epochs
+    scaler: Optional[dict[str, Any]] = None  # of the loss, in mixed precision
     schema: int = SCHEMA
 
 
@@ -56,10 +56,16 @@ class Saved:
     state: TrainState
     weights: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
+    average: dict[str, np.ndarray]  # of the weights, empty where none is kept
 
 
 def save_state(
-    place: Path, network: nn.Layer, metadata: Metadata, state: TrainState, optimizer: Mapping[str, Any]
+    place: Path,
+    weights: Mapping[str, paddle.Tensor],
+    metadata: Metadata,
+    state: TrainState,
+    optimizer: Mapping[str, Any],
+    average: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint with its state in place of the one before; a kill at any moment leaves the one or the other.
 
@@ -67,9 +73,10 @@ def save_state(
     """
 
     def fill(folder: Path) -> None:
-        paddle.save(network.state_dict(), str(folder / WEIGHTS))
-        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in optimizer.items()}
-        np.savez(folder / OPTIMIZER, **arrays)
+        paddle.save(dict(weights), str(folder / WEIGHTS))
+        _save_arrays(folder / OPTIMIZER, optimizer)
+        if average:
+            _save_arrays(folder / AVERAGE, average)
         (folder / STATE).write_text(json.dumps(vars(state), default=float), encoding="utf-8")
 
     write_model(place, replace(metadata, kind="checkpoint"), fill)
@@ -87,14 +94,24 @@ def read_state(place: Path) -> Saved:
         if values.get("schema") != SCHEMA:
             raise UserError(f"{source}: has schema {values.get('schema')!r:.20}, this version reads {SCHEMA}")
         state = _JSON.validate_python(values)
-        with np.load(io.BytesIO(model.files[OPTIMIZER]), allow_pickle=False) as arrays:
-            optimizer = {name: arrays[name] for name in arrays.files}
+        optimizer = _arrays(model.files[OPTIMIZER])
+        average = _arrays(model.files[AVERAGE]) if AVERAGE in model.files else {}
     except ValidationError as error:
         raise UserError(f"{source}: not the state of a run ({error.errors()[0]['msg']})") from None
     except (ValueError, AttributeError, OSError) as error:
         raise UserError(f"{source}: not the state of a run ({str(error)[:200]})") from None
     weights = read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=place / WEIGHTS)
-    return Saved(place, model.metadata, state, weights, optimizer)
+    return Saved(place, model.metadata, state, weights, optimizer, average)
+
+
+def _save_arrays(file: Path, values: Mapping[str, Any]) -> None:
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in values.items()}
+    np.savez(file, **arrays)
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def fingerprint(table: ImageTable) -> str:

@@ -31,8 +31,9 @@ def remarks(config: Config, table: ImageTable) -> Iterator[str]:
     if batch > len(labels):
         yield f"train.batch_size {batch} is more than the {len(labels)} images of the train split: an epoch is one step"
         batch = len(labels)
+    batch = min(batch * config.train.accumulate, len(labels))
     name, usual = config.optimizer.name, _USUAL_ADAM
-    if name != "adam":
+    if name not in ("adam", "adamw"):
         momentum = 0.0 if name == "sgd" else config.optimizer.momentum
         usual = _USUAL * (1 - momentum) / (1 - 0.9) * batch / _USUAL_BATCH
     for odd, is_odd in (("high", rate > FACTOR * usual), ("low", rate < usual / 1000)):

@@ -1,10 +1,12 @@
 """What changes while a run trains: taken down as a state, put back from one, and whether one may be put back here."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
+import numpy as np
 import paddle
 from paddle.callbacks import Callback
 
@@ -17,7 +19,11 @@ from paddle_alexnet.network.spec import ModelSpec
 from paddle_alexnet.runs.checkpoint import load_weights
 from paddle_alexnet.runs.folder import RunFolder, run_of
 from paddle_alexnet.runs.state import Saved, TrainState, read_state
+from paddle_alexnet.training.callbacks.average import AverageWeights
 from paddle_alexnet.training.history import Epoch, History
+from paddle_alexnet.training.model import in_full_precision
+
+_MASTER = "master_weights/"  # before the names of an optimiser's own float32 weights, in mixed precision
 
 # Keys that may differ when a run goes on: where things lie, how fast it goes, when it ends. What the network, the
 # images and the classes are is compared itself.
@@ -49,6 +55,8 @@ class LiveRun:
     data: str  # fingerprint of the table
     network: AlexNet
     optimizer: paddle.optimizer.Optimizer
+    scaler: Optional[paddle.amp.GradScaler]  # of the loss, in mixed precision
+    average: Optional[AverageWeights]
     loader: Loader  # of the train split
     history: History
     callbacks: Sequence[Callback]  # those that count have `state_dict` and `set_state_dict`
@@ -58,6 +66,8 @@ class LiveRun:
         """Where the run stands, `step` batches into an epoch, and the optimiser's tensors, which a step changes."""
         optimizer = dict(self.optimizer.state_dict())
         scheduler = optimizer.pop("LR_Scheduler", None)
+        for name, master in optimizer.pop("master_weights", {}).items():
+            optimizer[f"{_MASTER}{name}"] = master
         self._restored = {} if optimizer else self._restored
         state = TrainState(
             epoch=len(self.history.epochs) + 1,
@@ -67,10 +77,17 @@ class LiveRun:
             data=self.data,
             learning_rate=None if scheduler else float(self.optimizer.get_lr()),
             scheduler=scheduler,
+            scaler=self.scaler.state_dict() if self.scaler else None,
             callbacks={type(each).__name__: each.state_dict() for each in self._counting()},
             history=[asdict(epoch) for epoch in self.history.epochs],
         )
         return state, optimizer or self._restored
+
+    def weights(self) -> dict[str, paddle.Tensor]:
+        """The weights that are trained, float32, also while the network has their average."""
+        if self.average and self.average.trained is not None:
+            return self.average.trained
+        return in_full_precision(self.network, self.optimizer).state_dict()
 
     def restore(self, saved: Saved) -> None:
         """Put the run where it stood when the state was saved."""
@@ -78,7 +95,13 @@ class LiveRun:
         load_weights(self.network, saved.weights, source=str(saved.path))
         scheduler = {} if state.scheduler is None else {"LR_Scheduler": state.scheduler}
         self._restored = saved.optimizer
-        self.optimizer.set_state_dict({**saved.optimizer, **scheduler})
+        masters = {n[len(_MASTER) :]: value for n, value in saved.optimizer.items() if n.startswith(_MASTER)}
+        arrays = {name: value for name, value in saved.optimizer.items() if not name.startswith(_MASTER)}
+        self.optimizer.set_state_dict({**arrays, **({"master_weights": masters} if masters else {}), **scheduler})
+        if self.scaler and state.scaler:
+            self.scaler.load_state_dict({**state.scaler, "scale": np.array([state.scaler["scale"]], np.float32)})
+        if self.average:
+            self.average.set_average(saved.average)
         if state.learning_rate is not None:
             self.optimizer.set_lr(state.learning_rate)
         self.loader.epoch, self.loader.first = state.epoch - 1, state.step
@@ -154,8 +177,8 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return json.loads(json.dumps(value))
 
 
 def _shown(value: Any) -> str:
-    return str(_plain(value)).replace("None", "null")
+    return json.dumps(value) if not isinstance(value, str) else value

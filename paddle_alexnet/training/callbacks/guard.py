@@ -47,7 +47,9 @@ class StopOnNaN(Callback):
     def _check(self, network: AlexNet, inputs: tuple[paddle.Tensor, ...], logits: paddle.Tensor) -> None:
         if not _finite(logits):
             self.close()
-            raise self._error(f"in {first_not_finite(network, *inputs)}")
+            with self.model.autocast():
+                where = first_not_finite(network, *inputs)
+            raise self._error(f"in {where}")
 
     def _error(self, where: str) -> UserError:
         return UserError(

@@ -29,7 +29,8 @@ class Progress(Callback):
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         to_come = (self.epochs - len(self.history.epochs)) * (3 * self.images + self.val_images)
-        left = to_come * seconds_per_image(self.model.network)  # backward takes twice as long as forward
+        with self.model.autocast():
+            left = to_come * seconds_per_image(self.model.network)  # backward takes twice as long as forward
         print(f"this will take about {_in_words(left)}", flush=True)
         self.run_started, self.first_epoch = time.perf_counter(), len(self.history.epochs)
 

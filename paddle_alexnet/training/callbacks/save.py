@@ -12,6 +12,7 @@ from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.training.callbacks.progress import working
 from paddle_alexnet.training.history import History
+from paddle_alexnet.training.model import in_full_precision
 
 
 class SaveModels(Callback):
@@ -27,7 +28,8 @@ class SaveModels(Callback):
             origin = self.metadata.origin
             origin = replace(origin, epoch=epoch.epoch, val_loss=epoch.val_loss, val_top1=epoch.val_top1)
             metadata = replace(self.metadata, origin=origin)
+            network = in_full_precision(self.network, self.model._optimizer)
             # Both are put in place, or none.
             saving = working("saving and exporting the best model so far")
-            with saving, exporting(self.network, metadata, self.run.inference):
-                save_checkpoint(self.run.best, self.network, metadata)
+            with saving, exporting(network, metadata, self.run.inference):
+                save_checkpoint(self.run.best, network, metadata)

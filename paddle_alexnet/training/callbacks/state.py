@@ -32,6 +32,7 @@ class SaveState(Callback):
         self.every, self.keep = live.config.train.checkpoint_steps, live.config.train.keep_checkpoints
         self.steps = len(live.loader)
         self.trained: Optional[tuple[TrainState, dict[str, Any]]] = None
+        self.due = False  # at the next update
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
         self.trained = self.live.capture(step=self.steps) if self.live.loader.first == self.steps else None
@@ -40,10 +41,14 @@ class SaveState(Callback):
         done = self.live.loader.position
         if done == self.steps:
             self.trained = self.live.capture(step=done)  # before the schedule and the validation
-        due = self.every and (self._epochs() * self.steps + done) % self.every == 0
-        if self.stop.signal or (due and done < self.steps):
+        if self.every and (self._epochs() * self.steps + done) % self.every == 0:
+            self.due = True
+        if not self.model.updated:
+            return  # the gradients of a group of batches are no part of the state
+        if self.stop.signal or (self.due and done < self.steps):
             self._save(*self.live.capture(step=done))
             self.stop.obey()
+        self.due = False
 
     def on_eval_batch_end(self, step: int, logs: dict[str, Any]) -> None:
         if self.stop.signal and self.trained:
@@ -71,7 +76,9 @@ class SaveState(Callback):
             val_loss = epoch.val_loss if isfinite(epoch.val_loss) else None
             origin = replace(origin, val_loss=val_loss, val_top1=epoch.val_top1)
         with working("saving the run's state"):
-            save_state(self.run.last, self.live.network, replace(self.metadata, origin=origin), state, optimizer)
+            average = self.live.average.average if self.live.average else {}
+            metadata = replace(self.metadata, origin=origin)
+            save_state(self.run.last, self.live.weights(), metadata, state, optimizer, average)
             if self.keep > 1:
                 _keep_also(self.run.last, self.run.checkpoints / f"epoch-{state.epoch:04}-step-{state.step:07}")
         for old in self.run.earlier()[: -self.keep]:

@@ -1,0 +1,99 @@
+"""`paddle.Model`, updated after each group of batches, and in mixed precision where a GPU has it."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from paddle_alexnet.config import Config
+from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.network.alexnet import AlexNet
+
+
+def check_amp(config: Config, device: str) -> None:
+    """Raise UserError for mixed precision that would have no effect, or the wrong one."""
+    amp = config.train.amp
+    if amp == "none":
+        return
+    if not device.startswith("gpu"):
+        raise UserError(
+            f"train.amp={amp} computes in float16 on a GPU and has no effect on {device}: use train.amp=none"
+        )
+    if amp == "O2" and config.train.ema:
+        raise UserError("train.amp=O2 keeps the weights in float16, too coarse for train.ema: use train.amp=O1")
+    if amp == "O2" and config.optimizer.name == "momentum_2012":
+        raise UserError(
+            "train.amp=O2 needs an optimiser with float32 weights of its own, which momentum_2012 has not: use "
+            "train.amp=O1 or optimizer.name=momentum"
+        )
+
+
+class TrainingModel(paddle.Model):
+    """`paddle.Model` that makes an update of the mean gradient of `accumulate` batches.
+
+    `fit(accumulate_grad_batches=…)` of Paddle sums them, and counts anew where an epoch goes on after a stop. Here a
+    batch counts by its share of the images of its group, the last of an epoch being smaller, too.
+    """
+
+    def __init__(self, network: AlexNet, *, loader: Loader, accumulate: int = 1, **specs: Any) -> None:
+        super().__init__(network, **specs)
+        self.loader, self.accumulate = loader, accumulate
+        self.updated = False  # whether the last batch ended with an update
+
+    def prepare(self, optimizer: Any, loss: nn.Layer, metrics: Any = None, amp: str = "none") -> None:
+        self.loss_share = Share(loss)
+        amp_configs = None if amp == "none" else {"level": amp}
+        super().prepare(optimizer, self.loss_share, metrics=metrics, amp_configs=amp_configs)
+        if amp_configs:
+            self._scaler = paddle.amp.GradScaler()  # by itself Paddle makes it later than a state is restored
+
+    def train_batch(self, inputs: Any, labels: Any = None, update: bool = True) -> Any:
+        done, batches = self.loader.position, len(self.loader)
+        if (done - 1) % self.accumulate == 0:
+            self.network.clear_gradients()  # of a group that was broken off, all of its last batch being unreadable
+        self.loss_share.share = self.share(done)
+        self.updated = done % self.accumulate == 0 or done == batches
+        try:
+            return super().train_batch(inputs, labels, self.updated)
+        finally:
+            self.loss_share.share = 1.0
+
+    def share(self, batch: int) -> float:
+        """The share that a batch, counted from 1, has of the images of its group."""
+        if self.accumulate == 1:
+            return 1.0
+        size, images = self.loader.batch_size, len(self.loader.dataset)
+        first = (batch - 1) // self.accumulate * self.accumulate  # batches before the group
+        group = min(images, (first + self.accumulate) * size) - first * size
+        return (min(images, batch * size) - (batch - 1) * size) / group
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """What the network has to be called in, besides by `fit`."""
+        level = self._adapter._amp_level
+        return paddle.amp.auto_cast(enable=level != "O0", level="O1" if level == "O0" else level)
+
+
+class Share(nn.Layer):
+    """A loss, times `share`."""
+
+    def __init__(self, loss: nn.Layer) -> None:
+        super().__init__()
+        self.loss, self.share = loss, 1.0
+
+    def forward(self, logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
+        loss = self.loss(logits, label)
+        return loss if self.share == 1 else loss * self.share
+
+
+def in_full_precision(network: AlexNet, optimizer: paddle.optimizer.Optimizer) -> AlexNet:
+    """The network itself, or where its weights are float16 a twin that has the optimiser's float32 ones."""
+    weights = network.state_dict()
+    if all(value.dtype == paddle.float32 for value in weights.values()):
+        return network
+    twin = AlexNet.build(network.spec)
+    masters = optimizer._master_weights
+    twin.set_state_dict({n: masters.get(value.name, value).astype("float32") for n, value in weights.items()})
+    twin.eval()
+    return twin
