@@ -9,10 +9,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Optional
 
 import numpy as np
+from paddle import nn
 from PIL import Image
 
 import paddle_alexnet
@@ -36,6 +39,18 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
         "train.report=false",
     ]
     return paddle_alexnet.load_config(None, [*fixed, *overrides])
+
+
+class OneLayer(nn.Linear):
+    """A network of one number to one, whose only layer is called fc8."""
+
+    def __init__(self, weight: float = 2, bias: float = 3) -> None:
+        super().__init__(1, 1)
+        self.weight.set_value(np.array([[weight]], np.float32))
+        self.bias.set_value(np.array([bias], np.float32))
+
+    def named_layers(self) -> Iterator[tuple[SimpleNamespace, nn.Layer]]:
+        yield SimpleNamespace(name="fc8"), self
 
 
 def metadata_of(network: AlexNet) -> Metadata:

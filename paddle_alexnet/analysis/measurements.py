@@ -267,6 +267,8 @@ def _decay(moved: np.ndarray, decay: float) -> str:
     """The decay of a parameter of 1, which moved without a gradient and not with one of -decay."""
     if moved[2] == 0:
         return "0"
+    if math.isclose(moved[2], decay, rel_tol=1e-3) and not math.isclose(moved[3], 0, abs_tol=1e-3 * decay):
+        return f"{decay:g}, apart from the gradient"
     return f"{decay:g}" if abs(moved[3]) < 1e-3 * abs(moved[2]) else f"another than {decay:g}"
 
 

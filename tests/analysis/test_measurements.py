@@ -1,16 +1,11 @@
 """What is measured, on recipes and on parts that are changed under it."""
 
-from dataclasses import replace
-
-import numpy as np
 import paddle
 import pytest
 from helpers import REPOSITORY
 
 from paddle_alexnet import AlexNet, Config, load_config
-from paddle_alexnet.analysis import measurements
 from paddle_alexnet.analysis.measurements import data_facts, network_facts, optimiser_facts
-from paddle_alexnet.data import augmentation, loader
 from paddle_alexnet.network.lrn import LRN
 
 
@@ -19,7 +14,7 @@ def recipe(name: str, *overrides: str) -> Config:
 
 
 def optimiser(*overrides: str) -> dict[str, str]:
-    return optimiser_facts(AlexNet("half", 10), recipe("source145", *overrides))
+    return optimiser_facts(AlexNet("half", 10), recipe("caffe", *overrides))
 
 
 def test_constants_of_norms_are_those_they_compute_with():
@@ -63,6 +58,7 @@ def test_dropout_is_run():
         (("optimizer.name=momentum",), {"momentum": "0.9", "learning rate enters": "outside the velocity"}),
         (("optimizer.name=sgd",), {"update rule": "gradient descent", "momentum": "0"}),
         (("optimizer.name=adam",), {"update rule": "adaptive", "momentum": "none", "weight decay": "0.0005"}),
+        (("optimizer.name=adamw",), {"update rule": "adaptive", "weight decay": "0.0005, apart from the gradient"}),
         (("optimizer.momentum=0.5",), {"momentum": "0.5", "learning rate enters": "inside the velocity"}),
         (("optimizer.weight_decay=1e-5",), {"weight decay": "1e-05", "weight decay of biases": "0"}),
         (("optimizer.decay_biases=true",), {"weight decay": "0.0005", "weight decay of biases": "0.0005"}),
@@ -75,7 +71,7 @@ def test_the_optimiser_is_known_by_its_updates(overrides, expected):
     assert {name: facts[name] for name in expected} == expected
 
 
-def test_rates_are_those_of_the_updates(monkeypatch):
+def test_rates_are_those_of_the_updates():
     plateau = ("schedule.name=plateau", "schedule.factor=0.5", "schedule.milestones=[]")
     assert optimiser(*plateau)["learning-rate schedule"] == "×0.5 on plateau"
     assert optimiser("schedule.name=constant", "schedule.milestones=[]")["learning-rate schedule"] == "constant"
@@ -83,31 +79,12 @@ def test_rates_are_those_of_the_updates(monkeypatch):
     assert facts["learning-rate schedule"] == "×0.1 after epochs 2, 5"
     assert facts["bias learning rate later"] == "as the weights'"
 
-    build = measurements.build_schedule
-
-    def as_in_2012(config, learning_rate):
-        """conv1 at a tenth of the others after epoch 3; biases never change, conv1's but at the end."""
-        schedule = build(config, learning_rate)
-        parameters = measurements._named(network)
-
-        class Rates(paddle.callbacks.Callback):
-            def on_train_begin(self, logs):
-                for parameter in parameters.values():
-                    parameter.optimize_attr["learning_rate"] = 1.0
-
-            def on_epoch_end(self, epoch, logs):
-                rate = schedule.rate.get_lr()
-                parameters["conv1.weight"].optimize_attr["learning_rate"] = 0.1 if epoch >= 2 else 1.0
-                for name, parameter in parameters.items():
-                    if name.endswith("bias"):
-                        at_rest = name == "conv1.bias" and epoch >= 4
-                        parameter.optimize_attr["learning_rate"] = 0.0 if at_rest else learning_rate / rate
-
-        return replace(schedule, callbacks=(*schedule.callbacks, Rates()))
-
-    network = AlexNet("half", 10)
-    monkeypatch.setattr(measurements, "build_schedule", as_in_2012)
-    facts = optimiser_facts(network, recipe("source145", "schedule.milestones=[2,5]", "train.epochs=7"))
+    facts = optimiser(
+        "schedule.milestones=[2,5]",
+        "train.epochs=7",
+        "optimizer.groups=[{parameters: conv1.weight, milestones: [3, 5], rates: [1e-4, 1e-5]}, {parameters: '*.bias', "
+        "learning_rate: 0.02, follows_schedule: false}, {parameters: conv1.bias, milestones: [5], rates: [0]}]",
+    )
     assert facts["conv1's own schedule"] == "0.0001 after epoch 3, 1e-05 after epoch 5"
     assert facts["bias learning rate later"] == "unchanged, conv1's 0"
 
@@ -131,28 +108,13 @@ def test_images_are_measured():
     assert data("data.geometry=random_resized_crop", "data.pca_noise=0")["geometry"] == "a random part"
 
 
-def test_what_only_the_code_of_2012_does_is_seen_where_it_is_done(monkeypatch):
-    def draw(indices, *, seed, epoch):
-        draws = augmentation.draw(indices, seed=seed, epoch=epoch)
-        return draws._replace(noise=0 * draws.noise) if epoch >= 67 else draws
-
-    def finish(images, changes, preprocess, *to_tensor):
-        values = augmentation.finish(images, changes, preprocess, *to_tensor)
-        return values if changes.noise is None else values / np.float32(1.1)
-
-    def batch(loader, real=measurements._batch):
-        image, label = real(loader)
-        first = np.arange(len(image))
-        if len(image) > 2:  # in training, in the place of 32 images the first of them
-            first = first // 32 * 32
-        return image[first], label[first]
-
-    monkeypatch.setattr(loader, "draw", draw)
-    monkeypatch.setattr(loader, "finish", finish)
+def test_what_only_the_code_of_2012_does_is_seen_where_it_is_done():
     facts = data("train.epochs=68")
     assert facts["pictures divided after the noise"] == "by 1.1"
     assert facts["colour noise"] == "PCA, 0.1 of the standard deviations"
-    monkeypatch.setattr(measurements, "_batch", batch)
-    assert data("data.pca_noise=0")["images in a row that share crop and flip"] == "32"
-    monkeypatch.setattr(loader, "finish", augmentation.finish)
-    assert data("train.epochs=68")["colour noise at the end"] == "off"
+    assert facts["colour noise at the end"] == "off"
+    assert facts["images in a row that share crop and flip"] == "32"
+    facts = data("data.pca_divisor=1", "data.pca_epochs=0", "data.shared_crops=1", "train.epochs=68")
+    assert facts["pictures divided after the noise"] == "no"
+    assert facts["colour noise at the end"] == "as before"
+    assert facts["images in a row that share crop and flip"] == "1"

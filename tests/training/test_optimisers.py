@@ -1,16 +1,19 @@
-import numpy as np
+"""Update rules, by where steps take a weight and a bias."""
+
+import math
+
 import paddle
 import pytest
+from helpers import OneLayer
 
-from paddle_alexnet.config import OptimizerConfig
-from paddle_alexnet.training.optimisers import Momentum2012, build_optimizer
+from paddle_alexnet import UserError
+from paddle_alexnet.config import OptimizerConfig, ParameterGroup
+from paddle_alexnet.training.optimisers import build_optimizer
 
 
 def step(config: OptimizerConfig) -> tuple[float, float]:
     """Where one step takes a weight of 2 and a bias of 3 whose gradients are 1, at a rate of 0.1."""
-    network = paddle.nn.Linear(1, 1)
-    network.weight.set_value(np.array([[2]], np.float32))
-    network.bias.set_value(np.array([3], np.float32))
+    network = OneLayer(2, 3)
     optimizer = build_optimizer(network, config, 0.1)
     network(paddle.ones([1, 1])).sum().backward()
     optimizer.step()
@@ -27,6 +30,13 @@ def step(config: OptimizerConfig) -> tuple[float, float]:
         ({"name": "momentum"}, 1.9, 2.9),
         ({"name": "momentum_2012"}, 1.9, 2.9),
         ({"name": "adam"}, 1.9, 2.9),  # the first step of Adam is the rate times the gradient's sign
+        ({"name": "adam", "weight_decay": 0.5}, 1.9, 2.9),  # in which a decay within the gradient is lost
+        ({"name": "adamw"}, 1.9, 2.9),
+        ({"name": "adamw", "weight_decay": 0.5}, 1.9 - 0.1 * 0.5 * 2, 2.9 - 0.1 * 0.5 * 3),
+        ({"name": "adamw", "weight_decay": 0.5, "decay_biases": False}, 1.8, 2.9),
+        ({"clip_norm": 0.1}, 2 - 0.01 / math.sqrt(2), 3 - 0.01 / math.sqrt(2)),
+        ({"clip_norm": 0.1, "name": "momentum_2012"}, 2 - 0.01 / math.sqrt(2), 3 - 0.01 / math.sqrt(2)),
+        ({"clip_norm": 10.0}, 1.9, 2.9),
     ],
 )
 def test_the_first_step(settings, weight, bias):
@@ -65,18 +75,11 @@ def train(network: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, steps
     return values
 
 
-def linear() -> paddle.nn.Layer:
-    network = paddle.nn.Linear(1, 1)
-    network.weight.set_value(np.array([[2]], np.float32))
-    network.bias.set_value(np.array([3], np.float32))
-    return network
-
-
 @pytest.mark.parametrize("name", ["momentum", "momentum_2012"])
 @pytest.mark.parametrize("decay_biases", [False, True])
 def test_momentum_over_changes_of_the_rate(name, decay_biases):
     settings = {"weight_decay": 0.5, "decay_biases": decay_biases, "bias_learning_rate": 2.0}
-    network = linear()
+    network = OneLayer()
     optimizer = build_optimizer(network, OptimizerConfig(name=name, **settings), 1.0)
     weights = by_hand(name, value=2, decay=0.5, multiple=1)
     biases = by_hand(name, value=3, decay=0.5 if decay_biases else 0, multiple=2)
@@ -86,7 +89,7 @@ def test_momentum_over_changes_of_the_rate(name, decay_biases):
 def test_a_settled_velocity_outlives_a_change_of_the_rate_by_9_1_times():
     steps = {}
     for name in ("momentum", "momentum_2012"):
-        network = linear()
+        network = OneLayer()
         optimizer = build_optimizer(network, OptimizerConfig(name=name), 1e-3)
         for step in range(101):
             if step == 100:
@@ -104,7 +107,7 @@ def test_the_velocity_is_saved_and_restored_to_the_bit(tmp_path):
 
     def run(steps, *, resume=False):
         with paddle.utils.unique_name.guard():  # as in another process
-            network, schedule = linear(), paddle.optimizer.lr.MultiStepDecay(0.1, [2, 4])
+            network, schedule = OneLayer(), paddle.optimizer.lr.MultiStepDecay(0.1, [2, 4])
             optimizer = build_optimizer(network, config, schedule)
             if resume:
                 network.set_state_dict(paddle.load(str(tmp_path / "network.pdparams")))
@@ -123,13 +126,22 @@ def test_the_velocity_is_saved_and_restored_to_the_bit(tmp_path):
     assert run(3, resume=True) == straight
 
 
-def test_groups_of_parameters_have_their_own_rate_and_decay():
-    network = linear()
-    groups = [
-        {"params": [network.weight], "learning_rate": 3.0, "weight_decay": 0.5},
-        {"params": [network.bias]},
-    ]
-    optimizer = Momentum2012(learning_rate=1.0, momentum=0.9, parameters=groups)
-    weights = by_hand("momentum_2012", value=2, decay=0.5, multiple=3)
-    biases = by_hand("momentum_2012", value=3, decay=0, multiple=1)
-    assert train(network, optimizer, range(6)) == [pytest.approx(pair, rel=1e-5) for pair in zip(weights, biases)]
+@pytest.mark.parametrize("name", ["sgd", "momentum_2012", "adamw"])
+def test_groups_of_parameters_have_their_own_rate_and_decay(name):
+    """A later group has the last word, of what it sets; gradients are shortened as one vector all the same."""
+    groups = (
+        ParameterGroup("*", learning_rate=0.4, weight_decay=0.5),
+        ParameterGroup("fc8.weight", weight_decay=0.25),
+        ParameterGroup("*.bias", learning_rate=0.2),
+    )
+    weight, bias = step(OptimizerConfig(name=name, learning_rate=0.1, weight_decay=7.0, groups=groups))
+    assert (weight, bias) == pytest.approx((2 - 0.4 * (1 + 0.25 * 2), 3 - 0.2 * (1 + 0.5 * 3)), rel=1e-5)
+    clipped = step(OptimizerConfig(name="sgd", learning_rate=0.1, clip_norm=math.sqrt(2) / 10, groups=groups[2:]))
+    assert clipped == pytest.approx((2 - 0.1 / 10, 3 - 0.2 / 10), rel=1e-5)
+
+
+def test_a_group_of_nothing_is_an_error():
+    with pytest.raises(
+        UserError, match=r"groups: conv9\*: no such parameter; there are fc8.weight, fc8.bias"
+    ):
+        build_optimizer(OneLayer(), OptimizerConfig(groups=(ParameterGroup("conv9*"),)), 0.1)

@@ -1,31 +1,37 @@
 """Schedules, by the size of the updates that they lead to: `get_lr` may say a rate that is not used."""
 
+import math
 from types import SimpleNamespace
 
 import paddle
 import pytest
+from helpers import OneLayer
 
-from paddle_alexnet.config import OptimizerConfig, ScheduleConfig
+from paddle_alexnet.config import OptimizerConfig, ParameterGroup, ScheduleConfig
 from paddle_alexnet.training.optimisers import build_optimizer
-from paddle_alexnet.training.schedules import build_schedule
+from paddle_alexnet.training.schedules import Schedule, build_schedule
 
 
-def updates(config: ScheduleConfig, val_losses: list[float]) -> list[float]:
-    """How far each of two steps an epoch moves a weight whose gradient is 1, by plain SGD at 0.1."""
-    network = paddle.nn.Linear(1, 1, bias_attr=False)
-    schedule = build_schedule(config, 0.1)
-    optimizer = build_optimizer(network, OptimizerConfig(name="sgd"), schedule.rate)
+def built(config: ScheduleConfig, network: OneLayer, *, epochs: int = 1, groups: tuple[ParameterGroup, ...] = ()):
+    optimizer = OptimizerConfig(name="sgd", learning_rate=0.1, groups=groups)
+    return optimizer, build_schedule(config, optimizer, network, epochs=epochs, steps=2)
+
+
+def follow(schedule: Schedule, optimizer: paddle.optimizer.Optimizer, network: OneLayer, val_losses: list[float]):
+    """How far each of two steps an epoch moves the weight and the bias, whose gradients are 1, by plain SGD."""
     moved = []
     for callback in schedule.callbacks:
         callback.set_model(SimpleNamespace(_optimizer=optimizer))
         callback.on_train_begin({})
     for epoch, val_loss in enumerate(val_losses):
         for step in range(2):
-            before = network.weight.item()
+            for callback in schedule.callbacks:
+                callback.on_train_batch_begin(step, {})
+            before = network.weight.item(), network.bias.item()
             network(paddle.ones([1, 1])).sum().backward()
             optimizer.step()
             optimizer.clear_grad()
-            moved.append(before - network.weight.item())
+            moved.append((before[0] - network.weight.item(), before[1] - network.bias.item()))
             for callback in schedule.callbacks:
                 callback.on_train_batch_end(step, {"loss": 0.0})
         for callback in schedule.callbacks:
@@ -34,16 +40,47 @@ def updates(config: ScheduleConfig, val_losses: list[float]) -> list[float]:
     return moved
 
 
+def updates(config: ScheduleConfig, val_losses: list[float]) -> list[float]:
+    """How far each step moves the weight, at an initial rate of 0.1."""
+    network = OneLayer(0, 0)
+    optimizer, schedule = built(config, network, epochs=len(val_losses))
+    moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, val_losses)
+    return [weight for weight, _ in moved]
+
+
+def description(config: ScheduleConfig) -> str:
+    return built(config, OneLayer())[1].description
+
+
 def test_constant():
     assert updates(ScheduleConfig(), [1, 1]) == pytest.approx([0.1] * 4, rel=1e-4)
-    assert build_schedule(ScheduleConfig(), 0.1).description == "constant"
+    assert description(ScheduleConfig()) == "constant"
 
 
 def test_step_changes_the_rate_between_epochs():
     config = ScheduleConfig(name="step", milestones=(1, 3), factor=0.1)
     expected = [0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.001, 0.001]
     assert updates(config, [1, 1, 1, 1]) == pytest.approx(expected, rel=1e-3)
-    assert build_schedule(config, 0.1).description == "×0.1 after epochs 1, 3"
+    assert description(config) == "×0.1 after epochs 1, 3"
+
+
+def test_step_may_count_steps_and_begin_with_a_warm_up():
+    config = ScheduleConfig(name="step", milestones=(5,), factor=0.1, per="step", warmup_epochs=2)
+    assert updates(config, [1] * 3) == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.01], rel=1e-3)
+    assert description(config) == "×0.1 after steps 5, from 0 in the first 2 epochs"
+
+
+@pytest.mark.parametrize(
+    "per, expected",
+    [
+        ("epoch", [0.05, 0.05, 0.1, 0.1, 0.1, 0.1, 0.075, 0.075, 0.025, 0.025]),
+        ("step", [0.025, 0.05, 0.075, 0.1, *(0.05 * (1 + math.cos(math.pi * n / 6)) for n in range(6))]),
+    ],
+)
+def test_cosine_with_warm_up(per, expected):
+    config = ScheduleConfig(name="cosine", per=per, warmup_epochs=2)
+    assert updates(config, [1] * 5) == pytest.approx(expected, rel=1e-3)
+    assert description(config) == f"cosine to 0 by the {per}, from 0 in the first 2 epochs"
 
 
 def test_plateau_lowers_the_rate_after_patience_epochs_without_a_better_loss():
@@ -51,4 +88,19 @@ def test_plateau_lowers_the_rate_after_patience_epochs_without_a_better_loss():
     losses = [3, 2, 2, 2, 1, float("nan"), 1, 1]  # the best at the second and the fifth, lowered two epochs after each
     expected = [rate for rate in [0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025] for _ in range(2)]
     assert updates(config, losses) == pytest.approx(expected, rel=1e-3)
-    assert build_schedule(config, 0.1).description == "×0.5 on plateau"
+    assert description(config) == "×0.5 on plateau"
+
+
+def test_parameters_may_have_milestones_of_their_own():
+    """The weight as the schedule says until epoch 2, then 0.03 and 0; the bias at 0.2 until it rests with it."""
+    network = OneLayer(0, 0)
+    groups = (
+        ParameterGroup("*.bias", learning_rate=0.2, follows_schedule=False),
+        ParameterGroup("*", milestones=(4,), rates=(0,)),
+        ParameterGroup("fc8.weight", milestones=(2, 4), rates=(0.03, 0)),
+    )
+    config = ScheduleConfig(name="step", milestones=(1, 3), factor=0.1)
+    optimizer, schedule = built(config, network, epochs=5, groups=groups)
+    moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, [1] * 5)
+    assert [weight for weight, _ in moved[::2]] == pytest.approx([0.1, 0.01, 0.03, 0.03, 0], rel=1e-3)
+    assert [bias for _, bias in moved[1::2]] == pytest.approx([0.2, 0.2, 0.2, 0.2, 0], rel=1e-3)
