@@ -42,12 +42,12 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
 
 
 class OneLayer(nn.Linear):
-    """A network of one number to one, whose only layer is called fc8."""
+    """A network whose only layer is called fc8: of one number to one, with a weight of 2 and a bias of 3."""
 
-    def __init__(self, weight: float = 2, bias: float = 3) -> None:
-        super().__init__(1, 1)
-        self.weight.set_value(np.array([[weight]], np.float32))
-        self.bias.set_value(np.array([bias], np.float32))
+    def __init__(self, size: int = 1, weight: float = 2, bias: float = 3) -> None:
+        super().__init__(size, size)
+        self.weight.set_value(np.full((size, size), weight, np.float32))
+        self.bias.set_value(np.full(size, bias, np.float32))
 
     def named_layers(self) -> Iterator[tuple[SimpleNamespace, nn.Layer]]:
         yield SimpleNamespace(name="fc8"), self

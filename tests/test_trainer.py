@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 import pandas as pd
 import pytest
-from helpers import REPOSITORY, assert_user_error, run_tool, small_config
+from helpers import REPOSITORY, OneLayer, assert_user_error, run_tool, small_config
 from paddle.metric import Accuracy
 from PIL import Image
 
@@ -87,11 +87,12 @@ def test_best_model_is_that_of_the_best_epoch_after_its_validation(finished_run)
 
 def fit_frozen(epochs, schedule=None, patience=0):
     """The history of a linear network whose rate is too small to change it, so that no epoch betters the first."""
-    network, history = paddle.nn.Linear(2, 2), History()
-    schedule = build_schedule(schedule or ScheduleConfig(), 1e-30)
+    network, history = OneLayer(2), History()
+    sgd = OptimizerConfig(name="sgd", learning_rate=1e-30)
+    schedule = build_schedule(schedule or ScheduleConfig(), sgd, network, epochs=epochs, steps=4)
     batches = [(paddle.ones([2, 2]), paddle.to_tensor([0, 1])) for _ in range(4)]
     model = paddle.Model(network, inputs=paddle.static.InputSpec([None, 2], "float32", "image"))
-    optimizer = build_optimizer(network, OptimizerConfig(name="sgd"), schedule.rate)
+    optimizer = build_optimizer(network, sgd, schedule.rate)
     model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
     callbacks = [*schedule.callbacks, RecordEpoch(history, data="ones"), StopEarly(history, patience=patience)]
     model.fit(batches, batches, epochs=epochs, verbose=0, callbacks=callbacks)

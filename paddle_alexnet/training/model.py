@@ -1,6 +1,5 @@
 """`paddle.Model`, updated after each group of batches, and in mixed precision where a GPU has it."""
 
-from contextlib import AbstractContextManager
 from typing import Any
 
 import paddle
@@ -46,8 +45,8 @@ class TrainingModel(paddle.Model):
         self.loss_share = Share(loss)
         amp_configs = None if amp == "none" else {"level": amp}
         super().prepare(optimizer, self.loss_share, metrics=metrics, amp_configs=amp_configs)
-        if amp_configs:
-            self._scaler = paddle.amp.GradScaler()  # by itself Paddle makes it later than a state is restored
+        # By itself Paddle makes it later than a state is restored.
+        self._scaler = paddle.amp.GradScaler() if amp_configs else None
 
     def train_batch(self, inputs: Any, labels: Any = None, update: bool = True) -> Any:
         done, batches = self.loader.position, len(self.loader)
@@ -68,11 +67,6 @@ class TrainingModel(paddle.Model):
         first = (batch - 1) // self.accumulate * self.accumulate  # batches before the group
         group = min(images, (first + self.accumulate) * size) - first * size
         return (min(images, batch * size) - (batch - 1) * size) / group
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """What the network has to be called in, besides by `fit`."""
-        level = self._adapter._amp_level
-        return paddle.amp.auto_cast(enable=level != "O0", level="O1" if level == "O0" else level)
 
 
 class Share(nn.Layer):

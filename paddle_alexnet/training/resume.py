@@ -1,6 +1,7 @@
 """What changes while a run trains: taken down as a state, put back from one, and whether one may be put back here."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from paddle_alexnet.runs.state import Saved, TrainState, read_state
 from paddle_alexnet.training.callbacks.average import AverageWeights
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.model import in_full_precision
+
+_log = logging.getLogger(__name__)
 
 _MASTER = "master_weights/"  # before the names of an optimiser's own float32 weights, in mixed precision
 
@@ -137,6 +140,12 @@ def check_same_run(saved: Saved, config: Config, data: str, spec: ModelSpec) -> 
     if config.train.epochs < state.epoch:
         raise UserError(
             f"{saved.path}: the run has come to epoch {state.epoch - 1 + bool(state.step)}: set a larger train.epochs"
+        )
+    length = state.config.get("train.epochs", config.train.epochs)
+    if config.schedule.name == "cosine" and length != config.train.epochs:
+        _log.warning(
+            f"note: schedule.name=cosine was laid out over {length} epochs, and is over {config.train.epochs} from "
+            "here on: not as in a run of so many from the start"
         )
     waited = History([Epoch(**values) for values in state.history]).waited
     if 0 < config.train.patience <= waited:

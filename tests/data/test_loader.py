@@ -110,6 +110,37 @@ def test_augmentation_follows_from_seed_epoch_and_index_alone(train_set, statist
         assert (first != different).any(axis=(1, 2, 3)).all()
 
 
+def test_images_in_a_row_may_share_crop_and_flip_but_no_noise(train_set, statistics):
+    """As in the code of 2012; whatever the workers, the batches and the one that an epoch starts with."""
+    settings = replace(FLIP, geometry="crop", resize=64, shared_crops=4, pca_noise=0.5, pca_divisor=1.1, pca_epochs=1)
+
+    def batches(first=0, epoch=0, config=settings, **other):
+        loader = Loader(
+            LabelledImages(train_set.table, "train", CROP), CROP, augmentation=config, statistics=statistics,
+            **{"batch_size": 6, "shuffle": True, "seed": 3, **other},
+        )  # fmt: skip
+        loader.epoch, loader.first = epoch, first
+        return np.concatenate([image.numpy() for image, _ in loader])
+
+    images = batches()
+    assert np.array_equal(images, batches(workers=1))
+    assert np.array_equal(images[18:], batches(first=3))
+    plain = batches(epoch=1)
+    assert np.array_equal(plain, batches(epoch=1, config=replace(settings, pca_noise=0.0))), "no noise, undivided"
+    clean = batches(config=replace(settings, pca_noise=0.0))
+    noise = images * np.float32(1.1) - clean
+    assert np.ptp(noise, axis=(2, 3)).max() < 1e-4, "of an image's colours, after which it is divided"
+    assert len(np.unique(noise[:4, 0, 0, 0].round(3))) == 4
+
+    patch = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LabelledImages, "patches", lambda self, indices, parts: (np.stack([patch] * len(indices)), {}))
+        alike = batches(config=replace(settings, pca_noise=0.0))
+    for start in range(0, 30, 4):
+        assert all(np.array_equal(alike[start], image) for image in alike[start : start + 4])
+    assert len({image.tobytes() for image in alike}) > 4
+
+
 def test_what_is_normalised_on_the_device_is_the_same(train_set, statistics):
     pixel = replace(CROP, mean_image=encode_mean_image(statistics.mean_image[:, 8:56, 8:56]))
     at_crop = replace(ALL, normalise="pixel_at_crop")

@@ -13,7 +13,7 @@ from paddle_alexnet.training.optimisers import build_optimizer
 
 def step(config: OptimizerConfig) -> tuple[float, float]:
     """Where one step takes a weight of 2 and a bias of 3 whose gradients are 1, at a rate of 0.1."""
-    network = OneLayer(2, 3)
+    network = OneLayer()
     optimizer = build_optimizer(network, config, 0.1)
     network(paddle.ones([1, 1])).sum().backward()
     optimizer.step()
@@ -141,7 +141,5 @@ def test_groups_of_parameters_have_their_own_rate_and_decay(name):
 
 
 def test_a_group_of_nothing_is_an_error():
-    with pytest.raises(
-        UserError, match=r"groups: conv9\*: no such parameter; there are fc8.weight, fc8.bias"
-    ):
+    with pytest.raises(UserError, match=r"groups: conv9\*: no such parameter; there are fc8.weight, fc8.bias"):
         build_optimizer(OneLayer(), OptimizerConfig(groups=(ParameterGroup("conv9*"),)), 0.1)

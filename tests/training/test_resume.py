@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 from helpers import REPOSITORY, assert_user_error, run_tool, small_config, truncate
 
-from paddle_alexnet import UserError, load_config, train
+from paddle_alexnet import Predictor, UserError, load_config, train
+from paddle_alexnet.evaluation import evaluate
+from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.state import read_state
 from paddle_alexnet.training.callbacks.seed import SeedStep
@@ -31,7 +33,7 @@ CHANCE = (
     "data.colour_jitter=0.4",
     "data.random_erasing=0.5",
     "data.mixup=0.2",
-    "optimizer.name=momentum",
+    "optimizer.name=momentum_2012",
     "optimizer.learning_rate=0.003",
     "schedule.name=plateau",
     "schedule.patience=1",
@@ -59,6 +61,13 @@ def rows(output):
 def straight(demo_set, tmp_path_factory):
     output = tmp_path_factory.mktemp("straight") / "run"
     train(config_of(demo_set, output, 3))
+    return output
+
+
+@pytest.fixture(scope="module")
+def averaged(demo_set, tmp_path_factory):
+    output = tmp_path_factory.mktemp("averaged") / "run"
+    train(small_config(demo_set, output, *AVERAGED))
     return output
 
 
@@ -121,6 +130,66 @@ def test_stopped_by_signals_in_mid_epoch_and_in_the_validation(straight, demo_se
     result = run_tool(*said(result))
     assert result.returncode == 0, result.stderr
     assert (sums(output), rows(output)) == (sums(straight), rows(straight))
+
+
+# Each kind of state that the runs above have not.
+AVERAGED = (
+    *CHANCE[:4],
+    "optimizer.name=adamw",
+    "optimizer.weight_decay=0.05",
+    "optimizer.clip_norm=1",
+    "optimizer.groups=[{parameters: conv1.weight, milestones: [1, 2], rates: [1e-3, 0]}]",
+    "schedule.name=cosine",
+    "schedule.per=step",
+    "schedule.warmup_epochs=1",
+    "train.accumulate=2",
+    "train.ema=0.9",
+    "train.label_smoothing=0.1",
+    "train.epochs=3",
+)
+
+
+@pytest.mark.parametrize("moment", ["in a group of batches", "in the validation of the average"])
+def test_averages_schedules_by_the_step_and_groups_of_batches_go_on(averaged, demo_set, tmp_path, monkeypatch, moment):
+    config = small_config(demo_set, tmp_path / "run", *AVERAGED)
+    name = "on_train_batch_end" if moment == "in a group of batches" else "on_eval_batch_end"
+    before = getattr(SaveState, name)
+
+    def stop(self, step, logs):
+        epochs, position = len(self.live.history.epochs), self.live.loader.position
+        if epochs == 1 and (position == 1 or name == "on_eval_batch_end"):
+            signal.raise_signal(signal.SIGINT)
+        before(self, step, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SaveState, name, stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    assert read_state(tmp_path / "run" / "checkpoints" / "last").state.step == (2 if "group" in moment else 4)
+    train(config, resume=tmp_path / "run")
+    assert (sums(tmp_path / "run"), rows(tmp_path / "run")) == (sums(averaged), rows(averaged))
+    average, other = (np.load(run / "checkpoints" / "last" / "average.npz") for run in (averaged, tmp_path / "run"))
+    assert all(np.array_equal(average[key], other[key]) for key in average.files)
+
+
+def test_the_average_is_what_is_evaluated_and_exported(averaged, demo_set):
+    best, last = (averaged / "checkpoints" / name / "weights.pdparams" for name in ("best", "last"))
+    epochs = read_state(last.parent).state.history
+    if epochs[-1]["improved"]:  # the last epoch's average is the best
+        average = np.load(last.parent / "average.npz")
+        weights = {name: value.numpy() for name, value in load_checkpoint(averaged)[0].state_dict().items()}
+        assert all(np.array_equal(average[name], value) for name, value in weights.items())
+    assert best.read_bytes() != last.read_bytes()
+    figures = evaluate(Predictor(averaged / "inference"), root=demo_set)
+    assert figures.loss == pytest.approx(min(epoch["val_loss"] for epoch in epochs), rel=1e-5)
+
+
+def test_a_cosine_of_another_length_is_remarked_on(averaged, demo_set, tmp_path, caplog):
+    copy = shutil.copytree(averaged, tmp_path / "copy")
+    saved = read_state(copy / "checkpoints" / "last")
+    config = small_config(demo_set, copy, *AVERAGED, "train.epochs=5")
+    check_same_run(saved, config, saved.state.data, saved.metadata.model)
+    assert "schedule.name=cosine was laid out over 3 epochs, and is over 5 from here on" in caplog.text
 
 
 def said(result):

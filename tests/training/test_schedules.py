@@ -42,7 +42,7 @@ def follow(schedule: Schedule, optimizer: paddle.optimizer.Optimizer, network: O
 
 def updates(config: ScheduleConfig, val_losses: list[float]) -> list[float]:
     """How far each step moves the weight, at an initial rate of 0.1."""
-    network = OneLayer(0, 0)
+    network = OneLayer(weight=0, bias=0)
     optimizer, schedule = built(config, network, epochs=len(val_losses))
     moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, val_losses)
     return [weight for weight, _ in moved]
@@ -93,7 +93,7 @@ def test_plateau_lowers_the_rate_after_patience_epochs_without_a_better_loss():
 
 def test_parameters_may_have_milestones_of_their_own():
     """The weight as the schedule says until epoch 2, then 0.03 and 0; the bias at 0.2 until it rests with it."""
-    network = OneLayer(0, 0)
+    network = OneLayer(weight=0, bias=0)
     groups = (
         ParameterGroup("*.bias", learning_rate=0.2, follows_schedule=False),
         ParameterGroup("*", milestones=(4,), rates=(0,)),

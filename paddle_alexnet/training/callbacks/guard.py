@@ -47,9 +47,7 @@ class StopOnNaN(Callback):
     def _check(self, network: AlexNet, inputs: tuple[paddle.Tensor, ...], logits: paddle.Tensor) -> None:
         if not _finite(logits):
             self.close()
-            with self.model.autocast():
-                where = first_not_finite(network, *inputs)
-            raise self._error(f"in {where}")
+            raise self._error(f"in {first_not_finite(network, *inputs)}")
 
     def _error(self, where: str) -> UserError:
         return UserError(

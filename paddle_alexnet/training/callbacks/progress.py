@@ -29,8 +29,7 @@ class Progress(Callback):
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         to_come = (self.epochs - len(self.history.epochs)) * (3 * self.images + self.val_images)
-        with self.model.autocast():
-            left = to_come * seconds_per_image(self.model.network)  # backward takes twice as long as forward
+        left = to_come * seconds_per_image(self.model.network)  # backward takes twice as long as forward
         print(f"this will take about {_in_words(left)}", flush=True)
         self.run_started, self.first_epoch = time.perf_counter(), len(self.history.epochs)
 
@@ -112,7 +111,8 @@ class ShowEpoch(Callback):
 
 def seconds_per_image(network: AlexNet) -> float:
     """What evaluating an image takes, measured on the second of two batches; draws no random number."""
-    image = paddle.zeros([8, 3, network.image_size, network.image_size])
+    dtype = network.parameters()[0].dtype  # float16 in mixed precision O2
+    image = paddle.zeros([8, 3, network.image_size, network.image_size], dtype)
     training = network.training
     network.eval()
     with paddle.no_grad():

@@ -1,6 +1,7 @@
 import io
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -34,6 +35,7 @@ def test_best_and_export_are_of_the_epochs_that_improved(tmp_path, monkeypatch):
     run, network = RunFolder(tmp_path / "run"), paddle.nn.Linear(1, 1)
     history = History()
     callback = SaveModels(run, network, metadata, history)
+    callback.set_model(SimpleNamespace(_optimizer=None))
     epochs = [
         FIRST,
         replace(FIRST, epoch=2, val_loss=float("nan"), improved=False),
