@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.metrics import PADDING, CrossEntropy, MeanLoss, cross_entropy, is_sample
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.checkpoint import load_checkpoint
+from paddle_alexnet.training.callbacks.state import SaveState
 from paddle_alexnet.training.distributed import (
     check_batch_size,
     device_of_rank,
@@ -38,7 +40,13 @@ PLAIN = (
     "data.verify=false",
     "optimizer.name=momentum",
     "optimizer.learning_rate=0.01",
+    "optimizer.clip_norm=1",
+    "schedule.name=cosine",
+    "schedule.per=step",
     "train.batch_size=7",
+    "train.accumulate=2",
+    "train.ema=0.9",
+    "train.label_smoothing=0.1",
     "train.epochs=2",
     "train.report=false",
 )
@@ -136,6 +144,24 @@ def test_one_process_goes_on_where_two_were_stopped(demo_set, table, one, tmp_pa
     assert (state.epoch, state.step) == (1, 4), (tmp_path / "out.0").read_text()
     config = small_config(demo_set, two, f"data.csv={table}", *PLAIN)
     assert_same_run(one, paddle_alexnet.train(config, resume=two).output)
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_was_stopped(demo_set, table, one, tmp_path, monkeypatch):
+    two, before = tmp_path / "two", SaveState.on_train_batch_end
+
+    def ctrl_c(self: SaveState, step: int, logs: Any) -> None:
+        if self.live.loader.position == 2:
+            signal.raise_signal(signal.SIGINT)
+        before(self, step, logs)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SaveState, "on_train_batch_end", ctrl_c)
+        paddle_alexnet.train(small_config(demo_set, two, f"data.csv={table}", *PLAIN))
+    assert find_state(two).state.step == 2
+    launchers = launch(tmp_path, "--resume", two, machines=1, processes=2)
+    assert ended(launchers, within=300) == [0], (tmp_path / "out.0").read_text()
+    assert_same_run(one, two)
 
 
 @pytest.mark.slow
