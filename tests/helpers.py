@@ -33,7 +33,7 @@ def small_config(root: Path, output: Path, *overrides: str) -> paddle_alexnet.Co
     fixed = [
         f"data.root={root}",
         f"output={output}",
-        "model.preset=half",
+        "model.preset=small",
         "train.batch_size=8",
         "data.verify=false",
         "train.report=false",

@@ -110,8 +110,8 @@ def test_a_run_that_moved_evaluates_and_data_that_moved_are_asked_for(finished_r
 def test_another_input_is_said_and_changes_the_figures(finished_run):
     whole = run_tool("evaluate", finished_run.output, "--split", "test")
     part = run_tool("evaluate", finished_run.output, "--split", "test", "--resize", 300, "--std", "1,1,1")
-    assert "input: the whole image at 224×224, mean" in whole.stdout
-    assert "input: the whole image at 300×300, of it the central 224×224, mean" in part.stdout
+    assert "input: the whole image at 131×131, mean" in whole.stdout
+    assert "input: the whole image at 300×300, of it the central 131×131, mean" in part.stdout
     assert "std [1.0, 1.0, 1.0]" in part.stdout
     assert whole.stdout.splitlines()[-1] != part.stdout.splitlines()[-1]
 

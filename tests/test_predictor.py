@@ -14,6 +14,7 @@ from helpers import assert_user_error, run_tool
 
 from paddle_alexnet import Predictor, UserError
 from paddle_alexnet.data.images import find_images
+from paddle_alexnet.network.lrn import choose_backend
 from paddle_alexnet.predictor import top_classes
 
 SCRIPT = """
@@ -43,13 +44,11 @@ def exported(finished_run, tmp_path_factory):
 def test_metadata_says_all_that_a_user_of_the_model_needs(exported, finished_run):
     about = json.loads((exported / "metadata.json").read_text())
     assert about["classes"]["names"][:2] == ["stripes", "waves"]
-    assert about["preprocess"]["image_size"] == 224
+    assert about["preprocess"]["image_size"] == 131
     assert len(about["preprocess"]["mean"]) == len(about["preprocess"]["std"]) == 3
-    assert (about["model"]["preset"], about["model"]["lrn"], about["origin"]["data"]) == (
-        "half",
-        "none",
-        "embedded demo set",
-    )
+    lrn = choose_backend("auto", job="jit")
+    expected = ("small", lrn, "embedded demo set")
+    assert (about["model"]["preset"], about["model"]["lrn"], about["origin"]["data"]) == expected
     assert about["origin"]["val_loss"] == finished_run.best.val_loss
     assert about["origin"]["epoch"] == finished_run.best.epoch
 
@@ -76,7 +75,7 @@ def test_predict_writes_the_top_classes_of_every_image(exported, demo_set, tmp_p
     assert len(table) == 3 * 5
     assert table.groupby("image")["probability"].apply(lambda p: p.is_monotonic_decreasing).all()
     assert "embedded demo set" in result.stdout
-    assert "input: the whole image at 224×224" in result.stdout
+    assert "input: the whole image at 131×131" in result.stdout
 
 
 def test_one_unreadable_image_among_many_is_named_and_the_rest_predicted(exported, demo_set, tmp_path):

@@ -142,7 +142,7 @@ def test_a_run_that_fails_says_where_and_that_nothing_is_kept(demo_set, tmp_path
     threads = threading.active_count()
     where = r"in epoch 1, step 2, which began in the output of conv2: the learning rate of 1e\+30 is too high"
     with caplog.at_level(logging.INFO), pytest.raises(UserError, match=where):
-        train(small_config(demo_set, tmp_path / "run", "optimizer.learning_rate=1e30"))
+        train(small_config(demo_set, tmp_path / "run", "optimizer.learning_rate=1e30", "model.lrn=none"))
     assert caplog.messages[-1] == f"no epoch was finished: {tmp_path / 'run'} holds no model"
     assert threading.active_count() == threads
     with RunFolder(tmp_path / "run").begin():
@@ -253,7 +253,7 @@ def test_unreadable_image_stops_training_instead_of_hanging(demo_set, tmp_path):
     for verify in ("true", "false"):  # found before the first step, or during training
         result = run_tool(
             "train", "-o", f"data.root={broken}", "-o", f"data.verify={verify}", "-o", f"output={tmp_path / verify}",
-            "-o", "model.preset=half", "-o", "train.batch_size=8",
+            "-o", "model.preset=small", "-o", "train.batch_size=8",
         )  # fmt: skip
         assert_user_error(result, str(victim), "truncated")
     assert not (tmp_path / "true").exists(), "nothing is written before the data is known to be good"
@@ -262,7 +262,7 @@ def test_unreadable_image_stops_training_instead_of_hanging(demo_set, tmp_path):
 @pytest.mark.slow
 def test_without_data_it_trains_on_the_demo_set_and_says_so(tmp_path):
     """The one real path of `python tools/train.py`, in an empty folder, with small numbers."""
-    result = run_tool("train", "-o", "model.preset=half", "-o", "train.epochs=1", "-o", "output=run", cwd=tmp_path)
+    result = run_tool("train", "-o", "model.preset=small", "-o", "train.epochs=1", "-o", "output=run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "training on the embedded demo set" in result.stdout
     assert "val_loss improved from inf to" in result.stdout
@@ -293,7 +293,7 @@ def test_a_killed_run_leaves_a_whole_best_model_and_does_not_trip_the_next(demo_
         "-o",
         f"output={output}",
         "-o",
-        "model.preset=half",
+        "model.preset=small",
         "-o",
         "train.epochs=50",
         "-o",

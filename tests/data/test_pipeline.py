@@ -75,7 +75,7 @@ def test_a_cache_of_central_squares_does_not_serve_random_parts_of_the_whole(dem
 
 
 def test_patch_smaller_than_the_input_is_one_line(demo_set, tmp_path):
-    with pytest.raises(UserError, match=r"data\.resize is 100, less than the network's input of 224"):
+    with pytest.raises(UserError, match=r"data\.resize is 100, less than the network's input of 131"):
         train(small_config(demo_set, tmp_path / "run", "data.resize=100"))
 
 
@@ -83,7 +83,7 @@ def test_patch_smaller_than_the_input_is_one_line(demo_set, tmp_path):
 def augmented_run(demo_set, tmp_path_factory):
     """Everything at once: the paper's data, mixup and a cache on disk."""
     output = tmp_path_factory.mktemp("augmented") / "run"
-    settings = ["geometry=crop", "resize=240", "horizontal_flip=true", "pca_noise=0.1", "normalise=pixel", "mixup=0.2"]
+    settings = ["geometry=crop", "resize=147", "horizontal_flip=true", "pca_noise=0.1", "normalise=pixel", "mixup=0.2"]
     settings += ["colour_jitter=0.2", "random_erasing=0.2", "cache=disk"]
     return train(small_config(demo_set, output, "train.epochs=1", *(f"data.{setting}" for setting in settings)))
 
@@ -106,7 +106,7 @@ def test_ten_crops_average_the_probabilities(augmented_run, demo_set, tmp_path, 
     losses = []
     for index in range(2):
         patch = preprocess.patch(dataset.path(index))
-        views = [patch[y : y + 224, x : x + 224] for y, x in ((0, 0), (0, 16), (16, 0), (16, 16), (8, 8))]
+        views = [patch[y : y + 131, x : x + 131] for y, x in ((0, 0), (0, 16), (16, 0), (16, 16), (8, 8))]
         logits = predictor.logits(preprocess.batch(np.stack([*views, *(view[:, ::-1] for view in views)])))
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         losses.append(-np.log(probabilities.mean(axis=0)[dataset.labels[index]]))

@@ -57,7 +57,7 @@ def test_what_is_neither_is_one_line(tmp_path, folders):
 
 def test_a_tree_is_trained_on_and_evaluated_and_a_broken_image_is_named(tmp_path):
     root = make_tree(tmp_path / "tree", {"cat": 10, "dog": 10})
-    results = train(small_config(root, tmp_path / "run", "train.epochs=1", "model.preset=half"))
+    results = train(small_config(root, tmp_path / "run", "train.epochs=1"))
     assert evaluate(Predictor(results.output), split="test").images == 4
     assert not list(root.glob("*.*")), "nothing is written there"
     (root / "cat" / "3.png").write_bytes(b"no")

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 import logging
 import re
 import resource
@@ -34,7 +33,7 @@ CHANCE = (
     "data.random_erasing=0.5",
     "data.mixup=0.2",
     "optimizer.name=momentum_2012",
-    "optimizer.learning_rate=0.003",
+    "optimizer.learning_rate=0.02",  # the third epoch is not the best
     "schedule.name=plateau",
     "schedule.patience=1",
 )
@@ -105,7 +104,7 @@ def test_stopped_by_signals_in_mid_epoch_and_in_the_validation(straight, demo_se
             signal.raise_signal(signal.SIGTERM)
 
     words = [f"-o{word}" for word in (f"data.root={demo_set}", f"output={output}", *CHANCE)]
-    words += ["-o", "model.preset=half", "-o", "train.batch_size=8", "-o", "data.verify=false", "-o", "train.epochs=3"]
+    words += ["-o", "model.preset=small", "-o", "train.batch_size=8", "-o", "data.verify=false", "-o", "train.epochs=3"]
     with monkeypatch.context() as patch:
         patch.setattr(SeedStep, "on_train_batch_begin", in_the_second_epoch)
         result = run_tool("train", *words)
@@ -215,18 +214,15 @@ def test_a_second_signal_is_obeyed_at_once(demo_set, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("override", "key"), [
-    ("model.preset=fluid", "model.preset=half, not fluid"),
+    ("model.preset=fluid", "model.preset=small, not fluid"),
     ("train.batch_size=4", "train.batch_size=8, not 4"),
     ("data.mixup=0", "data.mixup=0.2, not 0.0"),
-    ("optimizer.learning_rate=0.1", "optimizer.learning_rate=0.003, not 0.1"),
+    ("optimizer.learning_rate=0.1", "optimizer.learning_rate=0.02, not 0.1"),
     ("train.epochs=3", "has come to epoch 3: set a larger train.epochs"),
     ("train.patience=1", "without a better one: raise train.patience"),
     ("output=elsewhere", "goes on in its own folder"),
 ])  # fmt: skip
 def test_what_would_be_another_run_is_refused_by_its_key(finished, demo_set, override, key):
-    state = json.loads((finished / "checkpoints" / "last" / "state.json").read_text())
-    if "patience" in override and state["history"][-1]["improved"]:
-        pytest.skip("its last epoch was the best")
     before = sums(finished)
     result = run_tool("train", "--resume", finished, "-o", "train.epochs=9", "-o", override)
     assert_user_error(result, key)
@@ -257,7 +253,7 @@ def test_what_cannot_be_gone_on_from_is_one_line(finished, tmp_path):
 def test_a_disk_that_fills_leaves_the_state_before_and_the_run_goes_on_from_it(straight, demo_set, tmp_path):
     """A limit on the size of files stands for the disk: weights do not fit, then figures do not."""
     output, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
-    train(config_of(demo_set, output, 1))
+    train(config_of(demo_set, output, 2))
     before = sums(output)
     for limit in (1_000_000, 200):
         try:
@@ -268,8 +264,8 @@ def test_a_disk_that_fills_leaves_the_state_before_and_the_run_goes_on_from_it(s
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert sums(output) == before
         assert not list(output.rglob("*.partial"))
-    train(config_of(demo_set, output, 2), resume=output)
-    assert rows(output) == rows(straight)[:2]
+    train(config_of(demo_set, output, 3), resume=output)
+    assert (sums(output), rows(output)) == (sums(straight), rows(straight))
 
 
 def test_a_finished_run_s_state_says_so_and_what_was_counted(finished, demo_set):
@@ -278,9 +274,9 @@ def test_a_finished_run_s_state_says_so_and_what_was_counted(finished, demo_set)
     assert saved.state.callbacks["LowerOnPlateau"]["best"] == min(row["val_loss"] for row in saved.state.history)
     assert saved.state.callbacks["RecordEpoch"] == {}
     assert saved.metadata.origin.epoch == 3
-    other = replace(saved.metadata.model, lrn="band")
+    other = replace(saved.metadata.model, lrn="builtin")
     config = config_of(demo_set, finished, 9)
-    with pytest.raises(UserError, match=r"holds another network .+: set model.lrn=none"):
+    with pytest.raises(UserError, match=rf"holds another network .+: set model.lrn={saved.metadata.model.lrn}"):
         check_same_run(saved, config, saved.state.data, other)
     check_same_run(saved, config, saved.state.data, saved.metadata.model)
 
@@ -303,7 +299,7 @@ def test_a_finished_run_that_is_moved_aside_keeps_its_model_alone_an_unfinished_
 def test_killed_at_random_moments(straight, demo_set, tmp_path):
     output = tmp_path / "run"
     program = [sys.executable, str(REPOSITORY / "tools" / "train.py")]
-    settings = ["model.preset=half", "train.batch_size=8", "data.verify=false", "train.epochs=3", *CHANCE]
+    settings = ["model.preset=small", "train.batch_size=8", "data.verify=false", "train.epochs=3", *CHANCE]
     settings += [f"data.root={demo_set}", f"output={output}", "train.checkpoint_steps=1"]
     first = [*program, *(word for setting in settings for word in ("-o", setting))]
     rng, kills = np.random.default_rng(), 0
