@@ -1,12 +1,14 @@
-"""Fixtures that several test files share: a small data set and one finished run on it."""
+"""Fixtures that several test files share: a small data set, one finished run on it, presets that are quick to make."""
 
 from pathlib import Path
 
 import pytest
 from helpers import small_config
+from tiny import narrow
 
 import paddle_alexnet
 from paddle_alexnet.data.prepare.demo import draw_demo
+from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.trainer import Results
 
 
@@ -23,3 +25,10 @@ def finished_run(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
     """Two epochs of the smallest preset on the demo set."""
     output = tmp_path_factory.mktemp("runs") / "finished"
     return paddle_alexnet.train(small_config(demo_set, output, "train.epochs=2"))
+
+
+@pytest.fixture
+def narrow_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every preset, with few linear weights."""
+    for name, preset in PRESETS.items():
+        monkeypatch.setitem(PRESETS, name, narrow(preset))

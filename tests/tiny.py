@@ -1,11 +1,16 @@
-"""A preset of 26,000 weights, laid out as `half` is, for tests that need no network in full."""
+"""Networks for tests that need none in full: a preset of 26,000 weights, and the presets with few linear weights."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 
 import pytest
 
-from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, Flatten, Linear, MaxPool, Preset, ReLU
+from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, Flatten, Linear, MaxPool, Preset, ReLU, Stage
 
+WIDTH = 32  # outputs of a narrow network's first two linear layers
+
+# Laid out as `half` is.
 TINY = Preset(
     source="tests",
     image_size=99,  # 23, 11, 5 and 2 after conv1 and the pools
@@ -34,3 +39,19 @@ def tiny_preset() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", TINY)
         yield
+
+
+def narrow(preset: Preset) -> Preset:
+    """A preset with linear layers of WIDTH outputs: they hold nine of ten weights, and drawing those takes the time."""
+    first, *_ = (stage for stage in chain(*preset.blocks.values()) if isinstance(stage, Linear))
+
+    def narrowed(stage: Stage) -> Stage:
+        if not isinstance(stage, Linear):
+            return stage
+        return replace(
+            stage,
+            in_features=stage.in_features if stage is first else WIDTH,
+            out_features=None if stage.out_features is None else WIDTH,
+        )
+
+    return replace(preset, blocks={name: tuple(map(narrowed, stages)) for name, stages in preset.blocks.items()})

@@ -17,7 +17,7 @@ def optimiser(*overrides: str) -> dict[str, str]:
     return optimiser_facts(AlexNet("half", 10), recipe("caffe", *overrides))
 
 
-def test_constants_of_norms_are_those_they_compute_with():
+def test_constants_of_norms_are_those_they_compute_with(narrow_presets):
     network = AlexNet("source145", 10, "native")
     for _, layer in network.named_layers():
         if isinstance(layer, LRN) and not layer.within_channel:
@@ -29,20 +29,20 @@ def test_constants_of_norms_are_those_they_compute_with():
 
 
 @pytest.mark.parametrize("lrn", ["native", "band", "avgpool3d", "builtin"])
-def test_norms_are_measured_alike_on_every_backend(lrn):
+def test_norms_are_measured_alike_on_every_backend(lrn, narrow_presets):
     names = ("n", "factor of the sum of squares (α or α/n)", "β", "k", "across columns")
     facts = network_facts(AlexNet("tensorflow", 10, lrn))  # depth_radius 5, 0.001 / 9 of the plain sum
     assert [facts[f"LRN {name}"] for name in names] == ["11", "0.000111", "0.75", "1", "across"]
 
 
-def test_layers_are_those_that_an_image_passes():
+def test_layers_are_those_that_an_image_passes(narrow_presets):
     facts = network_facts(AlexNet("fluid", 10, quirks=["dead_fc2"]))
     assert facts["layers left out of the pass"] == "fc7, relu7"
     assert facts["order in layers 6 … 8"] == "fc, relu; fc"
     assert facts["dropout"] == facts["dropout scales by"] == facts["LRN n"] == "none"
 
 
-def test_dropout_is_run():
+def test_dropout_is_run(narrow_presets):
     network = AlexNet("source145", 10, "none")
     for _, layer in network.named_layers():
         if isinstance(layer, paddle.nn.Dropout):

@@ -98,16 +98,14 @@ def test_an_export_takes_no_checkpoint_s_place(tmp_path):
     assert read_model(tmp_path / "checkpoint-inference").metadata.kind == "inference"
 
 
-@pytest.mark.parametrize(
-    "lrn", ["native", *(pytest.param(lrn, marks=pytest.mark.slow) for lrn in ("avgpool3d", "builtin", "band"))]
-)
-def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, tmp_path):
+@pytest.mark.parametrize("lrn", ["native", "avgpool3d", "builtin", "band"])
+def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, narrow_presets, tmp_path):
     network = AlexNet("caffenet", 10, lrn)
     assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
 
 
 @pytest.mark.parametrize("lrn", ["native", "avgpool3d"])
-def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, tmp_path):
+def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, narrow_presets, tmp_path):
     paddle.seed(0)
     network = AlexNet("source145", 10, lrn)
     assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5

@@ -36,7 +36,7 @@ def test_blocks_are_numbered():
 
 
 @pytest.mark.parametrize("lrn", ["builtin", "band", "native", "none"])
-def test_lrn_switch_changes_the_backend_and_nothing_else(lrn):
+def test_lrn_switch_changes_the_backend_and_nothing_else(lrn, narrow_presets):
     network, twin = AlexNet("single", 10), AlexNet("single", 10, lrn)
     twin.set_state_dict(network.state_dict())
     network.eval()
@@ -64,7 +64,7 @@ def test_unknown_names_name_the_nearest():
         AlexNet("fluid", quirks=["lrn_exclusive"])
 
 
-def test_layers_are_named_and_found_in_their_blocks():
+def test_layers_are_named_and_found_in_their_blocks(narrow_presets):
     network = AlexNet("caffenet", 10, "none")
     layers = {stage.name: layer for stage, layer in network.named_layers()}
     assert len(layers) == len(list(network.sublayers())) - len(list(network.named_children()))
@@ -75,7 +75,7 @@ def test_layers_are_named_and_found_in_their_blocks():
 
 
 @pytest.mark.parametrize("preset, kept, tested", [("source145", 1.0, 0.5), ("owt", 2.0, 1.0)])
-def test_dropout_scales_in_evaluation_as_in_2012_or_in_training(preset, kept, tested):
+def test_dropout_scales_in_evaluation_as_in_2012_or_in_training(preset, kept, tested, narrow_presets):
     dropouts = [
         layer for _, layer in AlexNet(preset, 10, "none").named_layers() if isinstance(layer, paddle.nn.Dropout)
     ]
