@@ -14,7 +14,7 @@ def recipe(name: str, *overrides: str) -> Config:
 
 
 def optimiser(*overrides: str) -> dict[str, str]:
-    return optimiser_facts(AlexNet("half", 10), recipe("caffe", *overrides))
+    return optimiser_facts(AlexNet("small", 10), recipe("caffe", *overrides))
 
 
 def test_constants_of_norms_are_those_they_compute_with(narrow_presets):
@@ -67,7 +67,7 @@ def test_dropout_is_run(narrow_presets):
     ],
 )
 def test_the_optimiser_is_known_by_its_updates(overrides, expected):
-    facts = optimiser(*overrides)
+    facts = optimiser("train.epochs=2", *overrides)
     assert {name: facts[name] for name in expected} == expected
 
 
@@ -90,17 +90,18 @@ def test_rates_are_those_of_the_updates():
 
 
 def data(*overrides: str, name: str = "source145") -> dict[str, str]:
-    return data_facts(recipe(name, "train.batch_size=100", *overrides), 224)
+    """Of images of half the recipe's size."""
+    return data_facts(recipe(name, "train.batch_size=100", "data.resize=128", *overrides), 112)
 
 
 def test_images_are_measured():
-    facts = data("data.geometry=squash", "data.horizontal_flip=false", "data.pca_scale=eigenvalues", "data.resize=230")
+    facts = data("data.geometry=squash", "data.horizontal_flip=false", "data.pca_scale=eigenvalues", "data.resize=115")
     assert facts["batch size"] == "100"
-    assert facts["geometry"] == "squashed to 230×230"
-    assert facts["training crops"] == "random 224×224"
+    assert facts["geometry"] == "squashed to 115×115"
+    assert facts["training crops"] == "random 112×112"
     assert facts["horizontal flips"] == "none"
     assert facts["colour noise"] == "PCA, 0.1 of the eigenvalues"
-    facts = data("data.normalise=given", "data.pca_noise=0.3", "data.resize=224")
+    facts = data("data.normalise=given", "data.pca_noise=0.3", "data.resize=112")
     assert facts["mean subtracted"] == "per colour 123.7, 116.3, 103.5"
     assert facts["training crops"] == facts["mean image under a crop"] == "none"
     assert facts["horizontal flips"] == "random"

@@ -37,7 +37,7 @@ print(grown[-1] - grown[1])
 
 
 def test_the_exported_model_differs_by_rounding_at_most(tmp_path):
-    network = AlexNet("half", 3)
+    network = AlexNet("small", 3)
     assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
     assert network.training, "the network goes on training as before"
     model = read_model(tmp_path / "model")
@@ -46,7 +46,7 @@ def test_the_exported_model_differs_by_rounding_at_most(tmp_path):
 
 
 def test_an_export_that_differs_is_an_error_and_not_kept(tmp_path, monkeypatch):
-    network = AlexNet("half", 3)
+    network = AlexNet("small", 3)
     monkeypatch.setattr("paddle_alexnet.export.jit.TOLERANCE", -1.0)
     with pytest.raises(UserError, match="differs from the network"):
         export(network, metadata_of(network), tmp_path / "model")
@@ -55,7 +55,7 @@ def test_an_export_that_differs_is_an_error_and_not_kept(tmp_path, monkeypatch):
 
 def test_the_best_checkpoint_and_its_export_are_put_in_place_as_one(tmp_path, monkeypatch):
     """Killed while the export is made, both stay as they were; between the two swaps, `export` mends it."""
-    network, run = AlexNet("half", 3), RunFolder(tmp_path / "run")
+    network, run = AlexNet("small", 3), RunFolder(tmp_path / "run")
     network.eval()
 
     def save(epoch):
@@ -89,7 +89,7 @@ def interrupt(*arguments, **named):
 
 
 def test_an_export_takes_no_checkpoint_s_place(tmp_path):
-    network = AlexNet("half", 3)
+    network = AlexNet("small", 3)
     save_checkpoint(tmp_path / "checkpoint", network, metadata_of(network))
     result = run_tool("export", tmp_path / "checkpoint", "--output", tmp_path / "checkpoint")
     assert_user_error(result, "kind checkpoint")
@@ -124,13 +124,13 @@ def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, narro
 
 
 def test_the_tool_exports_a_checkpoint_as_training_does(tmp_path):
-    network = AlexNet("half", 3)
+    network = AlexNet("small", 3)
     network.eval()
     save_checkpoint(tmp_path / "checkpoint", network, metadata_of(network))
     export(network, metadata_of(network), tmp_path / "first")
     result = run_tool("export", tmp_path / "checkpoint", "--output", tmp_path / "again")
     assert result.returncode == 0, result.stderr
-    image = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
+    image = np.random.default_rng(1).standard_normal((1, 3, 131, 131), np.float32)
     first, again = (open_engine(read_model(tmp_path / name))(image) for name in ("first", "again"))
     np.testing.assert_array_equal(first, again)
 
