@@ -1,6 +1,7 @@
 """The loaders of a run, as its config says: decode, check, measure, then batches."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from paddle_alexnet.config import Config
@@ -62,23 +63,9 @@ def open_loaders(
         if data.normalise != "given":
             preprocess = _normalised(preprocess, statistics, by_pixel=data.normalise != "channel")
 
-    train = Loader(
-        train_set,
-        preprocess,
-        batch_size=config.train.batch_size,
-        shuffle=True,
-        seed=config.train.seed,
-        workers=workers,
-        augmentation=data,
-        statistics=statistics,
-        unreadable=unreadable,
-        on_device=on_device,
-        rank=rank,
-        ranks=ranks,
-    )
-    val = Loader(
-        val_set,
-        preprocess,
+    loader = partial(
+        Loader,
+        preprocess=preprocess,
         batch_size=config.train.batch_size,
         workers=workers,
         unreadable=unreadable,
@@ -86,7 +73,8 @@ def open_loaders(
         rank=rank,
         ranks=ranks,
     )
-    return train, val
+    train = loader(train_set, shuffle=True, seed=config.train.seed, augmentation=data, statistics=statistics)
+    return train, loader(val_set)
 
 
 def _normalised(preprocess: Preprocess, statistics: Statistics, *, by_pixel: bool) -> Preprocess:

@@ -16,7 +16,7 @@ from paddle_alexnet.runs.model_folder import write_model
 
 @pytest.fixture(scope="module")
 def network():
-    return AlexNet("half", 3)
+    return AlexNet("small", 3)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 
 
 def test_weights_that_do_not_fit_are_all_listed(network, tmp_path):
-    save_checkpoint(tmp_path / "other", AlexNet("half", 7), metadata_of(network))
+    save_checkpoint(tmp_path / "other", AlexNet("small", 7), metadata_of(network))
     with pytest.raises(UserError) as error:
         load_checkpoint(tmp_path / "other")
     assert str(error.value).count("must be") == 2  # weight and bias of the last layer

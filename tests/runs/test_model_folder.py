@@ -138,7 +138,7 @@ def test_what_is_read_beside_a_writer_belongs_together(exchange, metadata, tmp_p
     writer.start()
     try:
         seen = set()
-        for _ in range(150):
+        for _ in range(60):
             model = read_model(place)
             seen.add(model.metadata.origin.epoch)
             assert set(model.files["a"].decode()) == {str(model.metadata.origin.epoch % 10)}

@@ -57,17 +57,16 @@ def save_fortran_npz(path):
     np.savez(path, **{name: np.asfortranarray(array.astype(">f8")) for name, array in ARRAYS.items()})
 
 
-@pytest.mark.parametrize(
-    "name, write",
-    [
-        ("a.npz", save_npz),
-        ("packed.npz", save_packed_npz),
-        ("fortran.npz", save_fortran_npz),
-        ("a.npy", save_npy),
-        ("a.safetensors", lambda path: write_safetensors(path, ARRAYS)),
-        ("a.pdparams", lambda path: save(path, ARRAYS)),
-    ],
-)
+WRITERS = [
+    ("a.npz", save_npz),
+    ("packed.npz", save_packed_npz),
+    ("a.npy", save_npy),
+    ("a.safetensors", lambda path: write_safetensors(path, ARRAYS)),
+    ("a.pdparams", lambda path: save(path, ARRAYS)),
+]
+
+
+@pytest.mark.parametrize("name, write", [*WRITERS, ("fortran.npz", save_fortran_npz)])
 def test_what_is_written_is_read(name, write, tmp_path):
     write(tmp_path / name)
     assert_read(read_arrays(tmp_path / name))
@@ -157,16 +156,7 @@ def test_objects_are_left_unread_and_named(tmp_path):
 # What is damaged or means harm
 
 
-@pytest.mark.parametrize(
-    "name, write",
-    [
-        ("a.npz", save_npz),
-        ("packed.npz", save_packed_npz),
-        ("a.npy", save_npy),
-        ("a.safetensors", lambda path: write_safetensors(path, ARRAYS)),
-        ("a.pdparams", lambda path: save(path, ARRAYS)),
-    ],
-)
+@pytest.mark.parametrize("name, write", WRITERS)
 def test_a_file_cut_or_changed_anywhere_is_read_or_refused(name, write, tmp_path):
     write(tmp_path / name)
     whole, broken = (tmp_path / name).read_bytes(), tmp_path / f"broken-{name}"
