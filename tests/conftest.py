@@ -1,8 +1,10 @@
-"""Fixtures that several test files share: a small data set, one finished run on it, presets that are quick to make."""
+"""Fixtures that several test files share: a small data set, one finished run on it, quick presets, a browser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import CHROMEDRIVER, CHROMIUM, Browser, open_browser
 from helpers import small_config
 from tiny import narrow
 
@@ -32,3 +34,12 @@ def narrow_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every preset, with few linear weights."""
     for name, preset in PRESETS.items():
         monkeypatch.setitem(PRESETS, name, narrow(preset))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests, which takes longer to start than to show a page."""
+    if not (CHROMIUM and CHROMEDRIVER):
+        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
+    with open_browser() as browser:
+        yield browser

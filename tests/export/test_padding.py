@@ -13,17 +13,18 @@ from paddle_alexnet.export.padding import with_explicit_padding
 from paddle_alexnet.network.presets import PRESETS, Linear
 
 
-@pytest.fixture(params=sorted(PRESETS))
-def features(request, monkeypatch):
+@pytest.fixture(scope="module", params=sorted(PRESETS))
+def features(request):
     """A preset's network without its linear layers, which hold most of the weights."""
     preset = PRESETS[request.param]
     convolutions = {
         name: stages for name, stages in preset.blocks.items() if not any(isinstance(stage, Linear) for stage in stages)
     }
-    monkeypatch.setitem(PRESETS, "features", replace(preset, blocks=convolutions))
-    network = AlexNet("features", lrn="native")
-    network.eval()
-    return network
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "features", replace(preset, blocks=convolutions))
+        network = AlexNet("features", lrn="native")
+        network.eval()
+        yield network
 
 
 def test_no_exported_program_begins_with_a_padded_convolution(features, tmp_path):
@@ -48,7 +49,7 @@ def test_the_outputs_are_the_same(features):
 
 
 def test_the_network_and_the_random_numbers_to_come_stay_as_they_are(tmp_path):
-    network = AlexNet("half", 3)
+    network = AlexNet("small", 3)
     layers, names = list(network.sublayers()), list(network.state_dict())
     paddle.seed(1)
     drawn = paddle.rand([3]).tolist()

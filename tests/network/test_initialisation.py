@@ -1,12 +1,14 @@
 """The first weights, measured on networks."""
 
 import numpy as np
+import paddle
 import pytest
 
 from paddle_alexnet import AlexNet
 
 
 def learned(preset):
+    paddle.seed(0)
     network = AlexNet(preset, num_classes=10)
     return {stage.name: layer for stage, layer in network.named_layers() if hasattr(layer, "weight")}
 
@@ -15,7 +17,7 @@ def std(layer):
     return float(layer.weight.numpy().std())
 
 
-def test_normal_follows_the_table():
+def test_normal_follows_the_table(narrow_presets):
     layers = learned("source145")
     assert std(layers["conv2"]) == pytest.approx(0.01, rel=0.01)
     assert std(layers["conv4"]) == pytest.approx(0.03, rel=0.01)
@@ -34,21 +36,22 @@ def test_paddle_counts_all_channels_of_a_convolution_with_groups():
 
 
 def test_torch_is_uniform_within_the_root_of_fan_in():
+    layers = learned("half")
     for name, fan_in in {"conv1": 3 * 11**2, "conv3": 128 * 3**2, "fc7": 2048}.items():
-        layer = learned("half")[name]
+        layer = layers[name]
         assert np.abs(layer.weight.numpy()).max() == pytest.approx(fan_in**-0.5, rel=1e-3)
         assert std(layer) == pytest.approx((3 * fan_in) ** -0.5, rel=0.02)
         assert 0.9 < float(layer.bias.abs().max()) * fan_in**0.5 <= 1
 
 
-def test_truncated_normal_is_cut_at_two_std():
+def test_truncated_normal_is_cut_at_two_std(narrow_presets):
     layer = learned("tensorflow")["conv2"]
     assert 0.199 < np.abs(layer.weight.numpy()).max() <= 0.2
     assert std(layer) == pytest.approx(0.0880, rel=0.01)  # of a normal of std 0.1 cut at ±0.2
     assert float(layer.bias.abs().max()) == 0
 
 
-def test_xavier_where_the_table_gives_no_std():
+def test_xavier_where_the_table_gives_no_std(narrow_presets):
     layers = learned("slim")  # TF-slim: xavier_initializer and biases 0.1; trunc_normal(0.005) from fc6 on
     bound = (6 / (64 * 5**2 + 192 * 5**2)) ** 0.5
     assert np.abs(layers["conv2"].weight.numpy()).max() == pytest.approx(bound, rel=1e-3)
@@ -59,7 +62,7 @@ def test_xavier_where_the_table_gives_no_std():
     )
 
 
-def test_owt2014_starts_as_its_log_shows_it():
+def test_owt2014_starts_as_its_log_shows_it(narrow_presets):
     # TrainingExample.md of cuda-convnet2, early in training: mean absolute weights and biases by layer.
     weights = [7.90e-3, 7.99e-3, 2.364e-2, 2.369e-2, 2.369e-2, 7.15e-3, 7.80e-3, 7.96e-3]
     biases = [2.7e-4, 1.000, 7e-4, 0.999, 0.999, 1.000, 0.999, 7.000]

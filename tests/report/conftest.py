@@ -34,6 +34,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a small network of three classes, of epoch 3."""
     place = tmp_path_factory.mktemp("model") / "best"
     paddle.seed(0)
-    network = AlexNet("half", 3)
+    network = AlexNet("small", 3)
     save_checkpoint(place, network, metadata_of(network))
     return place

@@ -1,7 +1,6 @@
 """Runs compared: their figures, what differs, and the page."""
 
 import pytest
-from browser import CHROMEDRIVER, CHROMIUM, open_browser
 from handmade_run import METRICS, write_run
 
 from paddle_alexnet import UserError
@@ -51,12 +50,10 @@ def test_one_run_or_the_same_twice_is_refused(two_runs):
             compare_runs(paths)
 
 
-@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver")
-def test_a_browser_shows_the_page_on_a_phone(two_runs, tmp_path):
+def test_a_browser_shows_the_page_on_a_phone(two_runs, browser, tmp_path):
     write_comparison(compare_runs([run.path for run in two_runs]), tmp_path / "compare.html")
-    with open_browser() as browser:
-        browser.open(tmp_path / "compare.html", width=360)
-        assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
-        assert browser.run("return document.querySelectorAll('svg').length") == 4
-        assert browser.run("return document.querySelectorAll('svg g').length") == 8  # a line a run
-        assert browser.console() == []
+    browser.open(tmp_path / "compare.html", width=360)
+    assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.run("return document.querySelectorAll('svg').length") == 4
+    assert browser.run("return document.querySelectorAll('svg g').length") == 8  # a line a run
+    assert browser.console() == []
