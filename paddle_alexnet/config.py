@@ -79,6 +79,9 @@ class DataConfig:
         description="what becomes the square patch: squash (the whole image), crop (its central square) or "
         "random_resized_crop (a random part in training, the central square in evaluation)",
     )
+    crop_area: float = Field(
+        default=0.08, gt=0, le=1, description="random_resized_crop: the smallest part, as a share of the image's area"
+    )
     resize: Optional[PositiveInt] = Field(
         default=None,
         description="side of the patch that the network's input is cropped from, at random in training, in the centre "

@@ -359,7 +359,7 @@ def data_facts(config: Config, image_size: int) -> dict[str, str]:
         scale, mean = _normalisation(*(_batch(loader)[0] for loader in (val, clean_val)))
         means = raw - normalised / scale
         facts = {
-            "batch size": str(len(raw) * config.train.accumulate),
+            "batch size": str(len(label) * config.train.accumulate),
             "geometry": _geometry(pictures[0], random=np.ptp(np.abs(seen[:, 1])) > 0.05),
             **_crops(seen, image_size),
             "mean subtracted": "per pixel" if np.ptp(mean, axis=(1, 2)).max() > 2 else _colours(config, mean),
@@ -376,7 +376,7 @@ def data_facts(config: Config, image_size: int) -> dict[str, str]:
             facts["mean image under a crop"] = "its centre" if alike else "its part under the crop"
         with_noise, _ = _batch(noisy)
         if not np.array_equal(with_noise, normalised):
-            red = zip(normalised[:, 0], with_noise[:, 0])
+            red = zip(normalised[:, 0, ::8, ::8], with_noise[:, 0, ::8, ::8])
             kept = float(np.median([np.polyfit(before.ravel(), after.ravel(), 1)[0] for before, after in red]))
             noise = (with_noise / kept - normalised).mean(axis=(2, 3)) / scale[:, 0, 0]  # [N, 3], levels
             patches, _ = train.dataset.patches(range(len(train.dataset)))
@@ -404,9 +404,9 @@ def _draw(root: Path, *, count: int) -> None:
 
 
 def _batch(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
-    """The first batch of an epoch, float64 [N, 3, S, S] and [N]."""
+    """The first batch of an epoch, of its images the first 128, float64 [N, 3, S, S], and all its labels."""
     image, label = next(iter(loader))
-    return image.numpy().astype(np.float64), label.numpy()
+    return image[:128].numpy().astype(np.float64), label.numpy()
 
 
 def _seen(levels: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -67,19 +67,19 @@ def _draw(indices: Sequence[int], seed: int, epoch: int) -> Draws:
     return Draws(corner, flip[:, 0], jitter, erasing, area, shape, at, normal)
 
 
-def random_parts(draws: Draws) -> list[Part]:
+def random_parts(draws: Draws, *, least: float = 0.08) -> list[Part]:
     """A random part for each image, given its width and height (`random_part`)."""
     numbers = zip(draws.part_area, draws.part_shape, draws.part_corner)
-    return [partial(random_part, area=area, shape=shape, corner=corner) for area, shape, corner in numbers]
+    return [partial(random_part, area=least + (1 - least) * a, shape=s, corner=corner) for a, s, corner in numbers]
 
 
 def random_part(width: int, height: int, *, area: np.ndarray, shape: np.ndarray, corner: np.ndarray) -> Box:
-    """A part of 8 to 100 % of the area and of 3:4 to 4:3, anywhere.
+    """A part of that share of the area and of 3:4 to 4:3, anywhere.
 
-    The RandomResizedCrop of torchvision and `paddle.vision`: the first of ten attempts that fits, else the largest part
-    in the middle.
+    The RandomResizedCrop of torchvision and `paddle.vision`, whose shares are 8 to 100 %: the first of ten attempts that
+    fits, else the largest part in the middle.
     """
-    pixels = width * height * (0.08 + 0.92 * area)
+    pixels = width * height * area
     ratio = np.exp(math.log(4 / 3) * (2 * shape - 1))
     across, down = np.round(np.sqrt(pixels * ratio)), np.round(np.sqrt(pixels / ratio))
     fits = (across >= 1) & (across <= width) & (down >= 1) & (down <= height)

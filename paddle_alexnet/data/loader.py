@@ -131,7 +131,7 @@ class Loader:
             image = ten_crops(patches, size) if self.crops == 10 else self.preprocess.centre(patches)
         else:
             draws = draw(indices, leaders, seed=self.seed, epoch=epoch)
-            parts = random_parts(draws) if config.geometry == "random_resized_crop" else None
+            parts = random_parts(draws, least=config.crop_area) if config.geometry == "random_resized_crop" else None
             patches, unreadable = self.dataset.patches(indices, parts)
             if unreadable:  # what remains keeps its numbers: they follow from the index
                 readable = [n for n, index in enumerate(indices) if index not in unreadable]

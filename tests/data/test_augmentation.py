@@ -86,6 +86,9 @@ def test_random_part_lies_in_the_image(size):
         area = across * down / (width * height)
         assert 0.07 < area.min() < 0.12 and 0.8 < area.max() <= 1
         assert 0.72 < (across / down).min() < 0.8 and 1.25 < (across / down).max() < 1.36
+        large = np.array([part(width, height) for part in augmentation.random_parts(draws(300), least=0.5)])
+        areas = (large[:, 2] - large[:, 0]) * (large[:, 3] - large[:, 1]) / (width * height)
+        assert 0.48 < areas.min() < 0.55 and 0.8 < areas.max() <= 1
 
 
 @pytest.mark.parametrize("deviations", [False, True])
