@@ -57,7 +57,9 @@ class ModelConfig:
         description=f"backend of local response normalisation: auto (the fastest), {', '.join(LRN_BACKENDS)}",
     )
     quirks: tuple[str, ...] = Field(
-        default=(), description="departures of the original article's code to reproduce, by name"
+        default=(),
+        description="departures of the original article's code to reproduce, by name, and ablations: no_overlap, "
+        "no_dropout, one_column",
     )
     weights: Optional[PathText] = Field(default=None, description="start from the weights of this run or checkpoint")
 

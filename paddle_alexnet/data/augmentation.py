@@ -76,8 +76,8 @@ def random_parts(draws: Draws, *, least: float = 0.08) -> list[Part]:
 def random_part(width: int, height: int, *, area: np.ndarray, shape: np.ndarray, corner: np.ndarray) -> Box:
     """A part of that share of the area and of 3:4 to 4:3, anywhere.
 
-    The RandomResizedCrop of torchvision and `paddle.vision`, whose shares are 8 to 100 %: the first of ten attempts that
-    fits, else the largest part in the middle.
+    The RandomResizedCrop of torchvision and `paddle.vision`, whose shares are 8 to 100 %: the first of ten attempts
+    that fits, else the largest part in the middle.
     """
     pixels = width * height * area
     ratio = np.exp(math.log(4 / 3) * (2 * shape - 1))

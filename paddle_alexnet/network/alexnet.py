@@ -9,6 +9,7 @@ from paddle import nn
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import one_of
 from paddle_alexnet.network import presets
+from paddle_alexnet.network.ablations import ABLATIONS, ablated
 from paddle_alexnet.network.initialisation import initial_attributes
 from paddle_alexnet.network.lrn import LRN, choose_backend
 from paddle_alexnet.network.presets import PRESETS, NamedStage, Stage, walk
@@ -20,7 +21,8 @@ class AlexNet(nn.Layer):
 
     S is `image_size`, 227 for the default preset. `num_classes` of None is the preset's own number.
     Every ReLU and pool is a layer of its own in a numbered block, so that `paddle.summary` shows
-    the structure. `quirks` are the named departures of the articles' code, see `Preset.quirks`.
+    the structure. `quirks` are the named departures of the articles' code, see `Preset.quirks`, and what an ablation
+    takes away, see `ABLATIONS`.
 
     Raises UserError for an unknown preset, LRN backend or quirk.
     """
@@ -36,9 +38,12 @@ class AlexNet(nn.Layer):
         super().__init__()
         table = PRESETS[one_of(preset, PRESETS, what="preset")]
         for quirk in quirks:
-            if quirk not in table.quirks:
+            if quirk not in {*table.quirks, *ABLATIONS}:
                 known = ", ".join(sorted(table.quirks)) or "none"
-                raise UserError(f"preset {preset} has no quirk {quirk!r}; it has: {known}")
+                raise UserError(
+                    f"preset {preset} has no quirk {quirk!r}; it has: {known}; any has: {', '.join(ABLATIONS)}"
+                )
+        table = ablated(table, quirks)
         self.preset = preset
         self.image_size = table.image_size
         self.num_classes = table.num_classes if num_classes is None else num_classes
