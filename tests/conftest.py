@@ -1,5 +1,6 @@
 """Fixtures that several test files share: a small data set, one finished run on it, quick presets, a browser."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ import paddle_alexnet
 from paddle_alexnet.data.prepare.demo import draw_demo
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.trainer import Results
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C through, which a shell keeps from what it runs in the background: tests send it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
