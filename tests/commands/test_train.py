@@ -22,9 +22,9 @@ def configs(monkeypatch):
 
 
 def test_without_data_it_is_the_demo_recipe_and_the_first_line_says_what_else_there_is(configs, tmp_path):
-    result = run_tool("train", "-o", "schedule.milestones=[3]", "-o", "data.root=null", cwd=tmp_path)
+    result = run_tool("train", "-o", "schedule.warmup_epochs=3", "-o", "data.root=null", cwd=tmp_path)
     (config,) = configs
-    assert (config.output, config.model.preset, config.schedule.milestones) == ("runs/demo", "small", (3,))
+    assert (config.output, config.model.preset, config.schedule.warmup_epochs) == ("runs/demo", "small", 3)
     (line,) = result.stdout.splitlines()
     assert "recipe demo" in line
     assert "-c paddle2" in line
