@@ -66,7 +66,7 @@ def _shapes(content: bytes) -> Iterator[tuple[int, ...]]:
 def _protobuf_parameters(content: bytes) -> Iterator[tuple[int, ...]]:
     for variable in framework_pb2.ProgramDesc.FromString(content).blocks[0].vars:
         if variable.persistable and variable.name not in ("feed", "fetch"):
-            yield tuple(variable.type.lod_tensor.tensor.dims)
+            yield _dims(variable)
 
 
 def _protobuf_input(content: bytes) -> tuple[int, ...]:
@@ -79,7 +79,13 @@ def _protobuf_input(content: bytes) -> tuple[int, ...]:
         raise ValueError(f"it holds the operator {foreign[0]}")
     [name] = operators[types.index("feed")].outputs[0].arguments
     [image] = [variable for variable in program.blocks[0].vars if variable.name == name]
-    return tuple(image.type.lod_tensor.tensor.dims)
+    return _dims(image)
+
+
+def _dims(variable: Any) -> tuple[int, ...]:
+    kind = variable.type
+    # Paddle 3 calls the same field dense_tensor
+    return tuple((kind.lod_tensor if hasattr(kind, "lod_tensor") else kind.dense_tensor).tensor.dims)
 
 
 def _json_operators(content: bytes) -> list[dict[str, Any]]:
