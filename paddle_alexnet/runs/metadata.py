@@ -116,6 +116,17 @@ class Metadata:
         if top_k is not None and not 1 <= top_k <= len(self.classes):
             raise UserError(f"top_k is {top_k}: the model has {len(self.classes)} classes")
 
+    def check_crops(self, crops: int) -> None:
+        """Raise UserError for other crops of an image than 1 or 10, or where there is nothing to crop."""
+        preprocess = self.preprocess
+        if crops not in (1, 10):
+            raise UserError(f"crops is {crops}: take 1, the centre, or 10, the corners too and all mirrored")
+        if crops == 10 and preprocess.patch_size == preprocess.image_size:
+            raise UserError(
+                f"crops 10: the model sees whole patches of {preprocess.image_size}×{preprocess.image_size}: "
+                "use 1, or train with a larger data.resize"
+            )
+
 
 @cache
 def _adapter() -> "TypeAdapter[Metadata]":
