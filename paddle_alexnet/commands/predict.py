@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from paddle_alexnet.commands.options import (
     add_device_option,
@@ -52,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Optional[int]:
     from paddle_alexnet.data.images import find_images
-    from paddle_alexnet.files import copy_into, growing_csv, growing_text
     from paddle_alexnet.runs.metadata import input_in_words
     from paddle_alexnet.runs.model_folder import read_metadata
 
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     metadata = replace(metadata, preprocess=changed_preprocess(metadata.preprocess, arguments))
     metadata.check_crops(arguments.crops)
     images = find_images(arguments.images)
-    from paddle_alexnet.predictor import Predictor, Top
+    from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.progress import progress
 
     predictor = Predictor(arguments.model, device=arguments.device)
@@ -70,25 +69,9 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
         print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
         print(f"input: {input_in_words(metadata.preprocess)}")
 
-    folders = dict(zip(predictor.names, folder_names(predictor.names)))
-    written: list[Path] = [path for path in (arguments.csv, None if only_json else arguments.json) if path]
     done, unreadable, ended = 0, 0, None
     with ExitStack() as stack:
-        outputs: list[Callable[[Path, Sequence[Top]], object]] = []
-        if only_json:
-            outputs.append(lambda image, top: print(_json(image, top)))
-        else:
-            outputs.append(lambda image, top: print(f"{_printable(image)}  {_words(top)}"))
-        if arguments.csv:
-            add = stack.enter_context(growing_csv(arguments.csv, Top._fields))
-            outputs.append(lambda image, top: [add((_text(image), *each[1:])) for each in top])
-        if arguments.json and not only_json:
-            stream = stack.enter_context(growing_text(arguments.json))
-            outputs.append(lambda image, top: print(_json(image, top), file=stream))
-        if arguments.sort_into:
-            outputs.append(
-                lambda image, top: top[0].error or copy_into(image, arguments.sort_into / folders[top[0].label])
-            )
+        outputs = list(_outputs(arguments, predictor.names, stack))
         answers = predictor.answers(images, crops=arguments.crops)
         if not sys.stdout.isatty():  # there the lines themselves show how far it is
             answers = progress(answers, what="predicting", total=len(images))
@@ -104,13 +87,35 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
                 raise
             ended = reason
 
-    for path in written:
+    for path in filter(None, (arguments.csv, None if only_json else arguments.json)):
         print(f"wrote {path}" + f", of the first {done} of {len(images)} images" * bool(ended))
     if ended:
         raise ended
     if unreadable:
         print(f"{unreadable} of {len(images)} images could not be read", file=sys.stderr if only_json else sys.stdout)
     return 1 if unreadable else None
+
+
+def _outputs(
+    arguments: argparse.Namespace, names: Sequence[str], stack: ExitStack
+) -> "Iterator[Callable[[Path, Sequence[Top]], object]]":
+    """What is done with the answer for each image; files are in their place when the stack is left."""
+    from paddle_alexnet.files import copy_into, growing_csv, growing_text
+    from paddle_alexnet.predictor import Top
+
+    if arguments.json == Path("-"):
+        yield lambda image, top: print(_json(image, top))
+    else:
+        yield lambda image, top: print(f"{_printable(image)}  {_words(top)}")
+        if arguments.json:
+            stream = stack.enter_context(growing_text(arguments.json))
+            yield lambda image, top: print(_json(image, top), file=stream)
+    if arguments.csv:
+        add = stack.enter_context(growing_csv(arguments.csv, Top._fields))
+        yield lambda image, top: [add(_row(image, each)) for each in top]
+    if arguments.sort_into:
+        folders = dict(zip(names, folder_names(names)))
+        yield lambda image, top: top[0].error or copy_into(image, arguments.sort_into / folders[top[0].label])
 
 
 def folder_names(names: Sequence[str]) -> Iterator[str]:
@@ -128,6 +133,12 @@ def folder_names(names: Sequence[str]) -> Iterator[str]:
 
 def _words(top: "Sequence[Top]") -> str:
     return top[0].error or "  ".join(f"{each.label} {each.probability:.4f}" for each in top)
+
+
+def _row(image: Path, top: "Top") -> tuple[Any, ...]:
+    """A line of the table, its probability with as many digits as `evaluate` writes."""
+    digits = None if top.probability is None else f"{top.probability:.6g}"
+    return (_text(image), *top._replace(probability=digits)[1:])  # type: ignore[arg-type]
 
 
 def _json(image: Path, top: "Sequence[Top]") -> str:

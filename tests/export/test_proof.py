@@ -73,7 +73,7 @@ def test_the_pictures_are_of_the_val_split_where_it_is_at_hand(finished_run):
     metadata = read_metadata(finished_run.output)
     shown = pictures(metadata)
     assert shown.words == "3 images of the val split of embedded demo set"
-    assert shown.image.shape == (3, 3, 224, 224)
+    assert shown.image.shape == (3, 3, 131, 131)
     assert len(np.unique(shown.image, axis=0)) == 3
 
 

@@ -127,7 +127,7 @@ def test_a_program_of_another_input_or_of_other_classes_is_one_line(models, tmp_
     model = read_model(models / "exported")
     metadata = model.metadata
     smaller = replace(metadata, preprocess=replace(metadata.preprocess, image_size=32))
-    with pytest.raises(UserError, match=r"takes images \[-1, 3, 224, 224\], not \[-1, 3, 32, 32\]"):
+    with pytest.raises(UserError, match=r"takes images \[-1, 3, 131, 131\], not \[-1, 3, 32, 32\]"):
         open_engine(written(tmp_path / "smaller", smaller, model.files))
     classes = ClassList(("a", "b"), (None, None))
     fewer = replace(metadata, classes=classes, model=replace(metadata.model, num_classes=2))
