@@ -70,6 +70,7 @@ setup(
             "types-tqdm",
             "wheel",  # a test builds one without the network
         ],
+        "onnx": ["onnx", "onnxruntime"],  # `export --to onnx`, and to predict with what it writes
         "torch": ["torch"],  # `benchmark network --against torch`
         "parity": ["torch", "tensorflow-cpu", "safetensors", "h5py"],
     },

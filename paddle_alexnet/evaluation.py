@@ -89,19 +89,13 @@ def predict_split(
     With `crops=10` the probabilities are the means over the patch's corners and centre and their mirror images, as in
     section 4.1 of the paper. Raises UserError if the network sees the whole patch, so that there is nothing to crop.
     """
+    predictor.metadata.check_crops(crops)
     preprocess = predictor.metadata.preprocess
-    if crops == 10 and preprocess.patch_size == preprocess.image_size:
-        raise UserError(
-            f"crops 10: the model sees whole patches of {preprocess.image_size}×{preprocess.image_size}: "
-            "use 1, or train with a larger data.resize"
-        )
     loader = Loader(LabelledImages(table, split, preprocess), preprocess, batch_size=batch_size, crops=crops)
     done = 0
     for image, label in progress(loader, what=f"evaluating {split}", total=len(loader)):
         truth = label.numpy()
-        logarithms = predictor.log_probabilities(image.numpy())
-        if crops > 1:
-            logarithms = np.log(np.exp(logarithms).reshape(len(truth), crops, -1).mean(axis=1))
+        logarithms = predictor.log_probabilities(image.numpy(), crops=crops)
         yield Predictions(np.arange(done, done + len(truth)), truth, logarithms)
         done += len(truth)
 

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from csv import writer
+from filecmp import cmp
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TextIO
 
 from paddle_alexnet.errors import UserError
 
@@ -109,10 +110,58 @@ def write_text(place: Path, text: str) -> None:
 
 def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table as CSV. Raises UserError if that cannot be done."""
-    with atomic_file(place) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+    with growing_csv(place, header) as add:
+        for row in rows:
+            add(row)
+
+
+@contextmanager
+def growing_csv(place: Path, header: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], object]]:
+    """What adds a row to a table: it is written as it grows, and in its place at the end, see `atomic_file`."""
+    with growing_text(place) as stream:
         table = writer(stream, lineterminator="\n")
         table.writerow(header)
-        table.writerows(rows)
+        yield table.writerow
+
+
+@contextmanager
+def growing_text(place: Path) -> Iterator[TextIO]:
+    """A text file in UTF-8 that is written line by line, and in its place at the end, see `atomic_file`."""
+    with atomic_file(place) as partial, partial.open("w", encoding="utf-8", newline="", buffering=1) as stream:
+        yield stream
+
+
+def copy_into(source: Path, folder: Path) -> Path:
+    """Copy a file into a folder under its name, or NAME-2.jpg, … where another is called so, and return its path.
+
+    What is there is never replaced; where it has the same bytes, it is the copy. Raises UserError if the disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        number, target = 1, folder / source.name
+        while os.path.lexists(target) or not _copy_new(source, target):
+            if target.is_file() and cmp(source, target, shallow=False):
+                break
+            number, target = number + 1, folder / f"{source.stem}-{number + 1}{source.suffix}"
+    except OSError as error:
+        raise UserError(f"{folder}: cannot copy {source.name} there ({error})") from error
+    return target
+
+
+def _copy_new(source: Path, target: Path) -> bool:
+    """Copy a file, whole or not at all; False where the target is there meanwhile."""
+    partial = target.with_name(f".{secrets.token_hex(4)}.partial")
+    try:
+        shutil.copy2(source, partial)
+        try:
+            os.link(partial, target)  # which does not replace
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
 
 
 @contextmanager

@@ -2,20 +2,20 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Optional, TypeVar
 
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], *, what: str, total: int, unit: str = "image") -> Iterator[Item]:
-    """Yield the items behind a progress bar; four plain lines when stderr is no terminal."""
+def progress(items: Iterable[Item], *, what: str, total: Optional[int], unit: str = "image") -> Iterator[Item]:
+    """Yield the items behind a progress bar; plain lines when stderr is no terminal, four where the total is known."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 
         yield from tqdm(items, desc=what, total=total, unit=unit, leave=False)
         return
-    step = max(1, -(-total // 4))
+    step = 1000 if total is None else max(1, -(-total // 4))
     for done, item in enumerate(items, start=1):
         yield item
         if done % step == 0 or done == total:
-            print(f"{what}: {done}/{total}", file=sys.stderr)
+            print(f"{what}: {done}" + f"/{total}" * (total is not None), file=sys.stderr)

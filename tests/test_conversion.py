@@ -19,7 +19,7 @@ from paddle_alexnet.conversion import convert
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.evaluation import evaluate
-from paddle_alexnet.export.jit import export
+from paddle_alexnet.export.folder import export
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
 from paddle_alexnet.training.start import read_start, start_from
 from paddle_alexnet.weights.layout import layers

@@ -11,7 +11,16 @@ from helpers import REPOSITORY
 
 from paddle_alexnet import files
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_file, atomic_folder, read_small, user_path, write_csv, write_text
+from paddle_alexnet.files import (
+    atomic_file,
+    atomic_folder,
+    copy_into,
+    growing_csv,
+    read_small,
+    user_path,
+    write_csv,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -241,3 +250,38 @@ def test_only_a_regular_file_of_bounded_size_is_read(tmp_path):
     for path, at_most in ((tmp_path / "file", 4), (tmp_path, 9), (tmp_path / "pipe", 9), (Path("/dev/zero"), 9)):
         with pytest.raises(OSError):
             read_small(path, at_most=at_most)
+
+
+def test_a_growing_file_holds_its_lines_as_they_come(tmp_path):
+    with growing_csv(tmp_path / "t.csv", ["a", "b"]) as add:
+        add([1, "x\ny"])
+        [partial] = tmp_path.iterdir()
+        assert partial.read_text() == 'a,b\n1,"x\ny"\n'
+        assert not (tmp_path / "t.csv").exists()
+    assert names(tmp_path) == ["t.csv"]
+
+
+def test_a_copy_replaces_nothing(tmp_path):
+    (tmp_path / "a.png").write_text("one")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "a.png").write_text("two")
+    folder = tmp_path / "into" / "it"
+    for source, target in (("a.png", "a.png"), ("b/a.png", "a-2.png"), ("a.png", "a.png"), ("b/a.png", "a-2.png")):
+        assert copy_into(tmp_path / source, folder) == folder / target
+        assert (folder / target).read_bytes() == (tmp_path / source).read_bytes()
+    (folder / "a-2.png").unlink()
+    (folder / "a-2.png").symlink_to(tmp_path / "nowhere")
+    assert copy_into(tmp_path / "b" / "a.png", folder) == folder / "a-3.png"
+    assert names(folder) == ["a-2.png", "a-3.png", "a.png"]
+    with pytest.raises(UserError, match=r"cannot copy a\.png there"):
+        copy_into(tmp_path / "a.png", tmp_path / "a.png" / "below")
+
+
+def test_where_there_are_no_links_it_is_copied_too(tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a.png").write_text("one")
+    assert copy_into(tmp_path / "a.png", tmp_path / "into").read_text() == "one"
+    assert names(tmp_path / "into") == ["a.png"]

@@ -1,32 +1,102 @@
-"""Export the inference model of a run or checkpoint."""
+"""Export a run or checkpoint, to Paddle Inference or ONNX, and compare the export with the network.
+
+The exit code is 3, and nothing is put in place, where their answers differ by more than rounding.
+"""
 
 import argparse
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Optional
 
-from paddle_alexnet.commands.options import typed_path
+from paddle_alexnet.commands.options import positive, print_table, typed_path
+
+if TYPE_CHECKING:
+    from paddle_alexnet.runs.metadata import Proof
+
+DIFFERS = 3
+KINDS: dict[str, Literal["inference", "onnx"]] = {"paddle": "inference", "onnx": "onnx"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="RUN_OR_CHECKPOINT")
+    parser.add_argument("--to", choices=(*KINDS, "all"), default="paddle", help="default %(default)s")
     parser.add_argument(
-        "--output", type=typed_path, metavar="DIR", help="default RUN/inference or CHECKPOINT-inference"
+        "--output",
+        type=typed_path,
+        metavar="DIR",
+        help="default RUN/inference and RUN/onnx, or CHECKPOINT-inference and CHECKPOINT-onnx; with --to all DIR/…",
     )
+    parser.add_argument("--image-size", type=positive, metavar="S", help="of its input, default the network's own")
+    parser.add_argument(
+        "--batch", type=_batch, default="dynamic", metavar="N", help="images at once, or dynamic: any number (default)"
+    )
+    parser.add_argument("--softmax", action="store_true", help="let it give probabilities, not logits")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> Optional[int]:
     from paddle_alexnet.runs.folder import RunFolder
     from paddle_alexnet.runs.model_folder import check_replaceable, find_model
 
     place = find_model(arguments.model)
     run = RunFolder(arguments.model.resolve())
-    default = run.inference if place == run.best else place.with_name(f"{place.name}-inference")
-    output = arguments.output or default
-    check_replaceable(output, "inference")
-    from paddle_alexnet.export.jit import export
+    outputs: dict[Literal["inference", "onnx"], Path] = {}
+    for kind in KINDS.values() if arguments.to == "all" else [KINDS[arguments.to]]:
+        if arguments.output:
+            outputs[kind] = arguments.output / kind if arguments.to == "all" else arguments.output
+        else:
+            outputs[kind] = run.path / kind if place == run.best else place.with_name(f"{place.name}-{kind}")
+        check_replaceable(outputs[kind], kind)
+    from paddle_alexnet.device import use_device
+    from paddle_alexnet.export.folder import exporting, with_image_size
+    from paddle_alexnet.export.onnx import check_onnx
+    from paddle_alexnet.export.proof import Unproven, pictures
     from paddle_alexnet.runs.checkpoint import load_checkpoint
 
+    if "onnx" in outputs:
+        check_onnx()
+    use_device("cpu")  # where the ways to run it are compared
     network, metadata = load_checkpoint(place)
-    difference = export(network, metadata, output)
-    print(
-        f"exported {metadata.model.preset}, {len(metadata.classes)} classes, epoch {metadata.origin.epoch}, to {output}"
-    )
-    print(f"largest difference to the network: {difference:.1e} of the largest logit")
+    metadata = with_image_size(network, metadata, arguments.image_size or network.image_size)
+    output: Literal["logits", "probabilities"] = "probabilities" if arguments.softmax else "logits"
+    metadata = replace(metadata, output=output, batch_size=arguments.batch)
+    shown, proofs = pictures(metadata), {}
+    try:
+        with ExitStack() as together:  # all are put in place, or none
+            for kind, folder in outputs.items():
+                proof = together.enter_context(exporting(network, metadata, folder, to=kind, shown=shown))
+                proofs[folder] = proof
+    except Unproven as error:
+        _show(error.proof)
+        print(f"error: {error}", file=sys.stderr)
+        return DIFFERS
+    size, batch = metadata.preprocess.image_size, metadata.batch_size or "N"
+    what = f"{metadata.model.preset}, epoch {metadata.origin.epoch}, [{batch}, 3, {size}, {size}] to {output} "
+    what += f"[{batch}, {len(metadata.classes)}]"
+    for folder, proof in proofs.items():
+        print(f"exported {what} to {folder} ({proof.bytes / 1e6:.1f} MB)")
+        _show(proof)
+    return None
+
+
+def _show(proof: "Proof") -> None:
+    print(f"compared with the network on {proof.images}:")
+    sizes = list(proof.checks[0].milliseconds)
+    header = ["", "largest difference", "same class", *(f"{n} image{'s' * (n > 1)}, ms" for n in sizes)]
+    rows = [
+        [
+            check.engine,
+            f"{check.difference:.1e}",
+            f"{check.top1_agreement:.4f}",
+            *(f"{check.milliseconds[n]:.1f}" for n in sizes),
+        ]
+        for check in proof.checks
+    ]
+    print_table([header, *rows])
+    for engine, reason in proof.left_out.items():
+        print(f"{engine}: does not run it here ({reason})")
+
+
+def _batch(text: str) -> Optional[int]:
+    return None if text == "dynamic" else positive(text)

@@ -4,13 +4,14 @@ An image that cannot be read is named with the reason, and the exit code is 1 th
 """
 
 import argparse
+import json
 import os
 import sys
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from paddle_alexnet.commands.options import (
     add_device_option,
@@ -20,12 +21,31 @@ from paddle_alexnet.commands.options import (
     typed_path,
 )
 
+if TYPE_CHECKING:
+    from paddle_alexnet.predictor import Top
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
     parser.add_argument("images", type=typed_path, nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument("--top", type=positive, default=5, help="classes per image, default %(default)s")
-    parser.add_argument("--csv", type=typed_path, help="also write the table to this file")
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes per image, default %(default)s")
+    parser.add_argument(
+        "--crops",
+        type=int,
+        default=1,
+        choices=(1, 10),
+        help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
+    )
+    parser.add_argument("--csv", type=typed_path, metavar="FILE", help="also write a table, a line for each class")
+    parser.add_argument(
+        "--json", type=typed_path, metavar="FILE", help="also write an object for each image, one a line; - prints them"
+    )
+    parser.add_argument(
+        "--sort-into",
+        type=typed_path,
+        metavar="DIR",
+        help="copy each image into DIR/CLASS by its most probable class; nothing there is replaced",
+    )
     add_device_option(parser)
     add_preprocess_options(parser, default="the model's own")
 
@@ -35,50 +55,100 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     from paddle_alexnet.runs.metadata import input_in_words
     from paddle_alexnet.runs.model_folder import read_metadata
 
-    preprocess = changed_preprocess(read_metadata(arguments.model).preprocess, arguments)
+    metadata = read_metadata(arguments.model)
+    metadata = replace(metadata, preprocess=changed_preprocess(metadata.preprocess, arguments))
+    metadata.check_crops(arguments.crops)
     images = find_images(arguments.images)
-    from paddle_alexnet.files import write_csv
-    from paddle_alexnet.predictor import Predictor, Top
+    from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.progress import progress
 
     predictor = Predictor(arguments.model, device=arguments.device)
-    metadata = predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
-    print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
-    print(f"input: {input_in_words(preprocess)}")
-    done, unreadable = 0, 0
-    ended: list[BaseException] = []
+    metadata = predictor.metadata = replace(predictor.metadata, preprocess=metadata.preprocess)
+    only_json = arguments.json == Path("-")
+    if not only_json:
+        print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
+        print(f"input: {input_in_words(metadata.preprocess)}")
 
-    def rows() -> Iterator[tuple[Any, ...]]:
-        """The rows of the CSV, each image's printed before."""
-        nonlocal done, unreadable
-        answers = predictor.answers(images)
+    done, unreadable, ended = 0, 0, None
+    with ExitStack() as stack:
+        outputs = list(_outputs(arguments, predictor.names, stack))
+        answers = predictor.answers(images, crops=arguments.crops)
         if not sys.stdout.isatty():  # there the lines themselves show how far it is
             answers = progress(answers, what="predicting", total=len(images))
         try:
-            for answer in answers:
+            for image, answer in zip(images, answers):
                 top = predictor.top(answer, arguments.top)
-                words = answer.error or "  ".join(f"{each.label} {each.probability:.4f}" for each in top)
-                print(f"{_printable(answer.image)}  {words}")
-                yield from ((_text(each.image), *each[1:]) for each in top)
+                for output in outputs:
+                    output(image, top)
                 done += 1
                 unreadable += bool(answer.error)
-        except GeneratorExit:
-            raise
         except BaseException as reason:  # such as Ctrl-C: what was predicted until then is kept
             if not done and not isinstance(reason, OSError):
                 raise
-            ended.append(reason)
+            ended = reason
 
-    if arguments.csv is None:
-        deque(rows(), maxlen=0)
-    else:
-        write_csv(arguments.csv, Top._fields, rows())
-        print(f"wrote {arguments.csv}" + f", of the first {done} of {len(images)} images" * bool(ended))
+    for path in filter(None, (arguments.csv, None if only_json else arguments.json)):
+        print(f"wrote {path}" + f", of the first {done} of {len(images)} images" * bool(ended))
     if ended:
-        raise ended[0]
+        raise ended
     if unreadable:
-        print(f"{unreadable} of {len(images)} images could not be read")
+        print(f"{unreadable} of {len(images)} images could not be read", file=sys.stderr if only_json else sys.stdout)
     return 1 if unreadable else None
+
+
+def _outputs(
+    arguments: argparse.Namespace, names: Sequence[str], stack: ExitStack
+) -> "Iterator[Callable[[Path, Sequence[Top]], object]]":
+    """What is done with the answer for each image; files are in their place when the stack is left."""
+    from paddle_alexnet.files import copy_into, growing_csv, growing_text
+    from paddle_alexnet.predictor import Top
+
+    if arguments.json == Path("-"):
+        yield lambda image, top: print(_json(image, top))
+    else:
+        yield lambda image, top: print(f"{_printable(image)}  {_words(top)}")
+        if arguments.json:
+            stream = stack.enter_context(growing_text(arguments.json))
+            yield lambda image, top: print(_json(image, top), file=stream)
+    if arguments.csv:
+        add = stack.enter_context(growing_csv(arguments.csv, Top._fields))
+        yield lambda image, top: [add(_row(image, each)) for each in top]
+    if arguments.sort_into:
+        folders = dict(zip(names, folder_names(names)))
+        yield lambda image, top: top[0].error or copy_into(image, arguments.sort_into / folders[top[0].label])
+
+
+def folder_names(names: Sequence[str]) -> Iterator[str]:
+    """A name for the folder of each class: its own, but for what no folder may be called, and each another."""
+    taken = set()
+    for name in names:
+        plain = "".join("_" if c in '/\\:*?"<>|' else c for c in name).encode()[:200].decode(errors="ignore")
+        plain = plain.strip(" .") or "_"  # neither hidden nor the folder above
+        number = 1
+        while (unlike := plain if number == 1 else f"{plain} ({number})").lower() in taken:
+            number += 1
+        taken.add(unlike.lower())
+        yield unlike
+
+
+def _words(top: "Sequence[Top]") -> str:
+    return top[0].error or "  ".join(f"{each.label} {each.probability:.4f}" for each in top)
+
+
+def _row(image: Path, top: "Top") -> tuple[Any, ...]:
+    """A line of the table, its probability with as many digits as `evaluate` writes."""
+    digits = None if top.probability is None else f"{top.probability:.6g}"
+    return (_text(image), *top._replace(probability=digits)[1:])  # type: ignore[arg-type]
+
+
+def _json(image: Path, top: "Sequence[Top]") -> str:
+    """A line of JSON: the image with its classes, or with the reason why it could not be read."""
+    classes = [
+        {"rank": each.rank, "label": each.label, "wnid": each.wnid or None, "probability": each.probability}
+        for each in top
+        if not each.error
+    ]
+    return json.dumps({"image": _text(image), "top": classes, "error": top[0].error or None}, ensure_ascii=False)
 
 
 def _text(path: Path) -> str:

@@ -1,24 +1,25 @@
-"""The exported network's first convolution: its zero padding as an operator of its own."""
+"""Zero padding: how much a stage adds, and that of the first convolution as an operator of its own."""
 
 import copy
+from typing import Union
 
 import paddle
 from paddle import nn
 from paddle.nn import functional
 
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.network.presets import Conv, Padding
+from paddle_alexnet.network.presets import Conv, MaxPool, Padding
 
 
-def with_explicit_padding(network: AlexNet) -> AlexNet:
-    """The same network, with the same weights, that pads the image first, then convolves without padding.
+def with_explicit_padding(network: AlexNet, size: int) -> AlexNet:
+    """The same network, with the same weights, that pads an image of S×S first, then convolves without padding.
 
     oneDNN convolves a padded image of three channels by its reference implementation where the processor has AVX2
     and no more: a network that takes 0.6 s for 32 images took 9 s. The logits differ by rounding.
     """
     first, layer = next(network.named_layers())
     assert isinstance(first.stage, Conv)
-    edges = _edges(first.stage, network.image_size)
+    edges = zeros(first.stage, size)
     if not any(edges):
         return network
     twin = copy.copy(network)
@@ -42,8 +43,8 @@ class _PadThenConv(nn.Layer):
         return functional.conv2d(padded, self.weight, self.bias, stride=self.stride, groups=self.groups)
 
 
-def _edges(stage: Conv, size: int) -> list[int]:
-    """The zeros that a convolution adds to an image of S×S: left, right, top, bottom."""
+def zeros(stage: Union[Conv, MaxPool], size: int) -> list[int]:
+    """What a convolution or a pool adds to planes of S×S: left, right, top, bottom."""
     padding: Padding = stage.padding
     if isinstance(padding, int):
         return [padding] * 4
@@ -53,3 +54,9 @@ def _edges(stage: Conv, size: int) -> list[int]:
     outputs = -(-size // stage.stride)  # SAME: as many as strides begun; what is odd goes to the right and the bottom
     total = max(0, (outputs - 1) * stage.stride + stage.kernel_size - size)
     return [total // 2, total - total // 2] * 2
+
+
+def side_after(stage: Union[Conv, MaxPool], size: int) -> int:
+    """The side of the planes that a convolution or a pool makes of those of S×S."""
+    left, right, _, _ = zeros(stage, size)
+    return (size + left + right - stage.kernel_size) // stage.stride + 1

@@ -1,8 +1,12 @@
 """Paddle Inference: an exported program and its weights."""
 
+import ctypes
+import os
+import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +22,16 @@ WEIGHTS = "model.pdiparams"
 
 
 class PaddleInference:
-    """An exported program behind `paddle.inference`: image float32 [N, 3, S, S] to logits [N, C].
+    """An exported program behind `paddle.inference`: image float32 [N, 3, S, S] to its output [N, C].
 
-    `files` are the contents of the exported folder by name; what else lies there is not looked at. Raises UserError,
-    which calls the folder `source`, if the program or its weights are missing or of another Paddle.
+    `files` are the contents of the exported folder by name; what else lies there is not looked at. `onednn` and
+    `bfloat16` are how a CPU computes. Raises UserError, which calls the folder `source`, if the program or its weights
+    are missing or of another Paddle.
     """
 
-    def __init__(self, files: Mapping[str, bytes], *, source: Path) -> None:
+    def __init__(
+        self, files: Mapping[str, bytes], *, source: Path, onednn: bool = True, bfloat16: bool = False
+    ) -> None:
         program = next((name for name in PROGRAMS if name in files), None)
         if program is None or WEIGHTS not in files:
             raise UserError(f"{source}: no model.pdmodel or model.json with {WEIGHTS} in it; export the model again")
@@ -32,7 +39,7 @@ class PaddleInference:
             raise UserError(
                 f"{source / program}: exported by Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3"
             )
-        check_program(program, files[program], source=source)
+        self.input_shape = check_program(program, files[program], source=source)
         check_weights(files, program, WEIGHTS, source=source)
         config = inference.Config()
         config.disable_glog_info()
@@ -41,11 +48,17 @@ class PaddleInference:
             config.enable_use_gpu(256, int(place.partition(":")[2]))
         else:
             config.set_cpu_math_library_num_threads(computing_threads())
+            if not onednn:
+                config.disable_mkldnn()
+            elif bfloat16:
+                config.enable_mkldnn_bfloat16()
+        quiet = _silent() if bfloat16 else nullcontext()
         if program == "model.pdmodel":
             config.set_model_buffer(files[program], len(files[program]), files[WEIGHTS], len(files[WEIGHTS]))
-            self._predictor = _create(config, source)
+            with quiet:
+                self._predictor = _create(config, source)
         else:  # Paddle 3 reads its own form from files alone
-            with tempfile.TemporaryDirectory() as folder:
+            with quiet, tempfile.TemporaryDirectory() as folder:
                 for name in (program, WEIGHTS):
                     Path(folder, name).write_bytes(files[name])
                 config.set_model(str(Path(folder, program)), str(Path(folder, WEIGHTS)))
@@ -69,3 +82,21 @@ def _create(config: inference.Config, source: Path) -> inference.Predictor:
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
         reason = (str(error).strip().splitlines() or [""])[-1].strip()
         raise UserError(f"{source}: Paddle cannot load it ({reason[:300]}): export the model again") from None
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the lines that Paddle's bfloat16 passes print, which nothing of its settings keeps back."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = os.dup(1), os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # what C++ has printed may still be in its buffer
+        for number, stream_before in enumerate(kept, start=1):
+            os.dup2(stream_before, number)
+            os.close(stream_before)

@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from paddle.base.proto import framework_pb2
 
@@ -26,25 +27,24 @@ OPERATORS = frozenset(
 )
 
 
-def check_program(name: str, content: bytes, *, source: Path) -> None:
-    """Raise UserError for a `model.pdmodel` or `model.json` that is no program, or not one of a network as we export.
+def check_program(name: str, content: bytes, *, source: Path) -> tuple[int, ...]:
+    """The shape of the input of a `model.pdmodel` or `model.json`, -1 in it for any.
 
-    Paddle 3's JSON is looked at only as far as its outline.
+    Raises UserError for what is no program, or not one of a network as we export.
     """
     try:
-        faults = _json_faults(content) if name.endswith(".json") else _protobuf_faults(content)
+        return (_json_input if name.endswith(".json") else _protobuf_input)(content)
     except Exception as error:  # a damaged file may raise anything
-        faults = str(error)
-    if faults:
-        shown = "".join(c if c.isprintable() else "?" for c in faults[:200])
-        raise UserError(f"{source / name}: not an exported network, or a damaged one ({shown}): export the model again")
+        shown = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
+    raise UserError(f"{source / name}: not an exported network, or a damaged one ({shown}): export the model again")
 
 
 def check_weights(files: Mapping[str, bytes], program: str, weights: str, *, source: Path) -> None:
-    """Raise UserError if the weights are not whole, or not those of the program where its form tells (Paddle 2)."""
+    """Raise UserError if the weights are not whole, or not those of the program."""
     try:
         found = sorted(_shapes(files[weights]))
-        expected = sorted(_parameter_shapes(files[program])) if program.endswith(".pdmodel") else found
+        shapes_in = _json_parameters if program.endswith(".json") else _protobuf_parameters
+        expected = sorted(shapes_in(files[program]))
     except Exception:  # a damaged file may raise anything
         found, expected = [], [(0,)]
     if found != expected:
@@ -63,24 +63,52 @@ def _shapes(content: bytes) -> Iterator[tuple[int, ...]]:
         yield tuple(tensor.dims)
 
 
-def _parameter_shapes(content: bytes) -> Iterator[tuple[int, ...]]:
+def _protobuf_parameters(content: bytes) -> Iterator[tuple[int, ...]]:
     for variable in framework_pb2.ProgramDesc.FromString(content).blocks[0].vars:
         if variable.persistable and variable.name not in ("feed", "fetch"):
-            yield tuple(variable.type.lod_tensor.tensor.dims)
+            yield _dims(variable)
 
 
-def _protobuf_faults(content: bytes) -> str:
+def _protobuf_input(content: bytes) -> tuple[int, ...]:
     program = framework_pb2.ProgramDesc.FromString(content)
-    types = [operator.type for block in program.blocks for operator in block.ops]
+    operators = [operator for block in program.blocks for operator in block.ops]
+    types = [operator.type for operator in operators]
     if len(program.blocks) != 1 or types.count("feed") != 1 or types.count("fetch") != 1:
-        return "it has not one input and one output"
+        raise ValueError("it has not one input and one output")
     if foreign := sorted(set(types) - OPERATORS):
-        return f"it holds the operator {foreign[0]}"
-    return ""
+        raise ValueError(f"it holds the operator {foreign[0]}")
+    [name] = operators[types.index("feed")].outputs[0].arguments
+    [image] = [variable for variable in program.blocks[0].vars if variable.name == name]
+    return _dims(image)
 
 
-def _json_faults(content: bytes) -> str:
+def _dims(variable: Any) -> tuple[int, ...]:
+    kind = variable.type
+    # Paddle 3 calls the same field dense_tensor
+    return tuple((kind.lod_tensor if hasattr(kind, "lod_tensor") else kind.dense_tensor).tensor.dims)
+
+
+def _json_operators(content: bytes) -> list[dict[str, Any]]:
+    """The operators of a program of Paddle 3. Its names are short: # the type, O the result, TT.D its kind, shape."""
     outline = json.loads(content)
-    if outline["base_code"]["magic"] != "pir" or not outline["program"]:
-        return "it is not a program of Paddle 3"
-    return ""
+    if outline["base_code"]["magic"] != "pir":
+        raise ValueError("it is not a program of Paddle 3")
+    [region] = outline["program"]["regions"]
+    [block] = region["blocks"]
+    operators: list[dict[str, Any]] = block["ops"]
+    return operators
+
+
+def _json_parameters(content: bytes) -> Iterator[tuple[int, ...]]:
+    for operator in _json_operators(content):
+        if operator["#"] == "p":
+            yield tuple(operator["O"]["TT"]["D"][1])
+
+
+def _json_input(content: bytes) -> tuple[int, ...]:
+    operators = _json_operators(content)
+    inputs = [operator for operator in operators if operator["#"] == "1.data"]
+    outputs = [operator for operator in operators if operator["#"] == "1.fetch"]
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError("it has not one input and one output")
+    return tuple(inputs[0]["O"][0]["TT"]["D"][1])

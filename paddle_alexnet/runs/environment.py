@@ -13,7 +13,7 @@ from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small, write_text
 
-_PACKAGES = ("paddle-alexnet", "paddlepaddle", "paddlepaddle-gpu", "numpy", "pillow")
+_PACKAGES = ("paddle-alexnet", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "numpy", "pillow")
 
 
 def environment(device: str) -> dict[str, str]:

@@ -36,6 +36,7 @@ class RunFolder:
         self.best = self.checkpoints / "best"  # of the epoch with the lowest mean validation loss
         self.last = self.checkpoints / "last"  # the newest state, to go on from
         self.inference = self.path / "inference"  # the exported model of `best`
+        self.onnx = self.path / "onnx"  # the same as an ONNX file, where that was asked for
         self._lock = self.path / ".lock"
 
     def earlier(self) -> list[Path]:

@@ -26,7 +26,9 @@ from paddle_alexnet.network.spec import ModelSpec
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA = 2  # of the form before, which was flat, the number was not written
+SCHEMA = 3  # what is written; what had no number was flat, 2 had no ONNX, no probabilities and no proof
+READABLE = (2, SCHEMA)
+MAX_BATCH = 4096
 MAX_DECODE_LIMIT = 1 << 20  # megabytes
 MAX_IMAGE_SIZE = 4096
 MAX_BYTES = 100 << 20  # a mean image of that size is 67 MB at most
@@ -65,18 +67,47 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Check:
+    """How the answers of an engine that runs an exported model compare with the network's, and how long they took."""
+
+    engine: str  # in words
+    difference: float  # the largest, as a share of the largest logit, or of 1 where all are smaller
+    top1_agreement: float  # share of the images whose most probable class is the same
+    milliseconds: dict[int, float] = field(default_factory=dict)  # the median time of a batch, by its size
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was seen of an exported model before it was put in place."""
+
+    images: str  # in words
+    checks: tuple[Check, ...]  # the first is the network itself, with which the others are compared
+    left_out: dict[str, str]  # engines that do not run it here, and why not
+    bytes: int  # of the folder without the metadata
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def difference(self) -> float:
+        """The largest of the engines that compute in float32; bfloat16 is a choice whose cost is told."""
+        return max(check.difference for check in self.checks if "bfloat16" not in check.engine)
+
+
+@dataclass(frozen=True)
 class Metadata:
     """What a model is: `model` builds its network, `preprocess` makes its input, `classes` name its outputs.
 
-    `output` is always logits: apply softmax for probabilities.
+    Of the kinds, `inference` is an export by Paddle and `onnx` one to ONNX. `batch_size` of None takes any number of
+    images at once. A checkpoint's output is logits: apply softmax for probabilities.
     """
 
     model: ModelSpec
     classes: ClassList
     preprocess: Preprocess
     origin: Origin
-    kind: Literal["checkpoint", "inference"] = "checkpoint"
-    output: Literal["logits"] = "logits"
+    kind: Literal["checkpoint", "inference", "onnx"] = "checkpoint"
+    output: Literal["logits", "probabilities"] = "logits"
+    batch_size: Optional[int] = None
+    proof: Optional[Proof] = None
     sha256: dict[str, str] = field(default_factory=dict)  # of every other file in the folder, by name
     schema: int = SCHEMA
 
@@ -84,6 +115,17 @@ class Metadata:
         """Raise UserError if there are no `top_k` classes; None asks for none."""
         if top_k is not None and not 1 <= top_k <= len(self.classes):
             raise UserError(f"top_k is {top_k}: the model has {len(self.classes)} classes")
+
+    def check_crops(self, crops: int) -> None:
+        """Raise UserError for other crops of an image than 1 or 10, or where there is nothing to crop."""
+        preprocess = self.preprocess
+        if crops not in (1, 10):
+            raise UserError(f"crops is {crops}: take 1, the centre, or 10, the corners too and all mirrored")
+        if crops == 10 and preprocess.patch_size == preprocess.image_size:
+            raise UserError(
+                f"crops 10: the model sees whole patches of {preprocess.image_size}×{preprocess.image_size}: "
+                "use 1, or train with a larger data.resize"
+            )
 
 
 @cache
@@ -112,10 +154,11 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
         checksum = values.pop("checksum", None)
         if "schema" not in values:
             values = _lift(values)
-        elif values["schema"] != SCHEMA:
+        elif values["schema"] not in READABLE:
             raise UserError(f"{source}: has schema {values['schema']!r:.20}, this version reads {SCHEMA}: upgrade it")
         elif checksum != _checksum(values):
             raise ValueError("its checksum is not that of its content")
+        values["schema"] = SCHEMA
         metadata = _adapter().validate_python(values)
         for fault in _faults(metadata):
             raise ValueError(fault)
@@ -176,6 +219,10 @@ def _faults(metadata: Metadata) -> Iterator[str]:
         yield f"mean {preprocess.mean}, std {preprocess.std}: must be finite, and std not 0"
     if preprocess.mean_image is not None and _png_size(preprocess.mean_image) != (size, size):
         yield f"mean_image is not a PNG of {size}×{size} pixels"
+    if metadata.batch_size is not None and not 1 <= metadata.batch_size <= MAX_BATCH:
+        yield f"batch_size {metadata.batch_size}: must be 1 to {MAX_BATCH}"
+    if metadata.proof and not metadata.proof.checks:
+        yield "a proof without checks"
     for name, digest in metadata.sha256.items():
         if not name or name != Path(name).name or name.startswith(".") or "\\" in name or len(name.encode()) > 255:
             yield f"{name[:80]!r} is not the name of a file in the folder"

@@ -39,15 +39,17 @@ class Model:
 
 
 @contextmanager
-def writing_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -> Iterator[None]:
+def writing_model(place: Path, metadata: Metadata, fill: Callable[[Path], object]) -> Iterator[None]:
     """Let `fill` write into a temporary folder beside `place`, and swap it in at the end of the `with`.
 
+    It may return the metadata to write, where they tell what came of it.
     A reader, and a run that is killed at any moment, find the old folder or the new one, whole.
     Raises UserError where something else is there, or the disk refuses; what was there stays.
     """
     check_replaceable(place, metadata.kind)
     with atomic_folder(place, replace=True) as partial:
-        fill(partial)
+        described = fill(partial)
+        metadata = described if isinstance(described, Metadata) else metadata
         sums = {}
         for path in sorted(partial.iterdir()):
             with path.open("rb") as stream:
@@ -57,7 +59,7 @@ def writing_model(place: Path, metadata: Metadata, fill: Callable[[Path], None])
         yield
 
 
-def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], None]) -> None:
+def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], object]) -> None:
     """`writing_model`, with nothing to do before the swap."""
     with writing_model(place, metadata, fill):
         pass
@@ -98,20 +100,22 @@ def read_metadata(path: Union[str, os.PathLike[str]]) -> Metadata:
 
 
 def say_if_export_differs(path: Union[str, os.PathLike[str]]) -> None:
-    """Log where a path means a run, or a model of it, whose best checkpoint and exported model are of two epochs.
+    """Log where a path means a run, or a model of it, whose best checkpoint and an exported model are of two epochs.
 
-    They are swapped in one after the other, so that a kill may come between; `export` mends it.
+    The usual ones are swapped in one after the other, so that a kill may come between; `export` mends it.
     """
     place = find_model(path)
     for run in map(RunFolder, (place.parent, place.parent.parent)):
-        if place in (run.best, run.inference) and run.best.is_dir() and run.inference.is_dir():
+        for export, how in ((run.inference, ""), (run.onnx, " --to onnx")):
+            if place not in (run.best, export) or not (run.best.is_dir() and export.is_dir()):
+                continue
             if run.is_being_written():
                 return
-            best, exported = (read_metadata(model).origin.epoch for model in (run.best, run.inference))
+            best, exported = (read_metadata(model).origin.epoch for model in (run.best, export))
             if best != exported:
                 _log.warning(
-                    f"{run.inference} is of epoch {exported}, the best checkpoint of epoch {best}: "
-                    f"`paddle-alexnet export {shlex.quote(str(run.path))}` exports that"
+                    f"{export} is of epoch {exported}, the best checkpoint of epoch {best}: "
+                    f"`paddle-alexnet export {shlex.quote(str(run.path))}{how}` exports that"
                 )
 
 

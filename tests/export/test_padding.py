@@ -8,7 +8,7 @@ import pytest
 from helpers import metadata_of
 
 from paddle_alexnet import AlexNet
-from paddle_alexnet.export.jit import export
+from paddle_alexnet.export.folder import export
 from paddle_alexnet.export.padding import with_explicit_padding
 from paddle_alexnet.network.presets import PRESETS, Linear
 
@@ -44,7 +44,7 @@ def test_the_outputs_are_the_same(features):
     size = features.image_size
     image = paddle.to_tensor(np.random.default_rng(0).standard_normal((2, 3, size, size), dtype=np.float32))
     with paddle.no_grad():
-        expected, found = features(image).numpy(), with_explicit_padding(features)(image).numpy()
+        expected, found = features(image).numpy(), with_explicit_padding(features, size)(image).numpy()
     assert np.abs(found - expected).max() <= 2e-6 * max(1, np.abs(expected).max())
 
 

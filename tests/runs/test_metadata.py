@@ -48,7 +48,7 @@ def test_swapped_class_names_do_not_pass(metadata):
 
 def test_a_newer_schema_is_named(metadata):
     with pytest.raises(UserError, match=r"schema 99.*upgrade"):
-        from_json(to_json(metadata).replace(b'"schema": 2', b'"schema": 99'), source=HERE)
+        from_json(to_json(metadata).replace(b'"schema": 3', b'"schema": 99'), source=HERE)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 from paddle.callbacks import Callback
 
-from paddle_alexnet.export.jit import exporting
+from paddle_alexnet.export.folder import exporting
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.folder import RunFolder

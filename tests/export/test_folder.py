@@ -11,7 +11,7 @@ import pytest
 from helpers import assert_user_error, metadata_of, run_tool
 
 from paddle_alexnet import AlexNet, UserError, files
-from paddle_alexnet.export.jit import export, exporting
+from paddle_alexnet.export.folder import export, exporting
 from paddle_alexnet.inference.engine import open_engine
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.folder import RunFolder
@@ -22,7 +22,7 @@ import gc, os, sys
 from pathlib import Path
 from helpers import metadata_of
 from paddle_alexnet import AlexNet
-from paddle_alexnet.export.jit import export
+from paddle_alexnet.export.folder import export
 
 grown = []
 for i in range(6):
@@ -38,7 +38,7 @@ print(grown[-1] - grown[1])
 
 def test_the_exported_model_differs_by_rounding_at_most(tmp_path):
     network = AlexNet("small", 3)
-    assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
+    assert export(network, metadata_of(network), tmp_path / "model").difference <= 1e-5
     assert network.training, "the network goes on training as before"
     model = read_model(tmp_path / "model")
     assert model.metadata.kind == "inference"
@@ -47,7 +47,7 @@ def test_the_exported_model_differs_by_rounding_at_most(tmp_path):
 
 def test_an_export_that_differs_is_an_error_and_not_kept(tmp_path, monkeypatch):
     network = AlexNet("small", 3)
-    monkeypatch.setattr("paddle_alexnet.export.jit.TOLERANCE", -1.0)
+    monkeypatch.setattr("paddle_alexnet.export.proof.TOLERANCE", -1.0)
     with pytest.raises(UserError, match="differs from the network"):
         export(network, metadata_of(network), tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -101,14 +101,14 @@ def test_an_export_takes_no_checkpoint_s_place(tmp_path):
 @pytest.mark.parametrize("lrn", ["native", "avgpool3d", "builtin", "band"])
 def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, narrow_presets, tmp_path):
     network = AlexNet("caffenet", 10, lrn)
-    assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
+    assert export(network, metadata_of(network), tmp_path / "model").difference <= 1e-5
 
 
 @pytest.mark.parametrize("lrn", ["native", "avgpool3d"])
 def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, narrow_presets, tmp_path):
     paddle.seed(0)
     network = AlexNet("source145", 10, lrn)
-    assert export(network, metadata_of(network), tmp_path / "model") <= 1e-5
+    assert export(network, metadata_of(network), tmp_path / "model").difference <= 1e-5
     image = 50 * np.random.default_rng(1).standard_normal((2, 3, 224, 224), np.float32)
     exported = open_engine(read_model(tmp_path / "model"))(image)
 

@@ -1,0 +1,44 @@
+"""ONNX Runtime, on the CPU: an exported ONNX file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from paddle_alexnet.cores import computing_threads
+from paddle_alexnet.errors import UserError
+
+MODEL = "model.onnx"
+
+
+class OnnxRuntime:
+    """An ONNX file: image float32 [N, 3, S, S] to its output [N, C].
+
+    `files` are the contents of the exported folder by name. Raises UserError, which calls the folder `source`, if the
+    file is missing or is no network, and where ONNX Runtime is not installed.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], *, source: Path) -> None:
+        if MODEL not in files:
+            raise UserError(f"{source}: no {MODEL} in it; export the model again")
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError(f'{source}: ONNX Runtime runs it ({error}): pip install "paddle-alexnet[onnx]"') from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = computing_threads()
+        options.log_severity_level = 4  # what is an error is raised, too
+        try:
+            self._session = onnxruntime.InferenceSession(files[MODEL], options, providers=["CPUExecutionProvider"])
+            [image], [output] = self._session.get_inputs(), self._session.get_outputs()
+        except Exception as error:  # of many kinds, and ValueError for more than one input or output
+            reason = " ".join(str(error).split())
+            fault = f"not an exported network, or a damaged one ({reason[:200]})"
+            raise UserError(f"{source / MODEL}: {fault}: export the model again") from None
+        self._input, self._output = image.name, output.name
+        self.input_shape = tuple(side if isinstance(side, int) else -1 for side in image.shape)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        logits: np.ndarray
+        [logits] = self._session.run([self._output], {self._input: image})
+        return logits
