@@ -18,6 +18,7 @@ VERBS = {
     "train": "train a network on a labelled image set",
     "evaluate": "mean loss and accuracy of a trained network on a split",
     "predict": "the classes of images",
+    "explain": "where a network looks, what its layers answer, which pictures are alike to it",
     "export": "write the inference model of a run or checkpoint",
     "prepare-data": "sort labelled pictures into the splits of a new data set",
     "inspect-data": "look at a data set before training",
