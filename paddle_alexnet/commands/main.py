@@ -20,6 +20,7 @@ VERBS = {
     "predict": "the classes of images",
     "explain": "where a network looks, what its layers answer, which pictures are alike to it",
     "export": "write the inference model of a run or checkpoint",
+    "serve": "a model over HTTP, with a page to try it",
     "prepare-data": "sort labelled pictures into the splits of a new data set",
     "inspect-data": "look at a data set before training",
     "convert-weights": "read and write the weights of other frameworks",

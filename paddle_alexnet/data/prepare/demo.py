@@ -48,6 +48,11 @@ def draw_demo(root: Path, *, images_per_class: int = 100, seed: int = 0) -> None
         write_tables(folder, rows=rows, classes=ClassList.from_lines(list(_PATTERNS), DEMO_NAME))
 
 
+def demo_picture(name: str, *, seed: int) -> Image.Image:
+    """A picture of a class of the demo set that is not in the set, 224×224."""
+    return Image.fromarray(_draw(name, np.random.default_rng([seed, len(_PATTERNS) + 1, 0])))
+
+
 def is_demo(classes: ClassList) -> bool:
     """Whether a data set is the demo set, which its class list tells."""
     return classes.names == tuple(_PATTERNS)
