@@ -96,9 +96,14 @@ class Batcher:
 
     def _next_batch(self) -> list[tuple[np.ndarray, "asyncio.Future[np.ndarray]"]]:
         """The images that have waited longest; those that nobody waits for any more are left out."""
-        batch: list[tuple[np.ndarray, asyncio.Future[np.ndarray]]] = []
-        while self._pending and len(batch) < self._limits.batch_size:
-            image, answer = self._pending.popleft()
-            if not answer.done():
-                batch.append((image, answer))
-        return batch
+        self._pending = deque(waiting for waiting in self._pending if not waiting[1].done())
+        count = whole_batch(min(len(self._pending), self._limits.batch_size))
+        return [self._pending.popleft() for _ in range(count)]
+
+
+def whole_batch(images: int) -> int:
+    """Of so many images, how many to compute together: a multiple of 8, or else a power of two.
+
+    For each size of batch that it has seen an engine keeps memory of its own: with few sizes it soon needs no more.
+    """
+    return images // 8 * 8 if images >= 8 else 1 << images.bit_length() >> 1

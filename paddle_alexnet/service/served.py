@@ -1,6 +1,9 @@
 """The model that is served: what answers, and what can be looked into."""
 
+import ctypes
 import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
@@ -34,7 +37,16 @@ def open_served(path: Union[str, os.PathLike[str]], *, device: str = "auto") -> 
     means_run = RunFolder(Path(path).expanduser().resolve()).checkpoints.is_dir()
     predictor = Predictor(run.inference if pair and means_run else place, device=device)
     looked_into = pair or predictor.metadata.kind == "checkpoint"
-    return Served(predictor, load_checkpoint(checkpoint)[0] if looked_into else None)
+    network = load_checkpoint(checkpoint)[0] if looked_into else None
+    _give_back_memory()
+    return Served(predictor, network)
+
+
+def _give_back_memory() -> None:
+    """Give the system back what reading the files took, two thirds of all: `before_paddle` has glibc keep it."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _same_epoch(checkpoint: Path, exported: Path) -> bool:

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from paddle_alexnet.service.batcher import Batcher
+from paddle_alexnet.service.batcher import Batcher, whole_batch
 from paddle_alexnet.service.limits import Limits, Refused
 
 
@@ -60,7 +60,12 @@ def test_what_comes_while_a_batch_is_computed_is_the_next_one():
         return await asyncio.gather(first, *others)
 
     rows, sizes = run(job, compute, gather=0)
-    assert (len(rows), sizes) == (6, [1, 5])
+    assert (len(rows), sizes) == (6, [1, 4, 1])
+
+
+def test_batches_have_few_sizes():
+    assert [whole_batch(n) for n in range(9)] == [0, 1, 2, 2, 4, 4, 4, 4, 8]
+    assert [whole_batch(n) for n in (15, 16, 31, 32, 50)] == [8, 16, 24, 32, 48]
 
 
 def test_an_error_is_that_of_its_batch_alone():

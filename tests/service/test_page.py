@@ -89,14 +89,8 @@ def test_it_answers_a_picture_and_shows_what_speaks_for_a_class(service, picture
             paper = browser.run("return getComputedStyle(document.body).backgroundColor")
             assert paper == ("rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)")
 
-
-def test_it_says_so_where_nothing_answers(service, pictures):
-    with open_browser() as browser:
-        browser.open(service.address, width=800)
         browser.devtools("Network.enable", {})
-        browser.devtools(
-            "Network.emulateNetworkConditions",
-            {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1},
-        )
+        nothing = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        browser.devtools("Network.emulateNetworkConditions", nothing)
         browser.choose_file("#file", pictures / "green.png")
         browser.wait(f"{ERROR}.textContent.includes('does not answer')")
