@@ -25,7 +25,7 @@ setup(
     cmdclass={"build_py": BuildWithRecipes},
     entry_points={"console_scripts": ["paddle-alexnet = paddle_alexnet.commands.main:main"]},
     packages=find_packages(include=["paddle_alexnet*"]),
-    package_data={"paddle_alexnet": ["data/synset_words.txt", "report/templates/*"]},
+    package_data={"paddle_alexnet": ["data/synset_words.txt", "report/templates/*", "service/page.html"]},
     install_requires=[
         "jinja2",  # the pages of a run; VisualDL's Flask brings it in any case
         "matplotlib",
@@ -61,6 +61,14 @@ setup(
         # CPU only: Paddle 3's GPU wheels are not on PyPI.
         "paddle3": ["paddlepaddle>=3.3,<4"],
         "inspect": ["simplejpeg"],  # finds damaged data in JPEG files
+        "serve": [
+            "fastapi",
+            "httptools",  # uvicorn's quicker parser
+            "prometheus-client",
+            "python-multipart>=0.0.13",
+            "uvicorn",
+            "uvloop; sys_platform != 'win32'",
+        ],
         "dev": [
             "import-linter>=2",
             "mypy>=1.19,<3",

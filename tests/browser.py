@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 CHROMEDRIVER = shutil.which("chromedriver")
@@ -29,17 +29,35 @@ class Browser:
         answer = self._post("/session", {"capabilities": {"alwaysMatch": capabilities}})
         self.server = f"{server}/session/{answer['sessionId']}"
 
-    def open(self, page: Path, *, width: int, dark: bool = False) -> None:
-        """Show a file in a window that is so many pixels wide."""
+    def open(self, page: Union[Path, str], *, width: int, dark: bool = False) -> None:
+        """Show a file, or what is at a URL, in a window that is so many pixels wide."""
         metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
         self.devtools("Emulation.setDeviceMetricsOverride", metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self._post("/url", {"url": page.resolve().as_uri()})
+        self._post("/url", {"url": page if isinstance(page, str) else page.resolve().as_uri()})
 
     def run(self, script: str) -> Any:
         """What a JavaScript function's body returns in the page."""
         return self._post("/execute/sync", {"script": script, "args": []})
+
+    def wait(self, condition: str, *, seconds: float = 20.0) -> None:
+        """Wait until a JavaScript expression is true in the page; an assertion where it does not become so."""
+        end = time.monotonic() + seconds
+        while not self.run(f"return Boolean({condition})"):
+            assert time.monotonic() < end, f"{condition} did not become true"
+            time.sleep(0.05)
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Choose a file in an input of the page, as a person does in the dialogue."""
+        root = self.devtools("DOM.getDocument", {})["root"]["nodeId"]
+        node = self.devtools("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
+        self.devtools("DOM.setFileInputFiles", {"nodeId": node, "files": [str(path.resolve())]})
+
+    def press(self, key: str) -> None:
+        """Press a key that is a character."""
+        for kind in ("keyDown", "keyUp"):
+            self.devtools("Input.dispatchKeyEvent", {"type": kind, "key": key, "text": key})
 
     def console(self) -> list[str]:
         """What the browser had to say of the page: errors, and what its security policy refused."""

@@ -1,0 +1,152 @@
+"""Look inside a trained network: what its layers answer to images, and where it looks.
+
+Six views, each a picture in the folder of --output:
+  filters     the filters of the first convolution
+  gradcam     where the last convolution saw what speaks for the class (Selvaraju et al. 2017)
+  occlusion   what the class cannot do without: a grey square moves over the image (Zeiler and Fergus 2014)
+  maps        the strongest feature maps of each convolution
+  lrn         what local response normalisation changes: maps before, after, and the factor between
+  neighbours  the pictures of the data set nearest in the last hidden layer (Krizhevsky et al. 2012, figure 4)
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from paddle_alexnet.commands.options import add_device_option, positive, typed_path
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.names import one_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from paddle_alexnet.explain.neighbours import Gallery
+    from paddle_alexnet.network.alexnet import AlexNet
+    from paddle_alexnet.runs.metadata import Metadata
+
+_VIEWS = ("filters", "gradcam", "occlusion", "maps", "lrn", "neighbours")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=typed_path, metavar="RUN_OR_CHECKPOINT")
+    parser.add_argument("images", type=typed_path, nargs="+", metavar="IMAGE_OR_FOLDER")
+    parser.add_argument(
+        "--output", type=typed_path, default=Path("explanation"), metavar="DIR", help="default %(default)s"
+    )
+    parser.add_argument("--only", metavar="VIEW[,VIEW…]", help="some of the views, default all")
+    parser.add_argument("--class", dest="label", metavar="NAME", help="whose class, default the most probable one")
+    parser.add_argument("--maps", type=positive, default=8, metavar="N", help="maps a layer, default %(default)s")
+    parser.add_argument(
+        "--square", type=positive, metavar="PIXELS", help="that is covered, default a sixth of the network's input"
+    )
+    gallery = parser.add_argument_group("neighbours")
+    gallery.add_argument("--split", default="train", help="of the data set, default %(default)s")
+    gallery.add_argument("--root", type=typed_path, metavar="DIR", help="another data set than the model's own")
+    gallery.add_argument(
+        "--gallery", type=positive, default=1000, metavar="N", help="most pictures, default %(default)s"
+    )
+    gallery.add_argument("--nearest", type=positive, default=6, metavar="N", help="that are shown, default %(default)s")
+    parser.add_argument("--visualdl", type=typed_path, metavar="LOGDIR", help="add the pictures to a VisualDL log too")
+    add_device_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.data.images import find_images
+    from paddle_alexnet.data.splits import SPLITS
+    from paddle_alexnet.runs.model_folder import read_metadata
+
+    chosen = arguments.only.split(",") if arguments.only else list(_VIEWS)
+    for view in chosen:
+        one_of(view, _VIEWS, what="view")
+    one_of(arguments.split, SPLITS, what="split")
+    if read_metadata(arguments.model).kind != "checkpoint":
+        raise UserError(f"{arguments.model}: an exported model, it cannot be looked into: name its run or a checkpoint")
+    images = find_images(arguments.images)
+    if arguments.output.exists() and not arguments.output.is_dir():
+        raise UserError(f"{arguments.output}: is a file: name a folder as --output")
+    from paddle_alexnet.device import use_device
+    from paddle_alexnet.explain import views
+    from paddle_alexnet.runs.checkpoint import load_checkpoint
+
+    use_device(arguments.device)
+    network, metadata = load_checkpoint(arguments.model)
+    print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
+    if arguments.label is not None:
+        views.class_index(metadata, arguments.label)
+    gallery = _gallery(network, metadata, arguments) if "neighbours" in chosen else None
+    with _Pictures(arguments.output, arguments.visualdl) as pictures:
+        if "filters" in chosen:
+            pictures.add("filters", views.filters(network))
+        for path, name in zip(images, _names(images)):
+            subject = views.look_at(network, metadata, path, label=arguments.label, path=path)
+            print(f"{path}  {subject.name}")
+            for view in chosen:
+                drawn: Optional[Image.Image] = None
+                if view == "gradcam":
+                    drawn = views.draw_grad_cam(subject)
+                elif view == "occlusion":
+                    drawn = views.draw_occlusion(subject, square=arguments.square)
+                elif view == "maps":
+                    drawn = views.draw_maps(subject, count=arguments.maps)
+                elif view == "lrn":
+                    drawn = views.draw_normalisation(subject, count=arguments.maps)
+                    if drawn is None:
+                        print(f"  {metadata.model.preset} has no local response normalisation: no view lrn")
+                elif view == "neighbours" and gallery is not None:
+                    drawn = views.draw_neighbours(subject, gallery, count=arguments.nearest)
+                if drawn is not None:
+                    pictures.add(f"{name}-{view}", drawn)
+
+
+def _gallery(network: "AlexNet", metadata: "Metadata", arguments: argparse.Namespace) -> Optional["Gallery"]:
+    """The pictures to find neighbours among; None, and a line that says so, where they are not there by default."""
+    from paddle_alexnet.explain.neighbours import choose_gallery, gather, read_gallery
+    from paddle_alexnet.progress import progress
+
+    try:
+        found = choose_gallery(metadata, split=arguments.split, most=arguments.gallery, root=arguments.root)
+    except UserError as error:
+        if arguments.root is not None or arguments.only:
+            raise
+        print(f"no view neighbours: {error}")
+        return None
+    batches = read_gallery(network, metadata.preprocess, found)
+    total = -(-len(found) // 32)
+    return gather(progress(batches, what=f"reading {arguments.split}", total=total, unit="batch"))
+
+
+class _Pictures:
+    """Writes pictures as PNG files into a folder, and into a VisualDL log where there is one; prints each name."""
+
+    def __init__(self, folder: Path, log: Optional[Path]) -> None:
+        self.folder, self.log = folder, log
+        self.writer: Any = None
+
+    def __enter__(self) -> "_Pictures":
+        if self.log is not None:
+            from visualdl import LogWriter  # makes a folder in the user's home when it is imported
+
+            self.writer = LogWriter(logdir=str(self.log))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def add(self, name: str, picture: "Image.Image") -> None:
+        import numpy as np
+
+        from paddle_alexnet.files import atomic_file
+
+        place = self.folder / f"{name}.png"
+        with atomic_file(place) as partial:
+            picture.save(partial, "PNG")
+        print(f"  wrote {place}")
+        if self.writer is not None:
+            self.writer.add_image(f"explain/{name}", np.asarray(picture.convert("RGB")), 0)
+
+
+def _names(images: list[Path]) -> list[str]:
+    """A name for each image: its file's, with a number where several have the same."""
+    stems = [path.stem for path in images]
+    return [stem if stems.count(stem) == 1 else f"{stem}-{stems[: n + 1].count(stem)}" for n, stem in enumerate(stems)]

@@ -1,0 +1,49 @@
+"""What the layers of a network put out, by the names of its stages: conv1, relu1, lrn1, …"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import paddle
+
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.presets import LRN, Conv, Linear
+
+
+@contextmanager
+def watch(network: AlexNet, names: Sequence[str]) -> Iterator[dict[str, paddle.Tensor]]:
+    """A dictionary that each layer of these names puts its output into, [N, …], when the network computes.
+
+    For one thread at a time.
+    """
+    seen: dict[str, paddle.Tensor] = {}
+
+    def keep(name: str, output: paddle.Tensor) -> None:
+        seen[name] = output
+
+    hooks = [
+        layer.register_forward_post_hook(lambda _, __, output, name=stage.name: keep(name, output))
+        for stage, layer in network.named_layers()
+        if stage.name in names
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def rectified_convolutions(network: AlexNet) -> list[str]:
+    """The layer that holds the rectified maps of each convolution, relu1 to relu5."""
+    return [f"relu{stage.name.removeprefix('conv')}" for stage in network.stages if isinstance(stage.stage, Conv)]
+
+
+def last_hidden_layer(network: AlexNet) -> str:
+    """The rectified layer that the logits are computed from: relu7, or relu6 where fc7 is dead."""
+    linear = [stage.name.removeprefix("fc") for stage in network.stages if isinstance(stage.stage, Linear)]
+    return f"relu{linear[-3 if 'dead_fc2' in network.quirks else -2]}"
+
+
+def normalisations(network: AlexNet) -> list[tuple[str, str]]:
+    """Each layer of local response normalisation, with the layer before it."""
+    names = [stage.name for stage in network.stages]
+    return [(names[n - 1], stage.name) for n, stage in enumerate(network.stages) if n and isinstance(stage.stage, LRN)]

@@ -1,0 +1,44 @@
+"""Occlusion (Zeiler and Fergus 2014, section 4.2, arXiv:1311.2901): what is left without a part."""
+
+import numpy as np
+import paddle
+
+from paddle_alexnet.network.alexnet import AlexNet
+
+
+def starts_of(side: int, square: int, stride: int) -> list[int]:
+    """The first pixels of squares along a side, `stride` apart, the last one at the end."""
+    return [*range(0, side - square, stride), side - square]
+
+
+def occlusion(
+    network: AlexNet, image: np.ndarray, label: int, *, square: int, stride: int, batch_size: int = 32
+) -> np.ndarray:
+    """The probability of class `label` with a square of the image covered, float32 [rows, columns] by its place.
+
+    `image` is [3, S, S] as the network reads it, where 0 is the mean colour: that covers the square. Its places along
+    either side are those of `starts_of`.
+    """
+    starts = starts_of(image.shape[1], square, stride)
+    places = [(top, left) for top in starts for left in starts]
+    found: list[np.ndarray] = []
+    for start in range(0, len(places), batch_size):
+        part = places[start : start + batch_size]
+        covered = np.repeat(image[None], len(part), axis=0)
+        for one, (top, left) in zip(covered, part):
+            one[:, top : top + square, left : left + square] = 0
+        with paddle.no_grad():
+            probabilities = paddle.nn.functional.softmax(network(paddle.to_tensor(covered)))
+        found.append(probabilities[:, label].numpy())
+    return np.concatenate(found).reshape(len(starts), len(starts))
+
+
+def by_pixel(values: np.ndarray, side: int, *, square: int, stride: int) -> np.ndarray:
+    """The mean of what `occlusion` gives over all places of the square that cover a pixel, float32 [side, side]."""
+    total, count = np.zeros((2, side, side), np.float32)
+    starts = starts_of(side, square, stride)
+    for row, top in enumerate(starts):
+        for column, left in enumerate(starts):
+            total[top : top + square, left : left + square] += values[row, column]
+            count[top : top + square, left : left + square] += 1
+    return total / np.maximum(1, count)

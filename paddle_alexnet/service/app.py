@@ -1,0 +1,288 @@
+"""The service's addresses, and what each of them answers."""
+
+import asyncio
+import functools
+import json
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Optional, TypeVar, Union
+
+import numpy as np
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+
+from paddle_alexnet.cores import available_cores
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.explain import views
+from paddle_alexnet.predictor import top_classes
+from paddle_alexnet.report.pictures import encoded
+from paddle_alexnet.service.batcher import Batcher
+from paddle_alexnet.service.guard import Guard
+from paddle_alexnet.service.images import decode, from_base64
+from paddle_alexnet.service.insight import insight
+from paddle_alexnet.service.limits import Limits, Refused
+from paddle_alexnet.service.metrics import Metrics
+from paddle_alexnet.service.page import CONTENT_SECURITY_POLICY, render_page
+from paddle_alexnet.service.samples import Sample
+from paddle_alexnet.service.served import Served
+
+Result = TypeVar("Result")
+Content = Union[bytes, str]  # of an image file, or its base64
+
+_EXPLAINING = 8  # images that an explanation counts as: it takes about as long
+
+
+class TopClass(BaseModel):
+    """One of the most probable classes."""
+
+    rank: int
+    label: str
+    wnid: str
+    probability: float
+
+
+class Prediction(BaseModel):
+    """What the model answers to an image, or why it does not."""
+
+    name: str
+    top: list[TopClass]
+    status: int = 200
+    error: str = ""
+
+
+class Answer(BaseModel):
+    """A prediction for each image, in the order in which they were sent."""
+
+    model: dict[str, Any]
+    predictions: list[Prediction]
+
+
+class Refusal(BaseModel):
+    """Why a request is not answered."""
+
+    detail: str
+
+
+_IMAGES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "required": ["file"],
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "images": {"type": "array", "items": {"type": "string", "format": "byte"}, "minItems": 1}
+                    },
+                    "required": ["images"],
+                }
+            },
+        },
+    }
+}
+_REFUSALS: dict[Any, dict[str, Any]] = {
+    status: {"model": Refusal, "description": text}
+    for status, text in {
+        400: "a body that cannot be read",
+        408: "the upload did not arrive in time",
+        413: "too many bytes, pixels or images",
+        415: "no image, or a body of another type",
+        422: "a damaged image, or parameters that make no sense",
+        429: "too many images are waiting",
+        503: "no answer in time",
+    }.items()
+}
+
+
+def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -> FastAPI:
+    """The application that answers by a model."""
+    predictor, network = served.predictor, served.network
+    metadata = predictor.metadata
+    names, wnids = metadata.classes.names, metadata.classes.wnids
+    about = {
+        "preset": metadata.model.preset,
+        "epoch": metadata.origin.epoch,
+        "data": metadata.origin.data,
+        "classes": len(names),
+        "kind": metadata.kind,
+    }
+    metrics = Metrics()
+    decoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="decode")
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        return np.exp(predictor.log_probabilities(metadata.preprocess.batch(images)))
+
+    batcher = Batcher(compute, limits, observe=metrics.batches.observe)
+    metrics.inside.set_function(lambda: batcher.inside)
+    read = functools.partial(decode, preprocess=metadata.preprocess, megapixels=limits.megapixels)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await batcher.start()
+        yield
+        await batcher.stop()
+        decoders.shutdown()
+
+    app = FastAPI(
+        title="paddle-alexnet",
+        version="1",
+        description=f"AlexNet {metadata.model.preset}, {len(names)} classes, trained on {metadata.origin.data}",
+        docs_url=None,  # its scripts come from another server
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    paths = frozenset(("/", "/predict", "/explain", "/health", "/metrics", "/filters.png", "/openapi.json"))
+    app.add_middleware(Guard, batcher=batcher, limits=limits, metrics=metrics, paths=paths)
+
+    @app.exception_handler(Refused)
+    async def refuse(request: Request, refusal: Refused) -> JSONResponse:
+        headers = {"retry-after": "1"} if refusal.status in (429, 503) else None
+        return JSONResponse({"detail": refusal.reason}, refusal.status, headers)
+
+    @app.exception_handler(UserError)
+    async def fail(request: Request, error: UserError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 500)
+
+    async def in_time(work: Awaitable[Result]) -> Result:
+        try:
+            return await asyncio.wait_for(work, limits.timeout)
+        except asyncio.TimeoutError:
+            raise Refused(503, f"no answer within {limits.timeout:g} s: try again") from None
+
+    async def pixels_of(content: Content) -> np.ndarray:
+        def job() -> np.ndarray:
+            return read(from_base64(content) if isinstance(content, str) else content)
+
+        return await asyncio.get_running_loop().run_in_executor(decoders, job)
+
+    async def predict_one(name: str, content: Content, top: int) -> dict[str, Any]:
+        try:
+            probabilities = await batcher(await pixels_of(content))
+        except Refused as refusal:
+            metrics.images.labels("refused").inc()
+            return {"name": name, "top": [], "status": refusal.status, "error": refusal.reason}
+        metrics.images.labels("answered").inc()
+        return {"name": name, "top": most_probable(probabilities, top), "status": 200, "error": ""}
+
+    def most_probable(probabilities: np.ndarray, top: int) -> list[dict[str, Any]]:
+        return [
+            {"rank": rank, "label": names[n], "wnid": wnids[n] or "", "probability": float(probabilities[n])}
+            for rank, n in enumerate(top_classes(probabilities, top), start=1)
+        ]
+
+    @app.post("/predict", response_model=Answer, responses=_REFUSALS, openapi_extra=_IMAGES)
+    async def predict(request: Request, top: int = Query(5, ge=1, le=1000)) -> Response:
+        """The most probable classes of images.
+
+        Send files as a form, in any fields, or base64 in JSON. Where one of several cannot be read, the others are
+        answered, and it has a `status` and an `error` of its own; where none can, that is the answer's status.
+        """
+        images = await read_images(request, limits)
+        with batcher.room(len(images) - 1):  # the first has its place since before the upload
+            predictions = await in_time(asyncio.gather(*(predict_one(*image, top) for image in images)))
+        if all(prediction["error"] for prediction in predictions):
+            raise Refused(predictions[0]["status"], predictions[0]["error"])
+        return JSONResponse({"model": about, "predictions": predictions})
+
+    @app.post("/explain", responses=_REFUSALS, openapi_extra=_IMAGES)
+    async def explain(
+        request: Request,
+        top: int = Query(5, ge=1, le=1000),
+        maps: int = Query(8, ge=0, le=32),
+        label: Optional[str] = Query(None, max_length=1000),
+    ) -> Response:
+        """The most probable classes of one image, what it was for the network, and pictures of what that saw in it.
+
+        With a `label` Grad-CAM is that of another class. Pictures are data URIs. Where the model is an exported one
+        alone, `insight` is null.
+        """
+        images = await read_images(request, limits)
+        if len(images) > 1:
+            raise Refused(413, f"{len(images)} images: /explain takes one")
+        try:
+            chosen = None if label is None else views.class_index(metadata, label)
+        except UserError as error:
+            raise Refused(422, str(error)) from None
+
+        async def answer() -> dict[str, Any]:
+            pixels = await pixels_of(images[0][1])
+            probabilities = await batcher(pixels)
+            seen = None
+            if network is not None:
+                job = functools.partial(insight, network, metadata, pixels, probabilities, label=chosen, maps=maps)
+                seen = await batcher.run(job)
+            return {"model": about, "top": most_probable(probabilities, top), "insight": seen}
+
+        with batcher.room(_EXPLAINING - 1):
+            return JSONResponse(await in_time(answer()))
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """That the service answers, by which model, and how many images are in it."""
+        return {"status": "ok", "model": about, "inside": batcher.inside}
+
+    @app.get("/metrics", response_class=Response)
+    async def show_metrics() -> Response:
+        """What was counted, in the text format of Prometheus."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    page = render_page(metadata, network is not None, limits, [sample.label for sample in samples])
+
+    @app.get("/", include_in_schema=False)
+    async def show_page() -> HTMLResponse:
+        return HTMLResponse(page, headers={"content-security-policy": CONTENT_SECURITY_POLICY})
+
+    @app.get("/samples/{number}.jpg", include_in_schema=False)
+    async def sample(number: int) -> Response:
+        if not 0 <= number < len(samples):
+            raise Refused(404, "there is no such sample")
+        return Response(samples[number].content, media_type="image/jpeg")
+
+    filters = encoded(views.filters(network), "PNG") if network is not None else None
+
+    @app.get("/filters.png", include_in_schema=False)
+    async def show_filters() -> Response:
+        if filters is None:
+            raise Refused(404, "an exported model's filters cannot be shown: serve its run or a checkpoint")
+        return Response(filters, media_type="image/png")
+
+    return app
+
+
+async def read_images(request: Request, limits: Limits) -> list[tuple[str, Content]]:
+    """The images of a request, each with its name: the bytes of files of a form, or texts of base64 in JSON.
+
+    Raises Refused for a body without images, with too many, or of another type.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    images: list[tuple[str, Content]] = []
+    if kind == "multipart/form-data":
+        async with request.form(max_files=limits.images + 1, max_fields=limits.images) as form:
+            files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+            images = [(file.filename or f"image {n}", await file.read()) for n, file in enumerate(files, start=1)]
+    elif kind == "application/json":
+        try:
+            found = json.loads(await request.body())
+            texts = found["images"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise Refused(422, 'not JSON of the form {"images": ["BASE64", …]}') from None
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise Refused(422, '"images" is not a list of texts in base64')
+        images = [(f"image {n}", text) for n, text in enumerate(texts, start=1)]
+    else:
+        raise Refused(415, "send images as multipart/form-data, or base64 as application/json")
+    if not images:
+        raise Refused(422, "there is no image in the request")
+    if len(images) > limits.images:
+        raise Refused(413, f"more than {limits.images} images in a request: send them in several")
+    return images

@@ -1,0 +1,24 @@
+"""What the service takes on, and how it says that it does not."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the service takes on; beyond that it refuses with a status and a reason."""
+
+    megabytes: int = 20  # of a request
+    megapixels: int = 50  # of an image, by its header: nothing larger is decoded
+    images: int = 32  # of a request
+    waiting: int = 128  # images that are in the service at a time
+    batch_size: int = 32  # images that are computed together, at most
+    gather: float = 0.005  # seconds that a batch waits for more images
+    timeout: float = 30.0  # seconds for an upload to arrive, and again for its answer
+
+
+class Refused(Exception):
+    """A request, or an image of one, that is not answered: the HTTP status and, in one line, the reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason

@@ -1,0 +1,28 @@
+"""The page at /: one HTML file that asks for nothing from elsewhere."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from paddle_alexnet import report
+from paddle_alexnet.runs.metadata import Metadata, input_in_words
+from paddle_alexnet.service.limits import Limits
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def render_page(metadata: Metadata, explains: bool, limits: Limits, samples: Sequence[str]) -> str:
+    """The page of a model that `explains` or does not; `samples` are the labels of the pictures to click."""
+    folders = [Path(__file__).parent, Path(report.__file__).with_name("templates")]  # the style is the report's
+    templates = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined)
+    return templates.get_template("page.html").render(
+        metadata=metadata,
+        input=input_in_words(metadata.preprocess),
+        explains=explains,
+        limits=limits,
+        samples=samples,
+    )

@@ -1,0 +1,57 @@
+"""The model that is served: what answers, and what can be looked into."""
+
+import ctypes
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Union
+
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.predictor import Predictor
+from paddle_alexnet.runs.checkpoint import load_checkpoint
+from paddle_alexnet.runs.folder import RunFolder, run_of
+from paddle_alexnet.runs.model_folder import find_model, read_metadata
+
+
+@dataclass(frozen=True)
+class Served:
+    """`predictor` answers; `network`, with the same weights, is looked into where there is one."""
+
+    predictor: Predictor
+    network: Optional[AlexNet]
+
+
+def open_served(path: Union[str, os.PathLike[str]], *, device: str = "auto") -> Served:
+    """The model that a path means.
+
+    A run answers by its exported model, which is faster, and is looked into by its best checkpoint, as long as both are
+    of the same epoch. Raises UserError if there is no whole model.
+    """
+    place = find_model(path)
+    run = RunFolder(run_of(place) if place.parent.name == "checkpoints" else place.parent)
+    pair = place in (run.best.resolve(), run.inference.resolve()) and _same_epoch(run.best, run.inference)
+    checkpoint = run.best if pair else place
+    means_run = RunFolder(Path(path).expanduser().resolve()).checkpoints.is_dir()
+    predictor = Predictor(run.inference if pair and means_run else place, device=device)
+    looked_into = pair or predictor.metadata.kind == "checkpoint"
+    network = load_checkpoint(checkpoint)[0] if looked_into else None
+    _give_back_memory()
+    return Served(predictor, network)
+
+
+def _give_back_memory() -> None:
+    """Give the system back what reading the files took, two thirds of all: `before_paddle` has glibc keep it."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _same_epoch(checkpoint: Path, exported: Path) -> bool:
+    try:
+        first, second = (read_metadata(model).origin for model in (checkpoint, exported))
+    except UserError:
+        return False
+    return (first.epoch, first.val_loss) == (second.epoch, second.val_loss)

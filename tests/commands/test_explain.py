@@ -1,0 +1,77 @@
+"""explain as a command."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import assert_user_error, run_tool
+from PIL import Image
+from planted import RED, planted, red_and_green
+from tiny import tiny_preset  # noqa: F401
+
+from paddle_alexnet.runs.checkpoint import save_checkpoint
+from paddle_alexnet.runs.model_folder import write_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A checkpoint without a data set."""
+    place = tmp_path_factory.mktemp("model") / "checkpoint"
+    save_checkpoint(place, *red_and_green())
+    return place
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "red.png"
+    Image.fromarray(planted({RED: (10, 60)})).save(path)
+    return path
+
+
+def test_every_view_that_there_is_becomes_a_picture(model, image, tmp_path):
+    result = run_tool("explain", model, image, "--output", tmp_path / "out", "--visualdl", tmp_path / "log")
+    assert result.returncode == 0, result.stderr
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"filters.png", *(f"red-{view}.png" for view in ("gradcam", "occlusion", "maps"))}
+    assert "no view neighbours: this model's data set is not known" in result.stdout
+    assert "tiny has no local response normalisation" in result.stdout
+    assert f"{image}  class 0 " in result.stdout
+    for name in written:
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert np.asarray(picture).std() > 0
+    assert sum(path.stat().st_size for path in (tmp_path / "log").iterdir()) > 10_000
+
+
+def test_some_views_of_another_class_and_neighbours_in_another_set(model, image, tmp_path):
+    (tmp_path / "set").mkdir()
+    lines = ["filename,label,split"]
+    for n in range(4):
+        Image.fromarray(planted({n % 2: (5 + 20 * n, 10 * n)})).save(tmp_path / "set" / f"{n}.png")
+        lines.append(f"{n}.png,class {n % 2},val")
+    (tmp_path / "set" / "labels.csv").write_text("\n".join(lines))
+    words = ["--only", "neighbours,gradcam", "--root", tmp_path / "set", "--split", "val", "--class", "class 1"]
+    (tmp_path / "again").mkdir()
+    image.with_name("again").joinpath("red.png").write_bytes(image.read_bytes())
+    result = run_tool("explain", model, image, tmp_path / "again", "--output", tmp_path / "out", *words)
+    assert result.returncode == 0, result.stderr
+    assert "class 1 " in result.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"red-{n}-{view}.png" for n in (1, 2) for view in ("gradcam", "neighbours")
+    }
+
+
+def test_what_cannot_be_done_is_one_line(model, image, tmp_path):
+    exported = replace(red_and_green()[1], kind="inference")
+    write_model(tmp_path / "exported", exported, lambda folder: (folder / "model.pdmodel").write_bytes(b"a program"))
+    assert_user_error(
+        run_tool("explain", tmp_path / "exported", image), "an exported model", "name its run or a checkpoint"
+    )
+    assert_user_error(run_tool("explain", model, image, "--only", "gradcan"), "gradcan", "did you mean 'gradcam'")
+    assert_user_error(run_tool("explain", model, image, "--split", "valid"), "valid", "val")
+    assert_user_error(run_tool("explain", model, image, "--output", image), "is a file")
+    assert_user_error(run_tool("explain", model, tmp_path / "none.png"), "none.png", "no such image")
+    assert_user_error(run_tool("explain", model, image, "--class", "dog", cwd=tmp_path), "dog", "class 0")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert_user_error(run_tool("explain", model, tmp_path / "broken.png", "--only", "gradcam"), "broken.png")
+    wanted = run_tool("explain", model, image, "--only", "neighbours")
+    assert_user_error(wanted, "data set is not known")

@@ -1,0 +1,85 @@
+"""Grad-CAM of a planted object points at it."""
+
+import numpy as np
+import paddle
+import pytest
+from planted import GREEN, RED, SIDE, planted, red_and_green
+from tiny import tiny_preset  # noqa: F401
+
+from paddle_alexnet.explain.drawing import enlarged
+from paddle_alexnet.explain.grad_cam import grad_cam
+from paddle_alexnet.network.alexnet import AlexNet
+
+PLACES = [((5, 8), (60, 55)), ((62, 10), (12, 64)), ((8, 62), (66, 30))]
+
+
+def centre_of(heat):
+    """The centre of gravity of a heat map, in pixels of the image: row, column."""
+    weights = enlarged(heat, SIDE)
+    return np.array([(weights.sum(axis=1 - axis) * np.arange(SIDE)).sum() / weights.sum() for axis in (0, 1)])
+
+
+@pytest.mark.parametrize("red, green", PLACES)
+def test_it_points_at_the_object_of_the_class_and_not_at_the_other(red, green):
+    network, metadata = red_and_green()
+    image = metadata.preprocess.batch(np.repeat(planted({RED: red, GREEN: green})[None], 2, axis=0))
+    heat = grad_cam(network, image, [RED, GREEN])
+    assert heat.shape == (2, 5, 5) and heat.min() >= 0
+    for found, (top, left) in zip(heat, (red, green)):
+        row, column = centre_of(found)
+        assert top <= row < top + 28 and left <= column < left + 28
+
+
+def test_where_nothing_speaks_for_a_class_it_is_nowhere():
+    network, metadata = red_and_green()
+    image = metadata.preprocess.batch(planted({GREEN: (20, 30)})[None])
+    assert not grad_cam(network, image, [RED]).any()
+    assert grad_cam(network, image, [GREEN]).any()
+
+
+def test_it_is_the_formula_of_the_article():
+    """By hand for the last layers: with a linear head the slope is known, and so is the weight of each map."""
+    network, metadata = red_and_green()
+    image = metadata.preprocess.batch(planted({RED: (30, 30)})[None])
+    heat = grad_cam(network, image, [RED])[0]
+    x = paddle.to_tensor(image)
+    for layer in network._sub_layers["features"][:-1]:
+        x = layer(x)
+    maps = x.numpy()[0]
+    # Each of the 2×2 windows of pool5 passes a slope of 1 to its largest cell of map 0: 4 of 25 cells on average.
+    np.testing.assert_allclose(heat, 4 / 25 * maps[0], rtol=1e-5)
+
+
+def test_a_trained_network_looks_at_what_it_was_trained_to_see():
+    """Whether there is a bright square or a bright cross on noise; the place is drawn anew for each image."""
+    rng, side = np.random.default_rng(0), SIDE
+
+    def draw(count):
+        images = rng.normal(0, 0.3, size=(count, 3, side, side)).astype(np.float32)
+        labels, places = rng.integers(0, 2, count), rng.integers(2, side - 32, (count, 2))
+        for image, label, (top, left) in zip(images, labels, places):
+            square = image[:, top : top + 30, left : left + 30]
+            if label:
+                square[:, 11:19] = square[:, :, 11:19] = 2
+            else:
+                square[:, 4:26, 4:26] = 2
+        return images, labels, places
+
+    paddle.seed(0)
+    network = AlexNet("tiny", 2)
+    optimizer = paddle.optimizer.Adam(2e-3, parameters=network.parameters())
+    for _ in range(80):
+        images, labels, _ = draw(24)
+        loss = paddle.nn.functional.cross_entropy(network(paddle.to_tensor(images)), paddle.to_tensor(labels))
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    network.eval()
+    images, labels, places = draw(48)
+    right = network(paddle.to_tensor(images)).numpy().argmax(axis=1) == labels
+    assert right.mean() > 0.85
+    inside = 0
+    for heat, place in zip(grad_cam(network, images[right], labels[right]), places[right]):
+        peak = np.unravel_index(enlarged(heat, side).argmax(), (side, side))
+        inside += bool((peak >= place - 5).all() and (peak < place + 35).all())  # a cell of the maps has 20 pixels
+    assert inside / right.sum() > 0.8  # where chance has 0.16

@@ -1,0 +1,84 @@
+"""Views as pictures: what is drawn, and where."""
+
+import numpy as np
+import paddle
+import pytest
+from helpers import metadata_of
+from PIL import Image
+from planted import GREEN, RED, SIDE, planted, red_and_green
+from tiny import tiny_preset  # noqa: F401
+
+from paddle_alexnet import UserError
+from paddle_alexnet.explain import views
+from paddle_alexnet.explain.drawing import Row, Tile, coloured, enlarged, overlay, scaled, sheet
+from paddle_alexnet.network.alexnet import AlexNet
+
+
+@pytest.fixture(scope="module")
+def subject():
+    network, metadata = red_and_green()
+    return views.look_at(network, metadata, planted({RED: (10, 60)}))
+
+
+def test_an_image_is_looked_at_for_its_most_probable_class_or_for_another(subject):
+    assert (subject.label, subject.pixels.shape, subject.image.shape) == (RED, (SIDE, SIDE, 3), (3, SIDE, SIDE))
+    assert subject.probabilities.sum() == pytest.approx(1)
+    assert subject.name.startswith("class 0 ")
+    other = views.look_at(subject.network, subject.metadata, subject.pixels, label="class 1")
+    assert other.label == GREEN
+    with pytest.raises(UserError, match="no such class; it has class 0, class 1"):
+        views.look_at(subject.network, subject.metadata, subject.pixels, label="dog")
+
+
+def test_the_strongest_maps_are_those_with_the_largest_mean(subject):
+    found = views.strongest_maps(subject, 3)
+    assert list(found) == [f"conv{n}" for n in range(1, 6)]
+    assert all(maps[0].channel == RED and len(maps) == 3 for maps in found.values())
+    assert found["conv5"][0].values.shape == (5, 5)
+
+
+def test_the_overlay_is_bright_over_the_object_and_grey_elsewhere(subject):
+    drawn = np.asarray(overlay(subject.pixels, views.heat(subject))).astype(int)
+    spread = drawn.max(axis=2) - drawn.min(axis=2)
+    assert spread[10:38, 60:88].mean() > 60
+    assert spread[60:, :30].max() < 5
+
+
+def test_what_normalisation_changes_is_drawn_where_there_is_some():
+    paddle.seed(0)
+    network = AlexNet("small", 3)
+    network.eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (131, 131, 3)).astype(np.uint8)
+    subject = views.look_at(network, metadata_of(network), pixels)
+    drawn = views.draw_normalisation(subject, count=2)
+    three_rows_each = 2 * 3 * 180
+    assert drawn.height == pytest.approx(three_rows_each, rel=0.1)
+    bare = AlexNet("small", 3, lrn="none")
+    bare.eval()
+    assert views.draw_normalisation(views.look_at(bare, metadata_of(bare), pixels)) is None
+
+
+def test_the_filters_are_those_of_the_first_convolution(subject):
+    drawn = np.asarray(views.filters(subject.network))
+    assert drawn.shape == (44, 4 * (16 * 12 - 1), 4)  # a row of 8 filters of 11×11, four pixels a weight
+    assert drawn[0, 0, 0] > 200 and drawn[0, 0, 1] < 100  # the first one is for red
+
+
+def test_colours_go_from_dark_to_light():
+    lightness = coloured(np.linspace(0, 1, 20)[None]).astype(float)[0] @ (0.299, 0.587, 0.114)
+    assert (np.diff(lightness) > 0).all() and lightness[0] < 5 and lightness[-1] > 230
+
+
+def test_scaling_keeps_zero_dark_and_survives_nothing():
+    np.testing.assert_allclose(scaled(np.array([-1.0, 0, 2, 4])), [0, 0, 0.5, 1])
+    np.testing.assert_allclose(scaled(np.array([0.0, 2]), top=4), [0, 0.5])
+    assert not scaled(np.zeros((2, 2))).any()
+    assert enlarged(np.eye(2), 8).shape == (8, 8)
+
+
+def test_a_sheet_has_a_row_for_each_and_long_captions_are_cut():
+    tile = Image.new("RGB", (5, 5), "red")
+    one = sheet([Row("a", [Tile(tile)] * 3)])
+    two = sheet([Row("a", [Tile(tile)] * 3), Row("b", [Tile(tile, "x" * 200)])])
+    assert two.height > 1.9 * one.height and two.width == one.width
+    assert np.asarray(two)[:, -8:].min() == 255  # nothing runs over the edge

@@ -1,0 +1,275 @@
+"""The service over HTTP: answers, refusals, and its end."""
+
+import base64
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from planted import GREEN, RED, planted, red_and_green
+from tiny import tiny_preset  # noqa: F401
+
+pytest.importorskip("fastapi", reason="the service needs the extra [serve]")
+
+from running_service import form, running
+
+from paddle_alexnet import UserError
+from paddle_alexnet.runs.checkpoint import save_checkpoint
+from paddle_alexnet.service.limits import Limits
+from paddle_alexnet.service.samples import Sample
+from paddle_alexnet.service.served import Served, open_served
+from paddle_alexnet.service.server import listen
+
+
+def png(pixels):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+RED_FILE, GREEN_FILE = png(planted({RED: (10, 60)})), png(planted({GREEN: (50, 20)}))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    place = tmp_path_factory.mktemp("served") / "checkpoint"
+    save_checkpoint(place, *red_and_green())
+    return open_served(place, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def service(served):
+    """A service with small limits, so that a test is soon beyond them."""
+    limits = Limits(megabytes=1, megapixels=1, images=4, timeout=20)
+    with running(served, limits, [Sample("red", RED_FILE), Sample("<green>", GREEN_FILE)]) as found:
+        yield found
+
+
+@pytest.fixture
+def slow(served):
+    """A model that answers only once `go` is set."""
+    go = threading.Event()
+
+    def log_probabilities(image):
+        assert go.wait(20)
+        return served.predictor.log_probabilities(image)
+
+    yield SimpleNamespace(
+        go=go,
+        served=Served(SimpleNamespace(metadata=served.predictor.metadata, log_probabilities=log_probabilities), None),
+    )
+    go.set()
+
+
+def in_thread(job, *arguments):
+    """A call under way; its `result()` waits for what it gives."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(job(*arguments)))
+    thread.start()
+    return SimpleNamespace(result=lambda: thread.join(30) or found[0])
+
+
+def wait_until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def metric(service, line):
+    found = [row for row in service.get("metrics").body.decode().splitlines() if row.startswith(f"{line} ")]
+    return float(found[0].split()[-1]) if found else 0.0
+
+
+def test_it_answers_as_the_predictor_does(service, served):
+    for name, content in (("red", RED_FILE), ("green", GREEN_FILE)):
+        preprocess = served.predictor.metadata.preprocess
+        expected = np.exp(served.predictor.log_probabilities(preprocess.batch(preprocess(content)[None])))[0]
+        answer = service.send("predict?top=2", content)
+        assert answer.status == 200, name
+        (prediction,) = answer.json["predictions"]
+        assert prediction["name"] == "0.png" and prediction["error"] == ""
+        assert [one["rank"] for one in prediction["top"]] == [1, 2]
+        for one in prediction["top"]:
+            index = served.predictor.metadata.classes.names.index(one["label"])
+            assert one["probability"] == pytest.approx(expected[index], rel=1e-5)
+
+
+def test_several_files_and_base64_are_answered_in_order(service):
+    files = service.send("predict?top=1", RED_FILE, GREEN_FILE, RED_FILE)
+    texts = [base64.b64encode(file).decode() for file in (RED_FILE, GREEN_FILE, RED_FILE)]
+    texts[1] = f"data:image/png;base64,{texts[1]}"
+    encoded = service.post("predict?top=1", json.dumps({"images": texts}).encode(), "application/json")
+    for answer, names in ((files, ["0.png", "1.png", "2.png"]), (encoded, ["image 1", "image 2", "image 3"])):
+        assert answer.status == 200
+        assert [one["name"] for one in answer.json["predictions"]] == names
+        labels = [one["top"][0]["label"] for one in answer.json["predictions"]]
+        assert labels == ["class 0", "class 1", "class 0"]
+
+
+def test_one_bad_image_does_not_keep_the_others_from_their_answers(service):
+    before = metric(service, 'alexnet_images_total{outcome="refused"}')
+    answer = service.send("predict", RED_FILE, b"no image", RED_FILE[:100])
+    assert answer.status == 200
+    assert [one["status"] for one in answer.json["predictions"]] == [200, 415, 422]
+    assert answer.json["predictions"][1]["top"] == [] and "not an image" in answer.json["predictions"][1]["error"]
+    assert metric(service, 'alexnet_images_total{outcome="refused"}') == before + 2
+
+
+JSON, FORM = "application/json", "multipart/form-data; boundary=x"
+BAD = [
+    ("predict", *form(b"no image"), 415, "not an image"),
+    ("predict", *form(RED_FILE[:100]), 422, "unreadable"),
+    ("predict", *form(png(np.zeros((1001, 1000, 3), np.uint8))), 413, "megapixels"),
+    ("predict", *form(*[RED_FILE] * 5), 413, "more than 4 images"),
+    ("predict", *form(bytes(1_100_000)), 413, "at most 1 megabytes"),
+    ("predict", *form(), 422, "no image"),
+    ("predict", b"", "image/jpeg", 415, "multipart/form-data"),
+    ("predict", b"--x\r\nnonsense", FORM, (400, 422), ""),
+    ("predict", b"{", JSON, 422, "not JSON of the form"),
+    ("predict", b"[" * 100_000, JSON, 422, "not JSON of the form"),
+    ("predict", b"[]", JSON, 422, "not JSON of the form"),
+    ("predict", b'{"images": "AAAA"}', JSON, 422, "not a list of texts"),
+    ("predict", b'{"images": [1]}', JSON, 422, "not a list of texts"),
+    ("predict", b'{"images": []}', JSON, 422, "no image"),
+    ("predict", b'{"images": ["%%%"]}', JSON, 422, "not base64"),
+    ("predict", b'{"images": ["\\ud800"]}', JSON, 422, "not base64"),
+    ("predict?top=0", *form(RED_FILE), 422, "greater than or equal to 1"),
+    ("explain", *form(RED_FILE, RED_FILE), 413, "/explain takes one"),
+    ("explain?label=dog", *form(RED_FILE), 422, "no such class"),
+    ("explain", *form(b"no image"), 415, "not an image"),
+    ("predicts", *form(RED_FILE), 404, ""),
+]
+
+
+@pytest.mark.parametrize("path, body, kind, status, reason", BAD, ids=range(len(BAD)))
+def test_what_cannot_be_answered_is_refused_with_a_reason(service, path, body, kind, status, reason):
+    answer = service.post(path, body, kind)
+    assert answer.status in (status if isinstance(status, tuple) else (status,)), answer.body
+    assert reason in str(answer.json["detail"])
+    assert service.get("health").json["inside"] == 0
+    assert service.send("predict", RED_FILE).status == 200
+
+
+def test_a_body_without_a_length_is_cut_at_the_same_size(service):
+    connection = http.client.HTTPConnection(urlsplit(service.address).netloc, timeout=20)
+    body, kind = form(bytes(1_500_000))
+    connection.request(
+        "POST", "/predict", iter([body[:1000], body[1000:]]), {"Content-Type": kind}, encode_chunked=True
+    )
+    answer = connection.getresponse()
+    assert (answer.status, "at most 1 megabytes" in answer.read().decode()) == (413, True)
+    connection.close()
+
+
+def test_where_too_many_wait_the_next_is_sent_away_at_once(slow):
+    with running(slow.served, Limits(waiting=3, timeout=20)) as service:
+        first = in_thread(service.send, "predict", RED_FILE, RED_FILE)
+        wait_until(lambda: service.get("health").json["inside"] == 2)
+        assert service.send("predict", GREEN_FILE, GREEN_FILE).status == 429
+        second = in_thread(service.send, "predict", GREEN_FILE)
+        wait_until(lambda: service.get("health").json["inside"] == 3)
+        refused = service.send("predict", GREEN_FILE)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert "3 images are waiting, at most 3 may" in refused.json["detail"]
+        slow.go.set()
+        assert (first.result().status, second.result().status) == (200, 200)
+        assert service.send("predict", GREEN_FILE).status == 200
+        assert metric(service, 'alexnet_requests_total{path="/predict",status="429"}') == 2
+
+
+def test_an_answer_that_takes_too_long_and_an_upload_that_does(slow):
+    with running(slow.served, Limits(timeout=0.3)) as service:
+        late = service.send("predict", RED_FILE)
+        assert (late.status, late.json["detail"]) == (503, "no answer within 0.3 s: try again")
+        place = urlsplit(service.address)
+        with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+            connection.sendall(b"content-length: 1000\r\n\r\n{")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
+        slow.go.set()
+        wait_until(lambda: service.get("health").json["inside"] == 0)
+
+
+def test_what_is_under_way_is_answered_when_the_service_ends(slow):
+    with running(slow.served, Limits(timeout=20)) as service:
+        under_way = in_thread(service.send, "predict", RED_FILE)
+        wait_until(lambda: service.get("health").json["inside"] == 1)
+        service.server.should_exit = True
+        wait_until(lambda: not service.server.servers[0].sockets)
+        slow.go.set()
+        assert under_way.result().status == 200
+        with pytest.raises(OSError):
+            service.get("health")
+
+
+def test_an_explanation_is_of_the_class_that_is_asked_for(service):
+    both = png(planted({RED: (5, 8), GREEN: (60, 55)}))
+    shown = {}
+    for label in ("class 0", "class 1"):
+        answer = service.send(f"explain?label={label.replace(' ', '%20')}&maps=3", both)
+        assert answer.status == 200
+        seen = answer.json["insight"]
+        assert (seen["label"], seen["empty"]) == (label, False)
+        assert [(layer["name"], len(layer["maps"])) for layer in seen["layers"]] == [
+            (f"conv{n}", 3) for n in range(1, 6)
+        ]
+        with Image.open(io.BytesIO(base64.b64decode(seen["overlay"].partition(",")[2]))) as picture:
+            pixels = np.asarray(picture).astype(int)
+            shown[label] = pixels.max(axis=2) - pixels.min(axis=2)
+    assert shown["class 0"][5:33, 8:36].mean() > 60 > 20 > shown["class 1"][5:33, 8:36].mean()
+    assert shown["class 1"][60:88, 55:83].mean() > 60 > 20 > shown["class 0"][60:88, 55:83].mean()
+    first = service.send("explain?maps=0", RED_FILE).json
+    assert (first["insight"]["label"], first["insight"]["layers"]) == (first["top"][0]["label"], [])
+
+
+def test_an_exported_model_alone_answers_and_says_that_it_cannot_be_looked_into(slow):
+    slow.go.set()
+    with running(slow.served, Limits()) as service:
+        answer = service.send("explain", RED_FILE)
+        assert (answer.status, answer.json["insight"], answer.json["top"][0]["label"]) == (200, None, "class 0")
+        assert service.get("filters.png").status == 404
+        assert "This is an exported model alone" in service.get("").body.decode()
+
+
+def test_it_tells_about_itself(service):
+    health = service.get("health").json
+    assert (health["status"], health["model"]["preset"], health["model"]["classes"]) == ("ok", "tiny", 2)
+    described = service.get("openapi.json").json
+    assert set(described["paths"]) == {"/predict", "/explain", "/health", "/metrics"}
+    assert set(described["paths"]["/predict"]["post"]["requestBody"]["content"]) == {JSON, "multipart/form-data"}
+    assert {"200", "413", "415", "422", "429", "503"} <= set(described["paths"]["/predict"]["post"]["responses"])
+    before = metric(service, 'alexnet_requests_total{path="/predict",status="200"}')
+    service.send("predict", RED_FILE, RED_FILE)
+    service.get("no/such/path")
+    assert metric(service, 'alexnet_requests_total{path="/predict",status="200"}') == before + 1
+    assert metric(service, 'alexnet_requests_total{path="other",status="404"}') >= 1
+    assert metric(service, "process_resident_memory_bytes") > 1e6
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(service):
+    page = service.get("")
+    text = page.body.decode()
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert "//" not in "".join(line for line in text.splitlines() if "src=" in line or "href=" in line)
+    assert "&lt;green&gt;" in text and "<green>" not in text
+    assert service.get("samples/0.jpg").body == RED_FILE
+    assert [service.get(f"samples/{n}.jpg").status for n in ("2", "-1", "x")] == [404, 404, 422]
+    assert service.get("filters.png").body.startswith(b"\x89PNG")
+
+
+def test_a_port_that_is_taken_is_one_line():
+    with listen("127.0.0.1", 0) as taken, pytest.raises(UserError, match=r"cannot listen there .*name another port"):
+        listen("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(UserError, match="cannot listen there"):
+        listen("no.such.host.invalid", 0)
+    with pytest.raises(UserError, match="no such port"):
+        listen("127.0.0.1", 99999)
