@@ -9,7 +9,7 @@ from planted import red_and_green
 from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import UserError
-from paddle_alexnet.export.jit import export
+from paddle_alexnet.export.folder import export
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.service.samples import samples
 from paddle_alexnet.service.served import open_served
