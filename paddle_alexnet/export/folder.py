@@ -10,7 +10,7 @@ from typing import Literal, Optional
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.export.jit import save_program
 from paddle_alexnet.export.onnx import onnx_file
-from paddle_alexnet.export.padding import side_after
+from paddle_alexnet.network.padding import side_after
 from paddle_alexnet.export.proof import Pictures, Unproven, noise, prove
 from paddle_alexnet.inference.onnx_runtime import MODEL
 from paddle_alexnet.network.alexnet import AlexNet
