@@ -13,7 +13,7 @@ from paddle_alexnet.commands.options import (
 )
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
-from paddle_alexnet.names import LRN_BACKENDS, one_of
+from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 
@@ -28,9 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--steps", type=positive, default=100, metavar="N", help="steps timed, default %(default)s")
     network.add_argument(
         "--lrn",
-        default="auto",
         metavar="BACKEND[,BACKEND…]",
-        help=f"LRN backend: auto, {', '.join(LRN_BACKENDS)}; several take turns and are compared; default %(default)s",
+        help=f"LRN backend of Paddle's kernels: auto, {', '.join(LRN_BACKENDS)}; several take turns and are compared; "
+        "default auto",
+    )
+    network.add_argument(
+        "--kernels",
+        metavar="KERNELS[,KERNELS…]",
+        help=f"auto, {', '.join(KERNELS)}; several take turns and are compared; default auto, with --lrn paddle",
     )
     network.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
     add_recipe_options(network, recipe="whose optimiser takes the training step")
@@ -66,7 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.preset,
             config=config,
             num_classes=arguments.num_classes,
-            lrn=arguments.lrn.split(","),
+            lrn=arguments.lrn and arguments.lrn.split(","),
+            kernels=arguments.kernels and arguments.kernels.split(","),
             against=arguments.against,
             batch_size=arguments.batch_size,
             burn_in=arguments.burn_in,
