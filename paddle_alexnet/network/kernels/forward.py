@@ -45,44 +45,61 @@ def can_compute(network: nn.Layer, image: paddle.Tensor) -> bool:
 
 
 def compiled_forward(layers: Sequence[tuple[Stage, nn.Layer]], image: paddle.Tensor) -> paddle.Tensor:
-    """Pass an image [N, 3, S, S] through the layers; ReLU is computed with the convolution that it follows.
+    """Pass an image [N, 3, S, S] through the layers; ReLU is computed with the layer that it follows.
 
     Layers that there is no operator for are called, and so are those that something else was put in place of.
     """
-    x, rectified = image, False
-    following = [*(layer for _, layer in layers[1:]), None]
-    for (stage, layer), after in zip(layers, following):
+    x, rectified = image, False  # whether x is the result of a ReLU whose gradient is still to be taken
+    rest = list(layers)
+    while rest:
+        (stage, layer), *rest = rest
+        relu = bool(rest) and type(rest[0][1]) is nn.ReLU
         if isinstance(stage, Conv) and type(layer) is nn.Conv2D:
-            rectified = type(after) is nn.ReLU
-            x = convolution(layer, stage, x, relu=rectified)
-        elif rectified:
-            rectified = False  # this is the ReLU
-        elif type(layer) is LRN and not (layer.within_channel or layer.exclusive):
-            x = lrn(layer, x)
+            rest = rest[relu:]
+            rectified = relu and bool(rest) and _takes_gradient_of_relu(rest[0][1])
+            x = convolution(layer, stage, x, relu=relu, mask=not rectified)
+        elif type(layer) is nn.Linear:
+            rest = rest[relu:]
+            x = linear(layer, x, relu=relu)
+        elif type(layer) is LRN and _takes_gradient_of_relu(layer):
+            x, rectified = lrn(layer, x, rectified=rectified), False
         elif isinstance(stage, MaxPool) and type(layer) is nn.MaxPool2D:
-            x = max_pool(stage, x)
+            x, rectified = max_pool(stage, x, rectified=rectified), False
         else:
             x = layer(x)
     return x
 
 
-def convolution(layer: nn.Conv2D, stage: Conv, x: paddle.Tensor, *, relu: bool) -> paddle.Tensor:
-    """The layer's convolution of x [N, C, H, W], and ReLU of the result where asked for."""
+def _takes_gradient_of_relu(layer: nn.Layer) -> bool:
+    """Whether there is an operator for a layer that takes the gradient of a ReLU before it too."""
+    return type(layer) is nn.MaxPool2D or (type(layer) is LRN and not (layer.within_channel or layer.exclusive))
+
+
+def convolution(layer: nn.Conv2D, stage: Conv, x: paddle.Tensor, *, relu: bool, mask: bool = True) -> paddle.Tensor:
+    """The layer's convolution of x [N, C, H, W], and ReLU of the result where asked for.
+
+    Without `mask` the gradient of ReLU is left to the operator that reads the result, as `rectified`.
+    """
     operator = "alexnet_first_convolution" if x.stop_gradient else "alexnet_convolution"
     padding = zeros(stage, x.shape[2])
     if x.shape[1] <= _FEW and any(padding):
         x, padding = functional.pad(x, padding), [0] * 4
-    return _run(operator, x, layer.weight, layer.bias, stage.stride, padding, stage.groups, relu)
+    return _run(operator, x, layer.weight, layer.bias, stage.stride, padding, stage.groups, relu, mask)
 
 
-def lrn(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
-    """The layer's normalisation across the channels of x [N, C, H, W]."""
-    return _run("alexnet_lrn", x, layer.size, layer.sum_scale, layer.beta, layer.k, layer.groups)
+def linear(layer: nn.Linear, x: paddle.Tensor, *, relu: bool) -> paddle.Tensor:
+    """The linear layer of x [N, K], and ReLU of the result where asked for."""
+    return _run("alexnet_linear", x, layer.weight, layer.bias, relu)
 
 
-def max_pool(stage: MaxPool, x: paddle.Tensor) -> paddle.Tensor:
-    """The pool of x [N, C, H, W]."""
-    return _run("alexnet_max_pool", x, stage.kernel_size, stage.stride, zeros(stage, x.shape[2]))
+def lrn(layer: LRN, x: paddle.Tensor, *, rectified: bool = False) -> paddle.Tensor:
+    """The layer's normalisation across the channels of x [N, C, H, W], see `convolution` for `rectified`."""
+    return _run("alexnet_lrn", x, layer.size, layer.sum_scale, layer.beta, layer.k, layer.groups, rectified)
+
+
+def max_pool(stage: MaxPool, x: paddle.Tensor, *, rectified: bool = False) -> paddle.Tensor:
+    """The pool of x [N, C, H, W], see `convolution` for `rectified`."""
+    return _run("alexnet_max_pool", x, stage.kernel_size, stage.stride, zeros(stage, x.shape[2]), rectified)
 
 
 def _run(operator: str, *arguments: Any) -> paddle.Tensor:

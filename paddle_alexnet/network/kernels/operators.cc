@@ -5,7 +5,10 @@
 //   alexnet_lrn                local response normalisation across channels, one pass over memory each way
 //   alexnet_max_pool           max-pooling, padding with minus infinity
 //
-// `padding` is left, right, top, bottom. Convolutions are oneDNN's, from the library in Paddle's wheel. It picks the layouts in which it is fast; what
+//   alexnet_linear             with bias, and ReLU where it follows; forward, the gradients by Paddle
+//
+// A gradient passes a ReLU where its result is above zero. With `mask` the convolution sees to that, without it whoever
+// reads that result, which is told so by `rectified`: one pass over memory less. `padding` is left, right, top, bottom. Convolutions are oneDNN's, from the library in Paddle's wheel. It picks the layouts in which it is fast; what
 // comes in and goes out as NCHW is reordered. Every sum is taken in an order that follows from the shapes and the
 // number of threads alone: the same numbers give the same bits.
 
@@ -141,7 +144,7 @@ dnnl::convolution_forward::primitive_desc forward_of(const Shapes& s, bool relu)
 }
 
 std::vector<Tensor> Convolution(const Tensor& x, const Tensor& w, const Tensor& b, int stride,
-                                const std::vector<int>& padding, int groups, bool relu) {
+                                const std::vector<int>& padding, int groups, bool relu, bool mask) {
   for (const Tensor* each : {&x, &w, &b}) check(*each, "convolution");
   const Shapes s(x, w, stride, padding, groups);
   const auto description = forward_of(s, relu);
@@ -157,9 +160,18 @@ std::vector<Tensor> Convolution(const Tensor& x, const Tensor& w, const Tensor& 
   return {y};
 }
 
-// dx (where wanted), dw, db for dy; y is the result, for ReLU lets the gradient through where y > 0.
+// dy where y > 0, which ReLU lets through, in `masked`.
+void mask_gradient(const Tensor& y, const Tensor& dy, float* masked) {
+  const float *value = y.data<float>(), *given = dy.data<float>();
+  const int64_t count = dy.numel();
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < count; ++i) masked[i] = value[i] > 0 ? given[i] : 0.0f;
+}
+
+// dx (where wanted), dw, db for dy; y is the result.
 std::vector<Tensor> Gradients(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& y, const Tensor& dy,
-                              int stride, const std::vector<int>& padding, int groups, bool relu, bool input) {
+                              int stride, const std::vector<int>& padding, int groups, bool relu, bool mask,
+                              bool input) {
   check(dy, "gradient of a convolution");
   const Shapes s(x, w, stride, padding, groups);
   const auto forward = forward_of(s, relu);
@@ -168,12 +180,9 @@ std::vector<Tensor> Gradients(const Tensor& x, const Tensor& w, const Tensor& b,
       s.strides, s.before, s.after, forward, attributes(false));
   Call call;
   const float* gradient = dy.data<float>();
-  if (relu) {
+  if (relu && mask) {
     float* masked = call.temporary(dy.numel() * sizeof(float));
-    const float *value = y.data<float>(), *given = dy.data<float>();
-    const int64_t count = dy.numel();
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; ++i) masked[i] = value[i] > 0 ? given[i] : 0.0f;
+    mask_gradient(y, dy, masked);
     gradient = masked;
   }
   memory result = call.in(by_weights.diff_dst_desc(), Shapes::plain(s.result), gradient);
@@ -201,14 +210,14 @@ std::vector<Tensor> Gradients(const Tensor& x, const Tensor& w, const Tensor& b,
 }
 
 std::vector<Tensor> AllGradients(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& y, const Tensor& dy,
-                                 int stride, const std::vector<int>& padding, int groups, bool relu) {
-  return Gradients(x, w, b, y, dy, stride, padding, groups, relu, true);
+                                 int stride, const std::vector<int>& padding, int groups, bool relu, bool mask) {
+  return Gradients(x, w, b, y, dy, stride, padding, groups, relu, mask, true);
 }
 
 std::vector<Tensor> GradientsOfParameters(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& y,
                                           const Tensor& dy, int stride, const std::vector<int>& padding, int groups,
-                                          bool relu) {
-  return Gradients(x, w, b, y, dy, stride, padding, groups, relu, false);
+                                          bool relu, bool mask) {
+  return Gradients(x, w, b, y, dy, stride, padding, groups, relu, mask, false);
 }
 
 // ------------------------------------------------------------------------------------------------ normalisation
@@ -299,7 +308,7 @@ void for_strips(int64_t columns, int channels, int64_t pixels, int buffers, int 
   }
 }
 
-std::vector<Tensor> Lrn(const Tensor& x, int size, float a, float beta, float k, int groups) {
+std::vector<Tensor> Lrn(const Tensor& x, int size, float a, float beta, float k, int groups, bool rectified) {
   check(x, "LRN");
   const std::vector<int64_t> shape = x.shape();
   const int channels = shape[1] / groups;
@@ -324,7 +333,7 @@ std::vector<Tensor> Lrn(const Tensor& x, int size, float a, float beta, float k,
 
 // dx[c] = dy[c] d[c] ** -beta - 2 a beta x[c] * the sum over the neighbours j of dy[j] x[j] d[j] ** (-beta - 1)
 std::vector<Tensor> LrnGradient(const Tensor& x, const Tensor& dy, int size, float a, float beta, float k,
-                                int groups) {
+                                int groups, bool rectified) {
   check(dy, "gradient of LRN");
   const std::vector<int64_t> shape = x.shape();
   const int channels = shape[1] / groups;
@@ -350,6 +359,8 @@ std::vector<Tensor> LrnGradient(const Tensor& x, const Tensor& dy, int size, flo
     for (int c = 0; c < channels; ++c)
       for (int i = 0; i < kStrip; ++i)
         gradient[c].at[i] -= 2 * a * beta * value[c].at[i] * sum[c].at[i];
+    for (int c = 0; c < (rectified ? channels : 0); ++c)
+      for (int i = 0; i < kStrip; ++i) gradient[c].at[i] = value[c].at[i] > 0 ? gradient[c].at[i] : 0.0f;
     store(gradient, pixels, channels, count, target + start);
   });
   return {dx};
@@ -438,7 +449,7 @@ class PlanePool {
   std::vector<int> along_place_, across_place_;
 };
 
-std::vector<Tensor> MaxPool(const Tensor& x, int size, int stride, const std::vector<int>& padding) {
+std::vector<Tensor> MaxPool(const Tensor& x, int size, int stride, const std::vector<int>& padding, bool rectified) {
   check(x, "max-pooling");
   const std::vector<int64_t> shape = x.shape();
   const Windows windows(shape, size, stride, padding);
@@ -458,13 +469,13 @@ std::vector<Tensor> MaxPool(const Tensor& x, int size, int stride, const std::ve
 }
 
 std::vector<Tensor> MaxPoolGradient(const Tensor& x, const Tensor& place, const Tensor& dy, int size, int stride,
-                                    const std::vector<int>& padding) {
+                                    const std::vector<int>& padding, bool rectified) {
   check(dy, "gradient of max-pooling");
   const std::vector<int64_t> shape = x.shape();
   const Windows w(shape, size, stride, padding);
   Tensor dx = paddle::empty(shape);
   float* target = dx.data<float>();
-  const float* given = dy.data<float>();
+  const float *source = x.data<float>(), *given = dy.data<float>();
   const uint8_t* places = place.data<uint8_t>();
   const int64_t planes = shape[0] * shape[1], pixels = shape[2] * shape[3];
   std::vector<int> steps(kNowhere);  // from a window's first pixel to the one of each number
@@ -476,16 +487,58 @@ std::vector<Tensor> MaxPoolGradient(const Tensor& x, const Tensor& place, const 
     for (int r = 0; r < w.rows; ++r)
       for (int c = 0; c < w.columns; ++c) {
         const int64_t at = (n * w.rows + r) * w.columns + c;
+        if (places[at] == kNowhere) continue;
         const int64_t first = (r * w.stride - w.top) * w.width + c * w.stride - w.left;
-        if (places[at] < kNowhere) plane[first + steps[places[at]]] += given[at];
+        const int64_t largest = first + steps[places[at]];
+        if (!rectified || source[n * pixels + largest] > 0) plane[largest] += given[at];
       }
   }
   return {dx};
 }
 
+// ------------------------------------------------------------------------------------------------ linear layers
+
+// y [N, M] of x [N, K] and w [K, M]
+std::vector<Tensor> Linear(const Tensor& x, const Tensor& w, const Tensor& b, bool relu) {
+  for (const Tensor* each : {&x, &w, &b}) check(*each, "linear layer");
+  const int64_t rows = x.shape()[0], inputs = w.shape()[0], outputs = w.shape()[1];
+  Tensor y = paddle::empty({rows, outputs});
+  float* to = y.data<float>();
+  const float* bias = b.data<float>();
+  dnnl::error::wrap_c_api(dnnl_sgemm('N', 'N', rows, outputs, inputs, 1.0f, x.data<float>(), inputs, w.data<float>(),
+                                     outputs, 0.0f, to, outputs),
+                          "dnnl_sgemm");
+  const float lowest = relu ? 0.0f : kLowest;
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < outputs; ++c) {
+      const float value = to[r * outputs + c] + bias[c];
+      to[r * outputs + c] = value < lowest ? lowest : value;  // what is not a number stays so
+    }
+  return {y};
+}
+
+std::vector<Tensor> LinearGradient(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& y,
+                                   const Tensor& dy, bool relu) {
+  check(dy, "gradient of a linear layer");
+  Tensor gradient = dy;
+  if (relu) {
+    gradient = paddle::empty(dy.shape());
+    mask_gradient(y, dy, gradient.data<float>());
+  }
+  Tensor db = paddle::empty(b.shape());
+  const int64_t rows = dy.shape()[0], outputs = dy.shape()[1];
+  const float* from = gradient.data<float>();
+  float* to = db.data<float>();
+  std::fill_n(to, outputs, 0.0f);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < outputs; ++c) to[c] += from[r * outputs + c];
+  return {paddle::matmul(gradient, w, false, true), paddle::matmul(x, gradient, true, false), db};
+}
+
 }  // namespace
 
-#define GEOMETRY "stride: int", "padding: std::vector<int>", "groups: int", "relu: bool"
+#define GEOMETRY "stride: int", "padding: std::vector<int>", "groups: int", "relu: bool", "mask: bool"
 
 PD_BUILD_OP(alexnet_convolution)
     .Inputs({"X", "W", "B"})
@@ -514,23 +567,35 @@ PD_BUILD_GRAD_OP(alexnet_first_convolution)
 PD_BUILD_OP(alexnet_lrn)
     .Inputs({"X"})
     .Outputs({"Y"})
-    .Attrs({"size: int", "a: float", "beta: float", "k: float", "groups: int"})
+    .Attrs({"size: int", "a: float", "beta: float", "k: float", "groups: int", "rectified: bool"})
     .SetKernelFn(PD_KERNEL(Lrn));
 
 PD_BUILD_GRAD_OP(alexnet_lrn)
     .Inputs({"X", paddle::Grad("Y")})
     .Outputs({paddle::Grad("X")})
-    .Attrs({"size: int", "a: float", "beta: float", "k: float", "groups: int"})
+    .Attrs({"size: int", "a: float", "beta: float", "k: float", "groups: int", "rectified: bool"})
     .SetKernelFn(PD_KERNEL(LrnGradient));
 
 PD_BUILD_OP(alexnet_max_pool)
     .Inputs({"X"})
     .Outputs({"Y", "Place"})
-    .Attrs({"size: int", "stride: int", "padding: std::vector<int>"})
+    .Attrs({"size: int", "stride: int", "padding: std::vector<int>", "rectified: bool"})
     .SetKernelFn(PD_KERNEL(MaxPool));
 
 PD_BUILD_GRAD_OP(alexnet_max_pool)
     .Inputs({"X", "Place", paddle::Grad("Y")})
     .Outputs({paddle::Grad("X")})
-    .Attrs({"size: int", "stride: int", "padding: std::vector<int>"})
+    .Attrs({"size: int", "stride: int", "padding: std::vector<int>", "rectified: bool"})
     .SetKernelFn(PD_KERNEL(MaxPoolGradient));
+
+PD_BUILD_OP(alexnet_linear)
+    .Inputs({"X", "W", "B"})
+    .Outputs({"Y"})
+    .Attrs({"relu: bool"})
+    .SetKernelFn(PD_KERNEL(Linear));
+
+PD_BUILD_GRAD_OP(alexnet_linear)
+    .Inputs({"X", "W", "B", "Y", paddle::Grad("Y")})
+    .Outputs({paddle::Grad("X"), paddle::Grad("W"), paddle::Grad("B")})
+    .Attrs({"relu: bool"})
+    .SetKernelFn(PD_KERNEL(LinearGradient));

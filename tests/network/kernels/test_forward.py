@@ -1,12 +1,14 @@
 """The compiled operators beside Paddle's own, forward and backward; in place of a network's layers; and where not."""
 
+from functools import partial
+
 import numpy as np
 import paddle
 import pytest
 from helpers import metadata_of
 from paddle import nn
 
-from paddle_alexnet import PRESETS, AlexNet, UserError
+from paddle_alexnet import LRN, PRESETS, AlexNet, UserError
 from paddle_alexnet.export.jit import export
 from paddle_alexnet.network.kernels import forward
 from paddle_alexnet.network.padding import side_after
@@ -104,6 +106,31 @@ def test_other_pools(geometry):
     x = picture(3, 23)
     layer = nn.MaxPool2D(stage.kernel_size, stride=stage.stride, padding=stage.padding)
     assert_same(results(lambda x: forward.max_pool(stage, x), x), results(layer, x))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.usefixtures("compiled")
+def test_a_linear_layer_and_its_gradients(relu):
+    layer = nn.Linear(300, 70)
+    layer.bias.set_value(paddle.randn([70]))
+    after = nn.functional.relu if relu else paddle.assign
+    x = np.random.default_rng(0).standard_normal((9, 300), np.float32)
+    ours = results(lambda x: forward.linear(layer, x, relu=relu), x, *layer.parameters())
+    assert_same(ours, results(lambda x: after(layer(x)), x, *layer.parameters()))
+
+
+@pytest.mark.parametrize("after", ["lrn", "pool"])
+@pytest.mark.usefixtures("compiled")
+def test_the_gradient_of_relu_may_be_taken_by_what_reads_its_result(after):
+    layer, stage, x = nn.Conv2D(6, 16, 3), Conv(16, 3), picture(6, 15)
+
+    def network(x, *, mask):
+        y = forward.convolution(layer, stage, x, relu=True, mask=mask)
+        return forward.max_pool(MaxPool(), y, rectified=not mask) if after == "pool" else norm(y, rectified=not mask)
+
+    norm = partial(forward.lrn, LRN(alpha=1.0, channels=16))
+    ours = results(partial(network, mask=False), x, *layer.parameters())
+    assert_same(ours, results(partial(network, mask=True), x, *layer.parameters()))
 
 
 @pytest.mark.usefixtures("compiled")
