@@ -1,4 +1,4 @@
-"""Time a network's passes, or the stages of loading images, on this machine."""
+"""Time a network's passes, its predictions once exported, or the stages of loading images, on this machine."""
 
 import argparse
 import json
@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for subject in (network, loader):
         subject.add_argument("--batch-size", type=positive, default=32, metavar="B", help="default %(default)s")
         add_device_option(subject)
+    predict = subjects.add_parser("predict", help="exported networks on the CPU, in every way to run them here")
+    predict.add_argument("presets", nargs="*", metavar="PRESET", help="default all")
+    predict.add_argument(
+        "--batch-size", type=positive, nargs="+", default=[1, 32], metavar="B", help="several are timed; default 1 32"
+    )
+    predict.add_argument("--steps", type=positive, default=5, metavar="N", help="batches timed, default %(default)s")
+    for subject in (network, loader, predict):
         subject.add_argument("--json", type=typed_path, metavar="FILE", help="write every number there too")
 
 
@@ -61,6 +68,13 @@ def run(arguments: argparse.Namespace) -> None:
         table = benchmark_loader(arguments.root, batch_size=arguments.batch_size, device=arguments.device)
         print(format_loading(table))
         report = {"stages": table.to_dict("records")}
+    elif arguments.subject == "predict":
+        for preset in arguments.presets:
+            one_of(preset, PRESETS, what="preset")
+        from paddle_alexnet.benchmark.prediction import benchmark_prediction, format_predictions
+
+        report = benchmark_prediction(arguments.presets, batch_sizes=arguments.batch_size, steps=arguments.steps)
+        print(format_predictions(report))
     else:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
