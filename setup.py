@@ -25,7 +25,9 @@ setup(
     cmdclass={"build_py": BuildWithRecipes},
     entry_points={"console_scripts": ["paddle-alexnet = paddle_alexnet.commands.main:main"]},
     packages=find_packages(include=["paddle_alexnet*"]),
-    package_data={"paddle_alexnet": ["data/synset_words.txt", "report/templates/*", "service/page.html"]},
+    package_data={
+        "paddle_alexnet": ["data/synset_words.txt", "network/kernels/*.cc", "report/templates/*", "service/page.html"]
+    },
     install_requires=[
         "jinja2",  # the pages of a run; VisualDL's Flask brings it in any case
         "matplotlib",
@@ -60,6 +62,7 @@ setup(
         ],
         # CPU only: Paddle 3's GPU wheels are not on PyPI.
         "paddle3": ["paddlepaddle>=3.3,<4"],
+        "fast": ["onednn-devel-cpu-iomp==2023.2.0"],  # `build-kernels`: headers of the oneDNN in Paddle's wheel
         "inspect": ["simplejpeg"],  # finds damaged data in JPEG files
         "serve": [
             "fastapi",

@@ -17,7 +17,7 @@ from paddle_alexnet.cores import available_cores
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import user_path
-from paddle_alexnet.names import LRN_BACKENDS, one_of
+from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
 
 # Built at first use: to ask for help needs none of it.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
@@ -55,6 +55,11 @@ class ModelConfig:
     lrn: Annotated[str, _by(lambda name: one_of(name, ("auto", *LRN_BACKENDS), what="LRN backend"))] = Field(
         default="auto",
         description=f"backend of local response normalisation: auto (the fastest), {', '.join(LRN_BACKENDS)}",
+    )
+    kernels: Annotated[str, _by(lambda name: one_of(name, ("auto", *KERNELS), what="kernels"))] = Field(
+        default="auto",
+        description="what computes the layers on a CPU: compiled (see build-kernels), paddle, or auto (compiled where "
+        "they are built)",
     )
     quirks: tuple[str, ...] = Field(
         default=(),

@@ -8,6 +8,7 @@ from paddle_alexnet.errors import UserError
 DEFAULT_RECIPE = "paddle2"
 DEMO_RECIPE = "demo"  # of a run without a data set
 LRN_BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")  # of local response normalisation
+KERNELS = ("compiled", "paddle")  # what computes the layers on a CPU
 
 
 def one_of(name: str, known: Iterable[str], *, what: str) -> str:

@@ -12,7 +12,7 @@ import paddle
 from paddle.metric import Accuracy
 from paddle.static import InputSpec
 
-from paddle_alexnet.config import Config, DataConfig
+from paddle_alexnet.config import Config, DataConfig, ModelConfig
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
 from paddle_alexnet.data.table import ImageTable, find_root, read_table
@@ -26,7 +26,7 @@ from paddle_alexnet.report.run import settings_of
 from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder, run_of
 from paddle_alexnet.runs.metadata import Metadata, Origin
-from paddle_alexnet.runs.state import fingerprint
+from paddle_alexnet.runs.state import Saved, fingerprint
 from paddle_alexnet.training.callbacks.average import AverageWeights
 from paddle_alexnet.training.callbacks.guard import StopEarly, StopOnNaN, WarnOfNoProgress
 from paddle_alexnet.training.callbacks.metrics import WriteMetrics
@@ -101,7 +101,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
 
     with first_before_others():  # the demo set may have to be drawn
         table, data_name = open_data(config.data, run.path)
-    network = AlexNet(config.model.preset, len(table.classes), config.model.lrn, quirks=config.model.quirks)
+    network = build_network(config.model, len(table.classes), saved)
     check_groups(network, config.optimizer)
     start, data = None, fingerprint(table)
     if saved:
@@ -136,7 +136,8 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     average = AverageWeights(network, decay=config.train.ema) if config.train.ema else None
     averaging = [average] if average else []
     counting = [record, *schedule.callbacks, *averaging]
-    live = LiveRun(as_set(config), data, network, optimizer, model._scaler, average, train_loader, history, counting)
+    computed = replace(config, model=replace(config.model, kernels=network.kernels))  # which a state remembers
+    live = LiveRun(as_set(computed), data, network, optimizer, model._scaler, average, train_loader, history, counting)
     if saved:
         check_same_preprocess(saved, preprocess)
         live.restore(saved)
@@ -168,7 +169,8 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
         if first:
             save_config(as_set(config), run.config, comment=f"the data is {data_name}")
             save_environment(run.environment, device)
-        _log.info(f"{network.preset}, LRN backend {network.lrn}, {len(table.classes)} classes, on {device}")
+        how = f"LRN backend {network.lrn}, kernels {network.kernels}"
+        _log.info(f"{network.preset}, {how}, {len(table.classes)} classes, on {device}")
         _log.info(f"data: {data_name}: {train_images} train, {val_images} val images")
         if ranks() > 1:
             _log.info(f"{ranks()} processes share each global batch of {config.train.batch_size} images")
@@ -186,6 +188,14 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
         _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
     log = run.visualdl if run.visualdl.is_dir() else None
     return Results(run.path, tuple(history.epochs), history.best, log)
+
+
+def build_network(config: ModelConfig, classes: int, saved: Optional[Saved]) -> AlexNet:
+    """The network of a recipe. A run that goes on rounds as it did before, unless the recipe says what computes it."""
+    kernels = config.kernels
+    if saved and kernels == "auto":
+        kernels = saved.state.config.get("model.kernels", "paddle")
+    return AlexNet(config.preset, classes, config.lrn, quirks=config.quirks, kernels=kernels)
 
 
 def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -132,6 +133,27 @@ def test_same_seed_same_run_and_another_seed_another(demo_set, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "asked, before, expected",
+    [
+        ("auto", "paddle", "paddle"),
+        ("auto", None, "paddle"),
+        ("auto", "compiled", "compiled"),
+        ("paddle", "compiled", "paddle"),
+    ],
+)
+def test_a_run_that_goes_on_is_computed_by_the_kernels_it_had(asked, before, expected, monkeypatch):
+    asked_for = []
+    monkeypatch.setattr(trainer, "AlexNet", lambda *_, kernels, **__: asked_for.append(kernels))
+    config = load_config(None, [f"model.kernels={asked}"]).model
+    trainer.build_network(
+        config, 3, SimpleNamespace(state=SimpleNamespace(config={"model.kernels": before} if before else {}))
+    )
+    assert asked_for == [expected]
+    trainer.build_network(config, 3, None)
+    assert asked_for[1:] == [asked]
+
+
 def test_starting_from_a_checkpoint_starts_from_its_weights(finished_run, demo_set, tmp_path):
     frozen = ("optimizer.learning_rate=1e-30", "train.epochs=1", f"model.weights={finished_run.output}")
     results = train(small_config(demo_set, tmp_path / "run", *frozen))

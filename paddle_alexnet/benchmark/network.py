@@ -24,6 +24,7 @@ from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.kernels.forward import choose_kernels
 from paddle_alexnet.network.lrn import choose_backend
 
 PEAK_SIDE = 2048  # of the square matrices whose product measures the peak
@@ -36,7 +37,8 @@ def benchmark_network(
     *,
     config: Config,
     num_classes: Optional[int] = None,
-    lrn: Sequence[str] = ("auto",),
+    lrn: Optional[Sequence[str]] = None,
+    kernels: Optional[Sequence[str]] = None,
     against: Optional[Literal["torch"]] = None,
     batch_size: int = 32,
     burn_in: int = 10,
@@ -44,7 +46,8 @@ def benchmark_network(
 ) -> dict[str, Any]:
     """Time a preset, log as it goes, and return everything as plain values for JSON.
 
-    `config` gives the device, the seed and the optimiser of the training step. Times are seconds per
+    `config` gives the device, the seed and the optimiser of the training step. `lrn` are backends of Paddle's kernels,
+    `auto` unless given; `kernels` are `auto` unless given, and Paddle's where `lrn` is. Times are seconds per
     batch. The forward pass is in evaluation mode without gradients, the other two in training mode. The
     percentage is of the float32 matrix-product peak measured in the same run; a forward pass counts 2
     FLOPs per multiply-accumulate, a pass with gradients three times that, the optimiser nothing.
@@ -56,9 +59,14 @@ def benchmark_network(
         raise UserError("the batch size and the steps must be 1 or more, the burn-in steps 0 or more")
     device = use_device(config.device)
     paddle.seed(config.train.seed)
-    backends = list(dict.fromkeys(choose_backend(name) for name in lrn))
-    networks = [AlexNet(preset, num_classes, backend) for backend in backends]
-    if len(backends) > 1 and networks[0].lrn == networks[1].lrn:
+    backends = list(dict.fromkeys(choose_backend(name) for name in lrn or ["auto"]))
+    computed = list(dict.fromkeys(choose_kernels(name) for name in kernels or ["paddle" if lrn else "auto"]))
+    networks = [
+        AlexNet(preset, num_classes, backend, kernels=name)
+        for name in computed
+        for backend in (backends if name == "paddle" else backends[:1])
+    ]
+    if len(backends) > 1 and networks[-1].lrn == networks[-2].lrn:
         raise UserError(f"preset {preset} has no LRN, so there are no backends to compare: leave out --lrn")
     table = describe(networks[0], batch_size)
     flops = 2 * int(table["macs"].sum())

@@ -61,7 +61,8 @@ def paddle_runner(network: AlexNet, image: np.ndarray, label: np.ndarray, config
 
     synchronize = paddle.device.cuda.synchronize if device.startswith("gpu") else nothing
     steps = dict(zip(PASSES, (forward, forward_backward, training_step)))
-    return Runner(f"paddle {network.lrn}", network, steps, synchronize)
+    name = f"paddle {network.lrn}" if network.kernels == "paddle" else "compiled"
+    return Runner(name, network, steps, synchronize)
 
 
 def time_in_turn(runners: Sequence[Runner], step: str, *, burn_in: int, steps: int) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.padding import zeros
 
 
 def torch_runner(
@@ -99,7 +100,7 @@ def torch_twin(network: AlexNet) -> Any:
     modules: list[Any] = []
     for ((*_, stage), layer), shape, out in zip(network.named_layers(), shapes, shapes[1:]):
         if isinstance(stage, (presets.Conv, presets.MaxPool)):
-            pads = _pads(stage, shape[2], out[2])
+            pads = zeros(stage, shape[2])
             padding = pads[0] if len(set(pads)) == 1 else 0
             if len(set(pads)) > 1:  # which PyTorch's own padding cannot do
                 beyond = 0.0 if isinstance(stage, presets.Conv) else -math.inf
@@ -125,18 +126,6 @@ def torch_twin(network: AlexNet) -> Any:
                 modules[-1].weight.copy_(weight.T if isinstance(stage, presets.Linear) else weight)
                 modules[-1].bias.copy_(torch.from_numpy(layer.bias.numpy()))
     return torch.nn.Sequential(*modules)
-
-
-def _pads(stage: Union[presets.Conv, presets.MaxPool], size: int, out: int) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom padding that makes `size` pixels into `out`."""
-    if stage.padding == "SAME":
-        total = max((out - 1) * stage.stride + stage.kernel_size - size, 0)
-        before, after = total // 2, total - total // 2
-        return before, after, before, after
-    if isinstance(stage.padding, tuple):
-        top, bottom, left, right = stage.padding
-        return left, right, top, bottom
-    return (stage.padding,) * 4
 
 
 def _import_torch() -> Any:

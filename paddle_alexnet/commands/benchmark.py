@@ -1,4 +1,4 @@
-"""Time a network's passes, or the stages of loading images, on this machine."""
+"""Time a network's passes, its predictions once exported, or the stages of loading images, on this machine."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from paddle_alexnet.commands.options import (
 )
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
-from paddle_alexnet.names import LRN_BACKENDS, one_of
+from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 
@@ -28,9 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--steps", type=positive, default=100, metavar="N", help="steps timed, default %(default)s")
     network.add_argument(
         "--lrn",
-        default="auto",
         metavar="BACKEND[,BACKEND…]",
-        help=f"LRN backend: auto, {', '.join(LRN_BACKENDS)}; several take turns and are compared; default %(default)s",
+        help=f"LRN backend of Paddle's kernels: auto, {', '.join(LRN_BACKENDS)}; several take turns and are compared; "
+        "default auto",
+    )
+    network.add_argument(
+        "--kernels",
+        metavar="KERNELS[,KERNELS…]",
+        help=f"auto, {', '.join(KERNELS)}; several take turns and are compared; default auto, with --lrn paddle",
     )
     network.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
     add_recipe_options(network, recipe="whose optimiser takes the training step")
@@ -39,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for subject in (network, loader):
         subject.add_argument("--batch-size", type=positive, default=32, metavar="B", help="default %(default)s")
         add_device_option(subject)
+    predict = subjects.add_parser("predict", help="exported networks on the CPU, in every way to run them here")
+    predict.add_argument("presets", nargs="*", metavar="PRESET", help="default all")
+    predict.add_argument(
+        "--batch-size", type=positive, nargs="+", default=[1, 32], metavar="B", help="several are timed; default 1 32"
+    )
+    predict.add_argument("--steps", type=positive, default=5, metavar="N", help="batches timed, default %(default)s")
+    for subject in (network, loader, predict):
         subject.add_argument("--json", type=typed_path, metavar="FILE", help="write every number there too")
 
 
@@ -56,6 +68,13 @@ def run(arguments: argparse.Namespace) -> None:
         table = benchmark_loader(arguments.root, batch_size=arguments.batch_size, device=arguments.device)
         print(format_loading(table))
         report = {"stages": table.to_dict("records")}
+    elif arguments.subject == "predict":
+        for preset in arguments.presets:
+            one_of(preset, PRESETS, what="preset")
+        from paddle_alexnet.benchmark.prediction import benchmark_prediction, format_predictions
+
+        report = benchmark_prediction(arguments.presets, batch_sizes=arguments.batch_size, steps=arguments.steps)
+        print(format_predictions(report))
     else:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
@@ -66,7 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.preset,
             config=config,
             num_classes=arguments.num_classes,
-            lrn=arguments.lrn.split(","),
+            lrn=arguments.lrn and arguments.lrn.split(","),
+            kernels=arguments.kernels and arguments.kernels.split(","),
             against=arguments.against,
             batch_size=arguments.batch_size,
             burn_in=arguments.burn_in,

@@ -26,6 +26,7 @@ VERBS = {
     "convert-weights": "read and write the weights of other frameworks",
     "summary": "what a network is made of, how two differ, how far a recipe is from 2012",
     "benchmark": "how fast a network computes, or images are loaded",
+    "build-kernels": "compile kernels for this machine, with which a CPU trains faster",
     "report": "one page about a run: curves, confusion matrix, mistakes, filters, settings",
     "compare": "several runs side by side, and the settings in which they differ",
     "ablate": "what LRN, overlapping pools, dropout and columns are worth, by training without each",

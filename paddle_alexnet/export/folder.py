@@ -10,11 +10,11 @@ from typing import Literal, Optional
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.export.jit import save_program
 from paddle_alexnet.export.onnx import onnx_file
-from paddle_alexnet.export.padding import side_after
 from paddle_alexnet.export.proof import Pictures, Unproven, noise, prove
 from paddle_alexnet.inference.onnx_runtime import MODEL
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
+from paddle_alexnet.network.padding import side_after
 from paddle_alexnet.network.presets import Conv, Linear, MaxPool
 from paddle_alexnet.runs.metadata import MAX_IMAGE_SIZE, Metadata, Proof
 from paddle_alexnet.runs.model_folder import writing_model

@@ -1,14 +1,14 @@
-"""Zero padding: how much a stage adds, and that of the first convolution as an operator of its own."""
+"""The exported network's first convolution: its zero padding as an operator of its own."""
 
 import copy
-from typing import Union
 
 import paddle
 from paddle import nn
 from paddle.nn import functional
 
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.network.presets import Conv, MaxPool, Padding
+from paddle_alexnet.network.padding import zeros
+from paddle_alexnet.network.presets import Conv
 
 
 def with_explicit_padding(network: AlexNet, size: int) -> AlexNet:
@@ -41,22 +41,3 @@ class _PadThenConv(nn.Layer):
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         padded = functional.pad(image, self.edges)
         return functional.conv2d(padded, self.weight, self.bias, stride=self.stride, groups=self.groups)
-
-
-def zeros(stage: Union[Conv, MaxPool], size: int) -> list[int]:
-    """What a convolution or a pool adds to planes of S×S: left, right, top, bottom."""
-    padding: Padding = stage.padding
-    if isinstance(padding, int):
-        return [padding] * 4
-    if isinstance(padding, tuple):
-        top, bottom, left, right = padding
-        return [left, right, top, bottom]
-    outputs = -(-size // stage.stride)  # SAME: as many as strides begun; what is odd goes to the right and the bottom
-    total = max(0, (outputs - 1) * stage.stride + stage.kernel_size - size)
-    return [total // 2, total - total // 2] * 2
-
-
-def side_after(stage: Union[Conv, MaxPool], size: int) -> int:
-    """The side of the planes that a convolution or a pool makes of those of S×S."""
-    left, right, _, _ = zeros(stage, size)
-    return (size + left + right - stage.kernel_size) // stage.stride + 1

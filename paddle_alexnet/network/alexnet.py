@@ -11,6 +11,7 @@ from paddle_alexnet.names import one_of
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.ablations import ABLATIONS, ablated
 from paddle_alexnet.network.initialisation import initial_attributes
+from paddle_alexnet.network.kernels.forward import can_compute, choose_kernels, compiled_forward
 from paddle_alexnet.network.lrn import LRN, choose_backend
 from paddle_alexnet.network.presets import PRESETS, NamedStage, Stage, walk
 from paddle_alexnet.network.spec import ModelSpec
@@ -24,7 +25,10 @@ class AlexNet(nn.Layer):
     the structure. `quirks` are the named departures of the articles' code, see `Preset.quirks`, and what an ablation
     takes away, see `ABLATIONS`.
 
-    Raises UserError for an unknown preset, LRN backend or quirk.
+    `kernels` says what computes the layers where they can be chosen, see `kernels/forward.py`; weights, structure and
+    export are the same.
+
+    Raises UserError for an unknown preset, LRN backend or quirk, and for kernels that are not there.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class AlexNet(nn.Layer):
         lrn: str = "avgpool3d",
         *,
         quirks: Sequence[str] = (),
+        kernels: str = "paddle",
     ) -> None:
         super().__init__()
         table = PRESETS[one_of(preset, PRESETS, what="preset")]
@@ -48,6 +53,7 @@ class AlexNet(nn.Layer):
         self.image_size = table.image_size
         self.num_classes = table.num_classes if num_classes is None else num_classes
         self.lrn = choose_backend(lrn)
+        self.kernels = choose_kernels(kernels)
         if not any(isinstance(stage, presets.LRN) for *_, stage in walk(table)):
             self.lrn = "none"
         elif "lrn_exclusive" in quirks and lrn == "auto":
@@ -70,6 +76,9 @@ class AlexNet(nn.Layer):
         return cls(spec.preset, spec.num_classes, spec.lrn, quirks=spec.quirks)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
+        if self.kernels == "compiled" and can_compute(self, image):
+            layers = [(stage.stage, layer) for stage, layer in self.named_layers() if stage.block in self._path]
+            return compiled_forward(layers, image)
         x = image
         for name in self._path:
             x = self._sub_layers[name](x)

@@ -33,6 +33,7 @@ _MASTER = "master_weights/"  # before the names of an optimiser's own float32 we
 _FREE = {
     "output",
     "device",
+    "model.kernels",
     "model.lrn",
     "model.weights",
     "data.root",

@@ -11,6 +11,7 @@ from helpers import assert_user_error, run_tool
 from paddle_alexnet import UserError, load_config
 from paddle_alexnet.benchmark.network import benchmark_network, format_report
 from paddle_alexnet.benchmark.runner import PASSES
+from paddle_alexnet.network.kernels import library
 
 CPU = load_config(None, ["device=cpu"])
 SHORT = {"config": CPU, "batch_size": 2, "burn_in": 1, "steps": 2}
@@ -62,6 +63,14 @@ def test_backends_take_turns_and_are_compared(tiny, caplog):
         assert 0 < ratio["p10"] <= ratio["median"] <= ratio["p90"]
     assert re.findall(r"paddle (\w+): step 0, duration", caplog.text) == ["band", "native"] * 3
     assert "Training step: time of paddle native / time of paddle band = " in format_report(report)
+
+
+def test_kernels_take_turns(tiny):
+    if not library.built():
+        pytest.skip("the compiled kernels are not built here: make fast")
+    report = benchmark_network("tiny", kernels=["compiled", "paddle"], **SHORT)
+    assert [result["runner"] for result in report["results"]][:2] == ["compiled", "paddle native"]
+    assert report["ratios"][0]["over"] == "compiled"
 
 
 @pytest.mark.slow

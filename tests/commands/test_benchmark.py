@@ -43,6 +43,7 @@ def test_the_network_s_options_reach_it(calls, tmp_path):
     assert (config.device, config.optimizer.name) == ("cpu", "adam")
     expected = {
         "lrn": ["band", "builtin"],
+        "kernels": None,
         "burn_in": 0,
         "steps": 3,
         "batch_size": 4,

@@ -7,6 +7,7 @@ import pytest
 from paddle_alexnet import LRN, UserError
 from paddle_alexnet.network import lrn
 from paddle_alexnet.network.backends import usable
+from paddle_alexnet.network.kernels import forward, library
 from paddle_alexnet.network.lrn import choose_backend
 
 CONVENTIONS = {
@@ -44,13 +45,29 @@ def tensors():
     return rng.normal(0, 40, (2, 16, 6, 7)).astype(np.float32), rng.normal(0, 1, (2, 16, 6, 7)).astype(np.float32)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.fixture
+def build():
+    """LRN of the settings and a backend; `compiled` is the operator in its place."""
+
+    def lrn_layer(*, backend, **settings):
+        if backend != "compiled":
+            return LRN(**settings, backend=backend)
+        if not library.built():
+            pytest.skip("the compiled kernels are not built here: make fast")
+        library.load()
+        layer = LRN(**settings)
+        return lambda x: forward.lrn(layer, x)
+
+    return lrn_layer
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "compiled"])
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_agrees_with_the_formula(backend, convention, tensors):
+def test_agrees_with_the_formula(build, backend, convention, tensors):
     settings = CONVENTIONS[convention]
     x, dy = tensors
     image = paddle.to_tensor(x, stop_gradient=False)
-    y = LRN(**settings, channels=16, backend=backend)(image)
+    y = build(**settings, channels=16, backend=backend)(image)
     (y * paddle.to_tensor(dy)).sum().backward()
     expected_y, expected_dx = reference(x, dy, **settings)
     for ours, expected in ((y.numpy(), expected_y), (image.grad.numpy(), expected_dx)):
@@ -60,14 +77,14 @@ def test_agrees_with_the_formula(backend, convention, tensors):
 
 
 @pytest.mark.parametrize("scale", [300, 1e4, 1e8])
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_agrees_with_the_formula_where_activations_are_large(backend, scale):
+@pytest.mark.parametrize("backend", [*BACKENDS, "compiled"])
+def test_agrees_with_the_formula_where_activations_are_large(build, backend, scale):
     rng = np.random.default_rng(1)
     # Large in a few channels, so that the small ones beside them show what rounding a running sum leaves behind.
     x, dy = rng.normal(0, 1, (2, 2, 64, 5, 5)).astype(np.float32)
     x[rng.random(x.shape) < 0.1] *= scale
     image = paddle.to_tensor(x, stop_gradient=False)
-    y = LRN(channels=64, backend=backend)(image)
+    y = build(channels=64, backend=backend)(image)
     (y * paddle.to_tensor(dy)).sum().backward()
     expected_y, expected_dx = reference(x, dy, size=5, alpha=1e-4, k=1.0, average=True)
     assert np.abs(y.numpy() / expected_y - 1).max() <= 2e-6

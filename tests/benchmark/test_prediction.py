@@ -1,0 +1,48 @@
+"""The benchmark of exported networks: what it times and says. How fast anything is, no test says."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import assert_user_error, run_tool
+
+from paddle_alexnet import AlexNet
+from paddle_alexnet.benchmark import prediction
+from paddle_alexnet.benchmark.prediction import benchmark_prediction, format_predictions
+
+
+def test_every_engine_computes_the_network_and_a_slow_choice_is_marked(tiny, tmp_path, monkeypatch):
+    path = tmp_path / "times.json"
+    result = run_tool("benchmark", "predict", "tiny", "--batch-size", 1, 3, "--steps", 1, "--json", path)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(path.read_text())
+    engines = {row["engine"] for row in report["results"]}
+    assert {"oneDNN", "plain"} <= engines <= {"oneDNN", "plain", "PyTorch", "ONNX Runtime"}
+    assert len(report["results"]) == 2 * len(engines)
+    for row in report["results"]:
+        assert row["ms"] > 0
+        assert row["images_per_s"] == pytest.approx(1000 * row["batch_size"] / row["ms"])
+        assert row["percent_of_peak"] == pytest.approx(100 * row["gflops"] / report["peak_gflops"])
+    [*_, first, second, _, _] = result.stdout.splitlines()[:-1]
+    assert [line.split()[:2] for line in (first, second)] == [["tiny", "1"], ["tiny", "3"]]
+
+    monkeypatch.setattr(prediction, "_engines", lambda network: {})
+    for plain, slower in ((0.5, True), (0.95, False)):
+        monkeypatch.setattr(prediction, "_time_in_turn", lambda *_, plain=plain: {"oneDNN": 1.0, "plain": plain})
+        report = benchmark_prediction(["tiny"], batch_sizes=[1])
+        assert [row["slower"] for row in report["results"]] == [slower, False]
+        assert ("SLOWER than plain" in format_predictions(report)) == slower
+
+
+def test_the_engines_are_the_same_network(tiny):
+    network = AlexNet("tiny")
+    network.eval()
+    image = np.random.default_rng(0).standard_normal((2, 3, 32, 32), np.float32)
+    expected = network(prediction.paddle.to_tensor(image)).numpy()
+    for engine in prediction._engines(network).values():
+        assert np.abs(engine(image) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_errors_are_a_user_s():
+    assert_user_error(run_tool("benchmark", "predict", "hal"), "did you mean 'half'")
+    assert_user_error(run_tool("benchmark", "predict", "--batch-size", 0), "1 or more")
