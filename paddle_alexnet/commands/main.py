@@ -26,6 +26,7 @@ VERBS = {
     "benchmark": "how fast a network computes, or images are loaded",
     "report": "one page about a run: curves, confusion matrix, mistakes, filters, settings",
     "compare": "several runs side by side, and the settings in which they differ",
+    "doctor": "what is installed on this machine, what is missing or clashes, and what mends it",
     "recipes": "list the recipes that come with the package",
 }
 
