@@ -10,7 +10,7 @@ PYTHON ?= python3 python3.11 python3.12 python3.10 python3.9 python
 EXTRA ?= $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo gpu || echo cpu)
 IN_RANGE := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help train test lint fast link-cuda clean
+.PHONY: help train test lint fast clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -47,20 +47,11 @@ $(VENV)/installed: setup.py
 	}
 	@echo "Installing Paddle ($(EXTRA)) into $(VENV): once, a download of about $(if $(filter gpu,$(EXTRA)),3 GB,200 MB)"
 	@$(PY) -m pip install --quiet -e ".[$(EXTRA)]"
-	@if [ $(EXTRA) = gpu ]; then $(MAKE) --no-print-directory link-cuda; fi
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@$(PY) -m pip install --quiet -e ".[dev]"
 	@touch $@
-
-# Paddle 2.6.2 opens libcudnn.so and looks in paddle/libs; NVIDIA's wheels hold nvidia/cudnn/lib/libcudnn.so.8.
-# The numbered names are linked too, because cuDNN looks for its parts beside the name it was opened by.
-link-cuda: ## Let Paddle find the NVIDIA libraries that pip installed (VENV=… for another environment)
-	@cd $$($(PY) -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/paddle/libs && \
-	for library in ../../nvidia/*/lib/lib*.so.*; do \
-		name=$${library##*/}; ln -sf $$library $$name; ln -sf $$library $${name%%.so.*}.so; \
-	done
 
 clean: ## Remove the virtual environments and caches; runs/ and data/ stay
 	rm -rf .venv .venv-paddle3 build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -47,9 +47,8 @@ setup(
     ],
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2,<3"],
-        # The wheel is built for CUDA 11.8 and cuDNN 8.6 and brings neither. The releases below are those.
-        # Paddle does not find them by itself: it opens `libcudnn.so`, they hold `libcudnn.so.8`. The
-        # Makefile links the names together; by hand, run its target `link-cuda`.
+        # The wheel is built for CUDA 11.8 and cuDNN 8.6 and brings neither. The releases below are those;
+        # paddle_alexnet/cuda_libraries.py lets Paddle find them.
         "gpu": [
             "paddlepaddle-gpu>=2.6.2,<3",
             "nvidia-cublas-cu11==11.11.3.6; sys_platform == 'linux'",
@@ -59,6 +58,7 @@ setup(
             "nvidia-curand-cu11==10.3.0.86; sys_platform == 'linux'",
             "nvidia-cusolver-cu11==11.4.1.48; sys_platform == 'linux'",
             "nvidia-cusparse-cu11==11.7.5.86; sys_platform == 'linux'",
+            "nvidia-nccl-cu11==2.16.5; sys_platform == 'linux'",  # between several GPUs
         ],
         # CPU only: Paddle 3's GPU wheels are not on PyPI.
         "paddle3": ["paddlepaddle>=3.3,<4"],

@@ -24,7 +24,7 @@ from paddle_alexnet.cores import available_cores
 
 
 class _PaddleLoader(SourceFileLoader):
-    """Imports Paddle without three side effects.
+    """Imports Paddle with the CUDA libraries that it needs, and without three side effects.
 
     Its warning about OMP_NUM_THREADS, which is about OpenBLAS, which its x86 builds do not use; its handler for
     SIGTERM, which prints a C++ stack and would replace the one of the program that imports it; and its handler of the
@@ -32,6 +32,9 @@ class _PaddleLoader(SourceFileLoader):
     """
 
     def exec_module(self, module: ModuleType) -> None:
+        from paddle_alexnet import cuda_libraries  # now, for it is needed only with Paddle
+
+        cuda_libraries.preload(Path(self.path).parent)
         handler = signal.getsignal(signal.SIGTERM)
         log_handlers, level = logging.root.handlers[:], logging.root.level
 

@@ -3,6 +3,7 @@
 import paddle
 import pytest
 
+from paddle_alexnet import device as device_module
 from paddle_alexnet.device import check_device, use_device
 from paddle_alexnet.errors import UserError
 
@@ -23,3 +24,13 @@ def test_a_gpu_that_is_not_there_is_an_error():
         use_device("gpu:999")
     assert use_device("cpu") == "cpu"
     assert paddle.get_device() == "cpu"
+
+
+def test_a_gpu_without_its_libraries_is_an_error_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(device_module, "complaint", lambda: 'libcudnn.so cannot be found: pip install ".[gpu]"')
+    for name in ("auto", "gpu:0"):
+        with pytest.raises(UserError, match=r"device gpu:0: libcudnn\.so cannot be found: .*; or use cpu"):
+            use_device(name)
+    assert use_device("cpu") == "cpu"

@@ -30,6 +30,7 @@ VERBS = {
     "report": "one page about a run: curves, confusion matrix, mistakes, filters, settings",
     "compare": "several runs side by side, and the settings in which they differ",
     "ablate": "what LRN, overlapping pools, dropout and columns are worth, by training without each",
+    "doctor": "what is installed on this machine, what is missing or clashes, and what mends it",
     "recipes": "list the recipes that come with the package",
 }
 

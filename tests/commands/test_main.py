@@ -16,6 +16,7 @@ QUICK = [
     *([verb, "--help"] for verb in VERBS),
     ["benchmark", "network", "--help"],
     ["recipes"],
+    ["doctor"],
     ["train", "-o", "train.epoch=1"],
     ["train", "-o", f"data.root={NOT_THERE}"],
     ["train", "-o", f"data.csv={NOT_THERE}"],
@@ -48,7 +49,7 @@ def test_help_and_early_errors_answer_without_paddle():
     )
     answers = [json.loads(line[7:]) for line in result.stdout.splitlines() if line.startswith("ANSWER ")]
     for words, code, slow in answers:
-        assert (words, code, slow) == (words, 0 if words[-1] in ("--help", "recipes") else 2, [])
+        assert (words, code, slow) == (words, 0 if words[-1] in ("--help", "recipes", "doctor") else 2, [])
     assert [words for words, _, _ in answers] == QUICK
     errors = result.stderr.splitlines()
     assert len(errors) == sum(code == 2 for _, code, _ in answers)
