@@ -9,7 +9,7 @@ from paddle_alexnet.data.table import ImageTable
 
 IMBALANCE = 10  # times as many images of one class as of another
 FACTOR = 8  # of a usual learning rate
-_USUAL_ADAM = 1e-4  # for this network; Adam's steps hardly depend on the batch
+_USUAL_ADAM = {"adam": 1e-4, "adamw": 3e-4}  # for this network; Adam's steps hardly depend on the batch
 _USUAL, _USUAL_BATCH = 0.01, 128  # the paper's, with momentum 0.9; in proportion to the batch (Goyal et al. 2017)
 
 
@@ -32,8 +32,9 @@ def remarks(config: Config, table: ImageTable) -> Iterator[str]:
         yield f"train.batch_size {batch} is more than the {len(labels)} images of the train split: an epoch is one step"
         batch = len(labels)
     batch = min(batch * config.train.accumulate, len(labels))
-    name, usual = config.optimizer.name, _USUAL_ADAM
-    if name not in ("adam", "adamw"):
+    name = config.optimizer.name
+    usual = _USUAL_ADAM.get(name)
+    if usual is None:
         momentum = 0.0 if name == "sgd" else config.optimizer.momentum
         usual = _USUAL * (1 - momentum) / (1 - 0.9) * batch / _USUAL_BATCH
     for odd, is_odd in (("high", rate > FACTOR * usual), ("low", rate < usual / 1000)):
