@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=_batch, default="dynamic", metavar="N", help="images at once, or dynamic: any number (default)"
     )
+    parser.add_argument("--root", type=typed_path, help="the data set to compare on, if it was moved")
     parser.add_argument("--softmax", action="store_true", help="let it give probabilities, not logits")
 
 
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     metadata = with_image_size(network, metadata, arguments.image_size or network.image_size)
     output: Literal["logits", "probabilities"] = "probabilities" if arguments.softmax else "logits"
     metadata = replace(metadata, output=output, batch_size=arguments.batch)
-    shown, proofs = pictures(metadata), {}
+    shown, proofs = pictures(metadata, arguments.root), {}
     try:
         with ExitStack() as together:  # all are put in place, or none
             for kind, folder in outputs.items():

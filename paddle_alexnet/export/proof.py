@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Optional
 
 import numpy as np
 import paddle
@@ -48,16 +49,21 @@ def noise(metadata: Metadata) -> Pictures:
     return Pictures(np.random.default_rng(0).standard_normal((2, 3, size, size), dtype=np.float32), "2 images of noise")
 
 
-def pictures(metadata: Metadata) -> Pictures:
-    """Some of the val split that the model was trained beside, where it is at hand, else drawn ones."""
+def pictures(metadata: Metadata, root: Optional[Path] = None) -> Pictures:
+    """Some of the val split of the data set in `root`, by default of the one that the model was trained on.
+
+    Drawn ones where that is not at hand; without it a `root` that was named raises UserError.
+    """
     preprocess = metadata.preprocess
     try:
-        table = read_table(*metadata.origin.dataset(), metadata.classes)
+        table = read_table(*metadata.origin.dataset(root), metadata.classes)
         rows = table.rows("val")
         rows = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).astype(int)]
         found = np.stack([preprocess(table.root / name) for name in table.filenames[rows]])
-        words = f"{len(found)} images of the val split of {metadata.origin.data}"
+        words = f"{len(found)} images of the val split of {metadata.origin.data if root is None else table.csv}"
     except UserError as error:
+        if root is not None:
+            raise
         drawn = [demo_picture(DEMO_CLASSES[n % len(DEMO_CLASSES)], seed=n) for n in range(PICTURES)]
         found = np.stack([preprocess(picture) for picture in drawn])
         words = f"{len(found)} drawn pictures, for the val split is not at hand ({error})"

@@ -1,11 +1,13 @@
 """An export is compared with its network on pictures, in every way to run it; one that differs is not kept."""
 
+import shutil
+
 import numpy as np
 import paddle
 import pytest
 from helpers import metadata_of
 
-from paddle_alexnet import AlexNet
+from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.export import proof
 from paddle_alexnet.export.folder import exporting
 from paddle_alexnet.export.proof import Pictures, Unproven, pictures
@@ -75,6 +77,16 @@ def test_the_pictures_are_of_the_val_split_where_it_is_at_hand(finished_run):
     assert shown.words == "3 images of the val split of embedded demo set"
     assert shown.image.shape == (3, 3, 131, 131)
     assert len(np.unique(shown.image, axis=0)) == 3
+
+
+def test_of_a_data_set_that_was_moved_too(finished_run, demo_set, tmp_path):
+    metadata = read_metadata(finished_run.output)
+    moved = shutil.copytree(demo_set, tmp_path / "moved")
+    shown = pictures(metadata, moved)
+    assert shown.words == f"3 images of the val split of {moved / 'labels.csv'}"
+    np.testing.assert_array_equal(shown.image, pictures(metadata).image)
+    with pytest.raises(UserError, match="no such folder of images"):
+        pictures(metadata, tmp_path / "nowhere")
 
 
 def test_else_they_are_drawn(network):
