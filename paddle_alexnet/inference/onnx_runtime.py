@@ -27,6 +27,8 @@ class OnnxRuntime:
             raise UserError(f'{source}: ONNX Runtime runs it ({error}): pip install "paddle-alexnet[onnx]"') from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = computing_threads()
+        # Its threads would wait in a loop and take the cores from those that decode images: a third less a second.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # what is an error is raised, too
         try:
             self._session = onnxruntime.InferenceSession(files[MODEL], options, providers=["CPUExecutionProvider"])
