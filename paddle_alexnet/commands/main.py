@@ -38,8 +38,8 @@ VERBS = {
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run a command line, without the program's name, and return its exit code.
 
-    0 when done, 1 where the command found faults, 2 for what a user can mend, 3 for an export that differs, 130 when interrupted, 143 when
-    terminated, 141 where nobody reads its output any more.
+    0 when done, 1 where the command found faults, 2 for what a user can mend, 3 for an export that differs, 130 when
+    interrupted, 143 when terminated, 141 where nobody reads its output any more.
     """
     return exit_code(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 
