@@ -1,10 +1,11 @@
 """explain as a command."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import assert_user_error, run_tool
+from helpers import REPOSITORY, assert_user_error, run_tool
 from PIL import Image
 from planted import RED, planted, red_and_green
 from tiny import tiny_preset  # noqa: F401
@@ -75,3 +76,19 @@ def test_what_cannot_be_done_is_one_line(model, image, tmp_path):
     assert_user_error(run_tool("explain", model, tmp_path / "broken.png", "--only", "gradcam"), "broken.png")
     wanted = run_tool("explain", model, image, "--only", "neighbours")
     assert_user_error(wanted, "data set is not known")
+
+
+def test_the_snippets_of_the_docs_run(image, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "runs" / "demo" / "checkpoints" / "best", *red_and_green())
+    (tmp_path / "folder").mkdir()
+    for place in ("photo.jpg", "folder/other.png"):
+        (tmp_path / place).write_bytes(image.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    text = (REPOSITORY / "docs" / "explain.md").read_text(encoding="utf-8")
+    command, script = re.findall(r"^```(?:sh|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    verb, *words = command.split()[1:]
+    assert run_tool(verb, *words).returncode == 0
+    assert (tmp_path / "explanation" / "other-maps.png").is_file()
+    names: dict[str, object] = {}
+    exec(script, names)
+    assert (tmp_path / "gradcam.png").is_file() and names["heat"].shape == (5, 5)

@@ -4,7 +4,9 @@ import base64
 import http.client
 import io
 import json
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from helpers import REPOSITORY
 from PIL import Image
 from planted import GREEN, RED, planted, red_and_green
 from tiny import tiny_preset  # noqa: F401
@@ -273,3 +276,16 @@ def test_a_port_that_is_taken_is_one_line():
         listen("no.such.host.invalid", 0)
     with pytest.raises(UserError, match="no such port"):
         listen("127.0.0.1", 99999)
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_the_commands_of_the_docs_are_answered(service, tmp_path):
+    for name in ("photo.jpg", "one.jpg", "two.jpg"):
+        (tmp_path / name).write_bytes(RED_FILE)
+    text = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if "curl " in line]
+    assert len(lines) == 3
+    for line in lines:
+        command = line.replace("curl ", "curl --silent --fail ").replace("http://127.0.0.1:8000/", service.address)
+        answer = subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=True).stdout
+        assert json.loads(answer)["predictions"][-1]["top"][0]["label"] == "class 0", line
