@@ -72,6 +72,7 @@ setup(
             "uvicorn",
             "uvloop; sys_platform != 'win32'",
         ],
+        "docs": ["mkdocs<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],  # `make docs`
         "dev": [
             "import-linter>=2",
             "mypy>=1.19,<3",
