@@ -9,7 +9,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from paddle_alexnet.commands.main import VERBS
+from paddle_alexnet.commands.main import VERBS, parser_of
 from paddle_alexnet.config import describe_keys
 
 PACKAGE = Path(__file__).parents[1] / "paddle_alexnet"
@@ -54,11 +54,7 @@ def _page(room: str) -> str:
 
 def _help(verb: str) -> str:
     """What `paddle-alexnet VERB --help` says, and the same of what the verb is divided into."""
-    command = import_module(f"paddle_alexnet.commands.{verb.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
-        f"paddle-alexnet {verb}", description=command.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    command.add_arguments(parser)
+    parser = parser_of(verb)
     if verb == "train":
         parser.epilog = "The keys have a page of their own."
     parsers = [parser]

@@ -66,7 +66,9 @@ def strongest(maps: np.ndarray) -> np.ndarray:
     order = np.argsort(-maps.mean(axis=(1, 2)))[: ACROSS**2]
     scaled = maps[order] / np.maximum(1e-9, maps[order].max(axis=(1, 2), keepdims=True))
     framed = np.pad(scaled, ((0, 0), (0, 1), (0, 1)), constant_values=np.nan)
-    return np.concatenate([np.concatenate(list(row), axis=1) for row in framed.reshape(ACROSS, ACROSS, *framed.shape[1:])])
+    return np.concatenate(
+        [np.concatenate(list(row), axis=1) for row in framed.reshape(ACROSS, ACROSS, *framed.shape[1:])]
+    )
 
 
 def draw_answer(panel: Axes, probabilities: np.ndarray, names: Sequence[str]) -> None:
