@@ -46,7 +46,7 @@ def test_every_command_line_is_read_as_the_tool_reads_it(page):
     for language, block in blocks(page):
         if language in ("sh", "bash"):
             for line in block.replace("\\\n", " ").splitlines():
-                if found := re.search(r"(?:^|\s)(?:paddle-alexnet|tools/(\w+)\.py) (.*)", line.partition("||")[0]):
+                if found := re.search(r"(?:^|\s)(?:paddle-alexnet|tools/(\w+)\.py) ([a-z-].*)", line.partition("||")[0]):
                     script, rest = found.groups()
                     verb = [script.replace("_", "-")] if script else []
                     read([*verb, *shlex.split(rest, comments=True)])
