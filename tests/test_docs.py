@@ -10,18 +10,21 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from helpers import REPOSITORY
+from helpers import REPOSITORY, metadata_of
 from pages import PAGES, blocks, prose
+from PIL import Image
 from ruamel.yaml import YAML
 
 import paddle_alexnet
 from paddle_alexnet import PRESETS, load_config
 from paddle_alexnet.commands.main import VERBS, parser_of
 from paddle_alexnet.config import key_types
+from paddle_alexnet.data.prepare.demo import draw_demo
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import one_of
 from paddle_alexnet.network.presets import Conv, Linear, Preset, walk
 from paddle_alexnet.recipe import recipes
+from paddle_alexnet.runs.checkpoint import save_checkpoint
 
 DOCS = REPOSITORY / "docs"
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
@@ -46,7 +49,9 @@ def test_every_command_line_is_read_as_the_tool_reads_it(page):
     for language, block in blocks(page):
         if language in ("sh", "bash"):
             for line in block.replace("\\\n", " ").splitlines():
-                if found := re.search(r"(?:^|\s)(?:paddle-alexnet|tools/(\w+)\.py) ([a-z-].*)", line.partition("||")[0]):
+                if found := re.search(
+                    r"(?:^|\s)(?:paddle-alexnet|tools/(\w+)\.py) ([a-z-].*)", line.partition("||")[0]
+                ):
                     script, rest = found.groups()
                     verb = [script.replace("_", "-")] if script else []
                     read([*verb, *shlex.split(rest, comments=True)])
@@ -142,6 +147,19 @@ def parameters(preset: Preset) -> int:
 def test_every_page_is_in_the_navigation():
     named = re.findall(r": ([\w/-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(named) == sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+
+
+def test_readme_s_picture_is_drawn(tmp_path):
+    spec = importlib.util.spec_from_file_location("picture", DOCS / "picture.py")
+    picture = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(picture)
+    draw_demo(tmp_path / "data", images_per_class=10)
+    network = paddle_alexnet.AlexNet("small", 10)
+    save_checkpoint(tmp_path / "checkpoint", network, metadata_of(network))
+    picture.main(tmp_path / "checkpoint", tmp_path / "data", tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as drawn, Image.open(DOCS / "picture.png") as kept:
+        assert drawn.size == kept.size
+        assert len(set(drawn.convert("L").tobytes())) > 50
 
 
 def test_citation_is_of_this_version():

@@ -84,7 +84,14 @@ def test_every_command_runs_as_printed(tmp_path):
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert result.stdout.endswith("=== done\n")
     assert "Traceback" not in result.stderr
-    for name in ("top5.csv", "inference/metadata.json", "findings.csv", "contact-sheet.png", "times.json", "owt.pdparams"):
+    for name in (
+        "top5.csv",
+        "inference/metadata.json",
+        "findings.csv",
+        "contact-sheet.png",
+        "times.json",
+        "owt.pdparams",
+    ):
         assert (checkout / name).is_file()
     hints = re.findall(r"^(?:next:|     ) ((?:\.venv/bin/)?paddle-alexnet .*)$", result.stdout, re.MULTILINE)
     assert hints  # what the tools say comes next is run, too
