@@ -19,7 +19,7 @@ from pages import blocks
 # What is not as printed, so that it takes minutes: fewer epochs, steps and images, and a smaller network for the
 # default recipe (`make` takes ARGS from the environment). No package is installed: this environment has them.
 PRELUDE = """
-export ARGS="-o train.epochs=1 -o model.preset=half"
+export ARGS="-o train.epochs=1 -o model.preset=small"
 epochs=1
 paddle-alexnet() {
     case "$*" in
