@@ -28,6 +28,7 @@ paddle-alexnet() {
         train*model.preset=*) command paddle-alexnet "$@" -o train.epochs=1 -o data.root=data/mine ;;
         train*) command paddle-alexnet "$@" $ARGS ;;
         "benchmark network"*) command paddle-alexnet "$@" --burn-in 0 --steps 1 --batch-size 2 ;;
+        doctor*) command paddle-alexnet "$@" || [ $? = 1 ] ;;  # of this machine
         inspect-data*) command paddle-alexnet "$@" || [ $? = 1 ] ;;  # 1: it found something
         *) command paddle-alexnet "$@" ;;
     esac
@@ -53,7 +54,17 @@ def session() -> str:
 
     What two pages say alike is run once.
     """
-    pages = ["index", "data", "training", "resume", "weights", "fidelity", "reference/python"]
+    pages = [
+        "index",
+        "data",
+        "training",
+        "resume",
+        "weights",
+        "fidelity",
+        "explain",
+        "troubleshooting",
+        "reference/python",
+    ]
     lines, done = [PRELUDE], set()
     for page in (REPOSITORY / "README.md", *(REPOSITORY / "docs" / f"{name}.md" for name in pages)):
         for language, block in blocks(page):
