@@ -10,7 +10,7 @@ PYTHON ?= python3 python3.11 python3.12 python3.10 python3.9 python
 EXTRA ?= $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo gpu || echo cpu)
 IN_RANGE := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: help train test lint fast clean
+.PHONY: help train test lint docs fast clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -31,6 +31,10 @@ lint: $(VENV)/installed-dev ## Check style, types and the layers
 fast: $(VENV)/installed ## Compile kernels for this machine: a CPU trains faster with them
 	@$(PY) -m pip install --quiet -e ".[fast]"
 	@$(VENV)/bin/paddle-alexnet build-kernels
+
+docs: $(VENV)/installed-docs ## Build the pages of docs/ and the reference into site/
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "site/index.html is the first page; with its search: $(PY) -m http.server --directory site"
 
 # The stamps are touched last, so an install that was broken off is taken up again.
 $(VENV)/installed: setup.py
@@ -53,6 +57,10 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@$(PY) -m pip install --quiet -e ".[dev]"
 	@touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	@$(PY) -m pip install --quiet -e ".[docs]"
+	@touch $@
+
 clean: ## Remove the virtual environments and caches; runs/ and data/ stay
-	rm -rf .venv .venv-paddle3 build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-paddle3 build site *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find paddle_alexnet tests tools -name __pycache__ -prune -exec rm -rf {} +

@@ -72,6 +72,7 @@ setup(
             "uvicorn",
             "uvloop; sys_platform != 'win32'",
         ],
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26", "ruff"],  # `make docs`
         "dev": [
             "import-linter>=2",
             "mypy>=1.19,<3",

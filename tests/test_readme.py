@@ -1,4 +1,5 @@
-"""README as a stranger follows it: every command and script in its order, in one shell, in a copy of the checkout."""
+"""README and docs/ as a stranger follows them: every command and script in its order, in one shell, in a copy of the
+checkout."""
 
 import importlib.util
 import os
@@ -12,18 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import REPOSITORY, run_tool, torch_pickle, write_torch
+from helpers import REPOSITORY, torch_pickle, write_torch
+from pages import blocks
 
 # What is not as printed, so that it takes minutes: fewer epochs, steps and images, and a smaller network for the
 # default recipe (`make` takes ARGS from the environment). No package is installed: this environment has them.
 PRELUDE = """
-export ARGS="-o train.epochs=1 -o model.preset=half"
+export ARGS="-o train.epochs=1 -o model.preset=small"
+epochs=1
 paddle-alexnet() {
     case "$*" in
+        "train --resume"*) epochs=$((epochs + 1)); command paddle-alexnet "$@" -o train.epochs=$epochs ;;
         "train -c"*) command paddle-alexnet "$@" -o train.epochs=1 ;;
         train*model.preset=*) command paddle-alexnet "$@" -o train.epochs=1 -o data.root=data/mine ;;
         train*) command paddle-alexnet "$@" $ARGS ;;
         "benchmark network"*) command paddle-alexnet "$@" --burn-in 0 --steps 1 --batch-size 2 ;;
+        doctor*) command paddle-alexnet "$@" || [ $? = 1 ] ;;  # of this machine
         inspect-data*) command paddle-alexnet "$@" || [ $? = 1 ] ;;  # 1: it found something
         *) command paddle-alexnet "$@" ;;
     esac
@@ -44,35 +49,31 @@ TORCHVISION = {  # its AlexNet's layers
 PHOTOGRAPHS = os.environ.get("ALEXNET_IMAGENETTE", "")
 
 
-def session(text: str) -> str:
-    """The blocks of README as one script; `sh` blocks and `python` blocks are run, others are what is printed."""
-    lines = [PRELUDE]
-    for language, block in re.findall(r"^```(sh|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        if language == "python":
-            lines.append(f"echo '=== a script'\npython - <<'END'\n{block}END")
-        else:
-            for command in block.splitlines():
-                lines += [f"echo {shlex.quote(f'=== {command}')}", command]
+def session() -> str:
+    """The `sh` and `python` blocks of the pages as one script; other blocks are what is printed, or for other machines.
+
+    What two pages say alike is run once.
+    """
+    pages = [
+        "index",
+        "data",
+        "training",
+        "resume",
+        "weights",
+        "fidelity",
+        "explain",
+        "troubleshooting",
+        "reference/python",
+    ]
+    lines, done = [PRELUDE], set()
+    for page in (REPOSITORY / "README.md", *(REPOSITORY / "docs" / f"{name}.md" for name in pages)):
+        for language, block in blocks(page):
+            for part in {"python": [block], "sh": block.splitlines()}.get(language, []):
+                if part not in done:
+                    done.add(part)
+                    lines += [f"echo {shlex.quote(f'=== {page.name}: {part}')}"]
+                    lines += [f"python - <<'END'\n{part}END" if language == "python" else part]
     return "\n".join(lines) + "\necho '=== done'\n"
-
-
-def test_every_command_in_text_names_a_verb_and_options_that_are_there(run_help):
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    for command in re.findall(r"(?:^|`)paddle-alexnet ([a-z-]+[^`\n]*)", text, re.MULTILINE):
-        verb, *words = command.split()
-        verb = " ".join([verb, *[word for word in words[:1] if verb == "benchmark"]])
-        for option in re.findall(r"(?<!\S)--?[a-z-]+", command):
-            assert f"{option}" in run_help(verb), command
-
-
-@pytest.fixture(scope="module")
-def run_help():
-    def shown(verb: str) -> str:
-        result = run_tool(*verb.split(), "--help")
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
-    return shown
 
 
 @pytest.mark.readme
@@ -87,14 +88,21 @@ def test_every_command_runs_as_printed(tmp_path):
     environment = install(checkout)
     reader_s_own_files(checkout)
 
-    script = session((REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    script = session()
     if importlib.util.find_spec("torch") is None:
         script = "\n".join(line for line in script.splitlines() if "--against torch" not in line)
     result = subprocess.run(["bash", "-c", script], cwd=checkout, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     assert result.stdout.endswith("=== done\n")
     assert "Traceback" not in result.stderr
-    for name in ("top5.csv", "inference/metadata.json", "findings.csv", "contact-sheet.png", "times.json"):
+    for name in (
+        "top5.csv",
+        "inference/metadata.json",
+        "findings.csv",
+        "contact-sheet.png",
+        "times.json",
+        "owt.pdparams",
+    ):
         assert (checkout / name).is_file()
     hints = re.findall(r"^(?:next:|     ) ((?:\.venv/bin/)?paddle-alexnet .*)$", result.stdout, re.MULTILINE)
     assert hints  # what the tools say comes next is run, too

@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 from paddle_alexnet.commands.process import exit_code
 from paddle_alexnet.errors import UserError
@@ -54,18 +54,27 @@ def _run(words: Sequence[str]) -> Optional[int]:
         )
         parser.add_argument("verb", metavar="VERB", help="one of those below; VERB --help tells more")
         verb = one_of(parser.parse_args(words[:1]).verb, VERBS, what="verb")
-        command = import_module(f"paddle_alexnet.commands.{verb.replace('-', '_')}")
-        parser = _Parser(
-            prog=f"paddle-alexnet {verb}",
-            description=command.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_arguments(parser)
-        arguments = parser.parse_args(words[1:])
+        arguments = parser_of(verb).parse_args(words[1:])
     except SystemExit:  # the help has been shown
         return None
-    code: Optional[int] = command.run(arguments)
+    code: Optional[int] = _command(verb).run(arguments)
     return code
+
+
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    """What reads the words after a verb, and holds its help."""
+    command = _command(verb)
+    parser = _Parser(
+        prog=f"paddle-alexnet {verb}",
+        description=command.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return parser
+
+
+def _command(verb: str) -> Any:
+    return import_module(f"paddle_alexnet.commands.{verb.replace('-', '_')}")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,64 @@
+"""What MkDocs adds to the pages: the help of every verb, every key of a recipe, a page for each room of the package."""
+
+import argparse
+import os
+from importlib import import_module
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from paddle_alexnet.commands.main import VERBS, parser_of
+from paddle_alexnet.config import describe_keys
+
+PACKAGE = Path(__file__).parents[1] / "paddle_alexnet"
+os.environ["COLUMNS"] = "100"  # of the help
+
+
+def rooms() -> "dict[str, list[str]]":
+    """The modules of each room of the package, by the room's name; those that stand alone are of the room ''."""
+    found: dict[str, list[str]] = {"": []}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if not parts[-1].startswith("__"):
+            room = parts[0] if len(parts) > 1 else ""
+            found.setdefault(room, []).append(".".join(("paddle_alexnet", *parts)))
+    return found
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    pages = [{f"paddle_alexnet.{room}" if room else "paddle_alexnet": _page(room)} for room in rooms()]
+    next(each["Reference"] for each in config.nav if "Reference" in each).append({"Modules": pages})
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for room, modules in rooms().items():
+        text = import_module(f"paddle_alexnet.{room}").__doc__ if room else "The modules that stand alone."
+        title = f"# paddle_alexnet{'.' * bool(room)}{room}\n\n{text}\n\n"
+        content = title + "\n\n".join(f"::: {module}" for module in modules)
+        files.append(File.generated(config, _page(room), content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    if "<!-- help -->" in markdown:
+        markdown = markdown.replace("<!-- help -->", "\n".join(f"## {verb}\n\n{_help(verb)}\n" for verb in VERBS))
+    return markdown.replace("<!-- keys -->", f"```text\n{describe_keys()}\n```")
+
+
+def _page(room: str) -> str:
+    return f"reference/modules/{room or 'others'}.md"
+
+
+def _help(verb: str) -> str:
+    """What `paddle-alexnet VERB --help` says, and the same of what the verb is divided into."""
+    parser = parser_of(verb)
+    if verb == "train":
+        parser.epilog = "The keys have a page of their own."
+    parsers = [parser]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parsers += action.choices.values()
+    return "\n\n".join(f"```text\n{each.format_help()}```" for each in parsers)
