@@ -60,6 +60,7 @@ setup(
         ],
         # CPU only: Paddle 3's GPU wheels are not on PyPI.
         "paddle3": ["paddlepaddle>=3.3,<4"],
+        "fast": ["simplejpeg"],  # data.decoder=simplejpeg
         "inspect": ["simplejpeg"],  # finds damaged data in JPEG files
         "dev": [
             "import-linter>=2",
