@@ -62,7 +62,8 @@ setup(
         ],
         # CPU only: Paddle 3's GPU wheels are not on PyPI.
         "paddle3": ["paddlepaddle>=3.3,<4"],
-        "fast": ["onednn-devel-cpu-iomp==2023.2.0"],  # `build-kernels`: headers of the oneDNN in Paddle's wheel
+        # `build-kernels`: headers of the oneDNN in Paddle's wheel; data.decoder=simplejpeg
+        "fast": ["onednn-devel-cpu-iomp==2023.2.0", "simplejpeg"],
         "inspect": ["simplejpeg"],  # finds damaged data in JPEG files
         "serve": [
             "fastapi",

@@ -1,9 +1,10 @@
-"""Time a network's passes, its predictions once exported, or the stages of loading images, on this machine."""
+"""Time a network's passes, its predictions once exported, or the stages of loading images; or simulate many GPUs."""
 
 import argparse
 import json
 
 from paddle_alexnet.commands.options import (
+    above_zero,
     add_device_option,
     add_recipe_options,
     not_negative,
@@ -15,6 +16,8 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
 from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
+
+GPUS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,16 +44,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(network, recipe="whose optimiser takes the training step")
     loader = subjects.add_parser("loader", help="the stages of loading images, beside a plain loader")
     loader.add_argument("root", nargs="?", type=typed_path, metavar="ROOT", help="a data set, default the demo set")
-    for subject in (network, loader):
-        subject.add_argument("--batch-size", type=positive, default=32, metavar="B", help="default %(default)s")
-        add_device_option(subject)
     predict = subjects.add_parser("predict", help="exported networks on the CPU, in every way to run them here")
     predict.add_argument("presets", nargs="*", metavar="PRESET", help="default all")
     predict.add_argument(
         "--batch-size", type=positive, nargs="+", default=[1, 32], metavar="B", help="several are timed; default 1 32"
     )
     predict.add_argument("--steps", type=positive, default=5, metavar="N", help="batches timed, default %(default)s")
-    for subject in (network, loader, predict):
+    scaling = subjects.add_parser(
+        "scaling", help="a simulation of 1 to 64 GPUs, from what one computes and links carry"
+    )
+    scaling.add_argument("preset", nargs="?", default="paper", metavar="PRESET", help="default %(default)s")
+    scaling.add_argument(
+        "--rate", type=above_zero, required=True, metavar="X", help="images/s that one GPU trains, as `network` says"
+    )
+    scaling.add_argument("--link", type=above_zero, required=True, metavar="GB/s", help="between GPUs of a machine")
+    scaling.add_argument("--network", type=above_zero, metavar="GB/s", help="between machines, default that of --link")
+    scaling.add_argument(
+        "--latency", type=above_zero, default=10.0, metavar="µs", help="a message, default %(default)s"
+    )
+    scaling.add_argument("--per-machine", type=positive, default=8, metavar="N", help="GPUs, default %(default)s")
+    scaling.add_argument("--no-overlap", action="store_true", help="send gradients after the backward pass, not in it")
+    for subject in (network, loader, scaling):
+        default = 128 if subject is scaling else 32
+        subject.add_argument("--batch-size", type=positive, default=default, metavar="B", help="default %(default)s")
+        if subject is not scaling:
+            add_device_option(subject)
+    for subject in (network, loader, predict, scaling):
         subject.add_argument("--json", type=typed_path, metavar="FILE", help="write every number there too")
 
 
@@ -75,6 +94,22 @@ def run(arguments: argparse.Namespace) -> None:
 
         report = benchmark_prediction(arguments.presets, batch_sizes=arguments.batch_size, steps=arguments.steps)
         print(format_predictions(report))
+    elif arguments.subject == "scaling":
+        one_of(arguments.preset, PRESETS, what="preset")
+        from paddle_alexnet.benchmark.scaling import Cluster, format_scaling, simulate
+
+        network = arguments.link if arguments.network is None else arguments.network
+        links = Cluster(arguments.link * 1e9, network * 1e9, arguments.per_machine, arguments.latency / 1e6)
+        table = simulate(
+            arguments.preset,
+            gpus=GPUS,
+            batch_size=arguments.batch_size,
+            images_per_second=arguments.rate,
+            cluster=links,
+            overlap=not arguments.no_overlap,
+        )
+        print(format_scaling(table))
+        report = {"simulated": table.to_dict("records")}
     else:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]

@@ -158,6 +158,17 @@ def not_negative(text: str) -> int:
     return _whole(text, 0)
 
 
+def above_zero(text: str) -> float:
+    """A number above zero, as the type of an argument."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
 def _whole(text: str, least: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 16 and int(text) >= least):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")

@@ -51,7 +51,8 @@ def open_loaders(
     folder = Path(config.output).parent / "cache" if data.cache_folder is None else Path(data.cache_folder)
     unreadable, workers = UnreadableImages(data.fault_limit), data.workers
 
-    train_set, val_set = (LabelledImages(table, split, preprocess) for split in ("train", "val"))
+    decoding = preprocess.decoded_by(data.decoder)  # for the files of this run, not for the finished model
+    train_set, val_set = (LabelledImages(table, split, decoding) for split in ("train", "val"))
     for dataset in (train_set, val_set):
         if data.cache != "none":
             dataset.decoded = open_cache(data.cache, dataset, folder, unreadable=unreadable, workers=workers)

@@ -40,6 +40,7 @@ _FREE = {
     "data.csv",
     "data.classes",
     "data.cache_folder",
+    "data.decoder",
     "data.verify",
     "data.fault_limit",
     "data.workers",

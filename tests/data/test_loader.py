@@ -205,6 +205,30 @@ def test_no_thread_outlives_the_iteration(root):
     assert "multiprocessing.shared_memory" not in sys.modules
 
 
+def test_the_first_batch_waits_for_its_own_images_alone_and_no_more_threads_decode_than_workers(root, monkeypatch):
+    dataset, rest, lock, busy, most = split(root), threading.Event(), threading.Lock(), 0, 0
+    read = LabelledImages.read
+
+    def slow_read(self, index, decode):
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        if index >= 4:
+            assert rest.wait(10)
+        image = read(self, index, decode)
+        with lock:
+            busy -= 1
+        return image
+
+    monkeypatch.setattr(LabelledImages, "read", slow_read)
+    batches = iter(Loader(dataset, SQUASH, batch_size=4, workers=3))
+    assert len(next(batches)[1]) == 4
+    rest.set()
+    assert sum(len(label) for _, label in batches) == 26
+    assert most <= 3
+
+
 def test_the_twentieth_epoch_takes_no_more_memory_than_the_third(root):
     dataset = split(root)
     dataset.rows, dataset.labels = dataset.rows[:6], dataset.labels[:6]

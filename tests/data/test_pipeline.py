@@ -1,6 +1,7 @@
 """A config's loaders, and runs with everything that it can ask of them."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,3 +118,15 @@ def test_ten_crops_average_the_probabilities(augmented_run, demo_set, tmp_path, 
 
 def test_ten_crops_of_a_model_that_sees_whole_images_is_one_line(finished_run):
     assert_user_error(run_tool("evaluate", finished_run.output, "--crops", 10), "data.resize")
+
+
+def test_the_decoder_is_the_run_s_and_not_the_model_s(root, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        Preprocess, "decoded_by", lambda self, decoder: asked.append(decoder) or replace(self, resize=50)
+    )
+    config = small_config(root, tmp_path / "run", "data.decoder=simplejpeg")
+    for loader in open_loaders(config, read_table(root), 32, on_device=False):
+        assert loader.dataset.preprocess.resize == 50
+        assert loader.preprocess.resize is None
+    assert asked == ["simplejpeg"]

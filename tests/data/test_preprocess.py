@@ -5,7 +5,9 @@ import io
 import json
 import os
 import struct
+import sys
 import time
+import types
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 
 from paddle_alexnet import UserError
+from paddle_alexnet.data import preprocess as preprocess_module
 from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image, open_image
 from paddle_alexnet.data.statistics import Statistics
@@ -320,3 +323,71 @@ def test_bombs_and_impossible_sides_are_refused_before_they_are_decoded(tmp_path
         SQUASH(tmp_path / "a.png")
     assert str(tmp_path / "a.png") in str(error.value) and "\n" not in str(error.value)
     assert time.monotonic() - started < 1
+
+
+JPEGS = {
+    "4:4:4": {"subsampling": "4:4:4", "quality": 95},
+    "4:2:2": {"subsampling": "4:2:2", "quality": 80},
+    "4:2:0": {"subsampling": "4:2:0", "quality": 50},
+    "progressive": {"progressive": True},
+    "RGB": {"keep_rgb": True},
+}
+
+
+@pytest.mark.parametrize("size", [(100, 80), (71, 133)])
+@pytest.mark.parametrize("kind", JPEGS)
+def test_simplejpeg_s_pixels_are_pillow_s_to_the_bit(kind, size):
+    pytest.importorskip("simplejpeg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encoded(photo(*size), "JPEG", exif=exif, **JPEGS[kind])
+    plain = replace(CROP, orientation="exif", draft=False)
+    np.testing.assert_array_equal(plain.decoded_by("simplejpeg").patch(content), plain.patch(content))
+
+
+def test_simplejpeg_decodes_jpeg_files_in_colour_alone_and_only_in_full(monkeypatch, tmp_path):
+    decoded = []
+
+    def decode_jpeg(data, colorspace):
+        decoded.append(len(data))
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert(colorspace))
+
+    monkeypatch.setitem(sys.modules, "simplejpeg", types.SimpleNamespace(decode_jpeg=decode_jpeg, __spec__=True))
+    fast = CROP.decoded_by("simplejpeg")
+    assert CROP.decoded_by("pillow") is CROP
+    jpeg = encoded(photo(90, 70), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    for source in (jpeg, tmp_path / "a.jpg"):
+        np.testing.assert_array_equal(fast.patch(source), CROP.patch(source))
+    assert decoded == [len(jpeg)] * 2
+    others = [
+        encoded(photo(90, 70), "PNG"),
+        encoded(photo(90, 70).convert("L"), "JPEG"),
+        encoded(photo(90, 70).convert("CMYK"), "JPEG"),
+        encoded(photo(900, 700), "JPEG"),  # a draft
+        photo(90, 70),
+        np.asarray(photo(90, 70)),
+    ]
+    for source in others:
+        np.testing.assert_array_equal(fast.patch(source), CROP.patch(source))
+    assert len(decoded) == 2
+    small = replace(CROP, draft=False, decode_limit=1).decoded_by("simplejpeg")
+    small.patch(others[3])
+    assert len(decoded) == 2, "of 2.5 MB in full, with a limit of 1"
+
+
+def test_simplejpeg_says_of_damage_what_it_is():
+    pytest.importorskip("simplejpeg")
+    content = bytearray(encoded(photo(300, 200), "JPEG", quality=95))
+    middle = len(content) // 2
+    content[middle : middle + 40] = b"\xff\xd0" * 20  # restarts where there are none
+    CROP.patch(bytes(content))  # Pillow goes on
+    with pytest.raises(UserError, match="the image: unreadable image"):
+        replace(CROP, draft=False).decoded_by("simplejpeg").patch(bytes(content))
+
+
+def test_a_decoder_that_is_not_installed_is_one_line(monkeypatch):
+    monkeypatch.setattr(preprocess_module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r'simplejpeg is not installed: pip install "\.\[fast\]", or use data.decoder'):
+        CROP.decoded_by("simplejpeg")
