@@ -80,6 +80,8 @@ def _amd_with_avx2() -> bool:
 if "paddle" in sys.modules:
     own_zlib.restore()
 os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle's errors, not how its executor is doing
+# oneDNN's threads and MKL's are not the same ones, and by default each kind keeps the cores busy while it waits.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if _amd_with_avx2():
     # The MKL of 2019 in Paddle knows only Intel's names for AVX2 and is three times slower without it.
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")

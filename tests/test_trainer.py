@@ -299,12 +299,17 @@ def test_zlib_survives_paddle():
 
 
 def test_paddle_gets_every_core_unless_the_user_says_otherwise():
-    program = "import os, paddle_alexnet; print(os.environ['OMP_NUM_THREADS'], len(os.sched_getaffinity(0)))"
+    names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+    shown = ", ".join(f"os.environ['{name}']" for name in names)
+    program = f"import os, paddle_alexnet; print(len(os.sched_getaffinity(0)), {shown})"
     environment = {"PATH": ""}
-    threads, cores = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True).split()
-    assert threads == cores
-    environment["OMP_NUM_THREADS"] = "7"
-    assert subprocess.check_output([sys.executable, "-c", program], env=environment, text=True).split()[0] == "7"
+    cores, *found = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True).split()
+    assert found == [cores, "PASSIVE"]
+    environment.update(zip(names, ("7", "ACTIVE")))
+    assert subprocess.check_output([sys.executable, "-c", program], env=environment, text=True).split()[1:] == [
+        "7",
+        "ACTIVE",
+    ]
 
 
 @pytest.mark.slow
