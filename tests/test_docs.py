@@ -50,7 +50,7 @@ def test_every_command_line_is_read_as_the_tool_reads_it(page):
         if language in ("sh", "bash"):
             for line in block.replace("\\\n", " ").splitlines():
                 if found := re.search(
-                    r"(?:^|\s)(?:paddle-alexnet|tools/(\w+)\.py) ([a-z-].*)", line.partition("||")[0]
+                    r"(?:^|\s)(?:paddle-alexnet|tools/(\w+)\.py) ([a-z-].*)", line.partition(" |")[0]
                 ):
                     script, rest = found.groups()
                     verb = [script.replace("_", "-")] if script else []

@@ -23,6 +23,7 @@ def scripts():
 @pytest.fixture
 def folder(demo_set, tmp_path, monkeypatch):
     """A folder with what the scripts take for given: inference, onnx, photo.jpg and folder."""
+    pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
     paddle.seed(0)
     network = AlexNet("small", 3)
     save_checkpoint(tmp_path / "checkpoint", network, metadata_of(network))
@@ -35,7 +36,6 @@ def folder(demo_set, tmp_path, monkeypatch):
 
 
 def test_the_scripts_of_export_run_and_answer_as_predict_does(scripts, folder):
-    pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
     alone, with_package = scripts
     assert "paddle" not in alone
     printed = subprocess.run([sys.executable, "-I", "-c", alone], capture_output=True, text=True, check=True).stdout
