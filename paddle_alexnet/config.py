@@ -257,6 +257,11 @@ class TrainConfig:
         default="none",
         description="mixed precision on a GPU: O1 (float16 where it is safe) or O2 (float16 but for the update)",
     )
+    cudnn_search: bool = Field(
+        default=False,
+        description="on a GPU: time cuDNN's algorithms for each convolution when it is first met and take the fastest, "
+        "which may be another one in another run, and round otherwise",
+    )
     patience: int = Field(
         default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
     )
