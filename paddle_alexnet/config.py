@@ -107,7 +107,7 @@ class DataConfig:
     )
     decoder: Literal["pillow", "simplejpeg"] = Field(
         default="pillow",
-        description="what decodes JPEG files: pillow, or simplejpeg, in half the time (extra `fast`): the same pixels, "
+        description="what decodes JPEG files: pillow, or simplejpeg (extra `fast`), a little faster: the same pixels, "
         "but damage that Pillow passes over makes an image unreadable",
     )
     decode_limit: PositiveInt = Field(
@@ -263,6 +263,11 @@ class TrainConfig:
     amp: Literal["none", "O1", "O2"] = Field(
         default="none",
         description="mixed precision on a GPU: O1 (float16 where it is safe) or O2 (float16 but for the update)",
+    )
+    cudnn_search: bool = Field(
+        default=False,
+        description="on a GPU: time cuDNN's algorithms for each convolution when it is first met and take the fastest, "
+        "which may be another one in another run, and round otherwise",
     )
     patience: int = Field(
         default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"

@@ -50,7 +50,7 @@ from paddle_alexnet.training.distributed import (
     ranks,
 )
 from paddle_alexnet.training.history import Epoch, History
-from paddle_alexnet.training.model import TrainingModel, check_amp
+from paddle_alexnet.training.model import TrainingModel, check_amp, set_cudnn_search
 from paddle_alexnet.training.optimisers import build_optimizer, check_groups
 from paddle_alexnet.training.remarks import remarks
 from paddle_alexnet.training.resume import LiveRun, check_same_preprocess, check_same_run, find_state
@@ -92,6 +92,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     first = rank() == 0
     check_batch_size(config.train.batch_size)
     check_amp(config, device)
+    set_cudnn_search(config, device)
     run = RunFolder(run_of(resume) if resume else config.output)
     if first:
         run.check()

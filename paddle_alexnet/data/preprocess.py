@@ -169,7 +169,7 @@ class Preprocess:
 
 
 class _BySimplejpeg(Preprocess):
-    """Decodes JPEG files in colour with libjpeg-turbo's own interface, in half the time.
+    """Decodes JPEG files in colour with libjpeg-turbo's own interface.
 
     It raises ValueError for damage that Pillow passes over.
     """

@@ -29,6 +29,15 @@ def check_amp(config: Config, device: str) -> None:
         )
 
 
+def set_cudnn_search(config: Config, device: str) -> None:
+    """Have cuDNN choose its algorithms by time where the recipe asks for it. Raises UserError without a GPU."""
+    if not config.train.cudnn_search:
+        return
+    if not device.startswith("gpu"):
+        raise UserError(f"train.cudnn_search=true has no effect on {device}: use train.cudnn_search=false, or a GPU")
+    paddle.set_flags({"FLAGS_cudnn_exhaustive_search": True})
+
+
 class TrainingModel(paddle.Model):
     """`paddle.Model` that makes an update of the mean gradient of `accumulate` batches.
 

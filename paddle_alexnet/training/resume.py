@@ -44,6 +44,7 @@ _FREE = {
     "data.verify",
     "data.fault_limit",
     "data.workers",
+    "train.cudnn_search",
     "train.epochs",
     "train.patience",
     "train.checkpoint_steps",

@@ -9,7 +9,7 @@ from helpers import OneLayer, assert_user_error, run_tool
 from paddle import nn
 
 from paddle_alexnet import AlexNet, UserError, load_config
-from paddle_alexnet.training.model import TrainingModel, check_amp, in_full_precision
+from paddle_alexnet.training.model import TrainingModel, check_amp, in_full_precision, set_cudnn_search
 
 
 class Batches:
@@ -71,6 +71,20 @@ def test_mixed_precision_is_refused_where_it_would_do_nothing(demo_set, tmp_path
         with pytest.raises(UserError, match=remedy):
             check_amp(load_config(None, ["train.amp=O2", more]), "gpu:0")
     check_amp(load_config(None, ["train.amp=O2"]), "gpu:0")
+
+
+def test_cudnn_s_search_is_passed_on_to_a_gpu_and_refused_elsewhere(monkeypatch):
+    flags = []
+    monkeypatch.setattr(paddle, "set_flags", flags.append)
+    for device in ("cpu", "gpu:0"):
+        set_cudnn_search(load_config(None, []), device)
+    assert flags == []
+    config = load_config(None, ["train.cudnn_search=true"])
+    set_cudnn_search(config, "gpu:0")
+    assert flags == [{"FLAGS_cudnn_exhaustive_search": True}]
+    with pytest.raises(UserError, match=r"train\.cudnn_search=true has no effect on cpu: use train.cudnn_search=false"):
+        set_cudnn_search(config, "cpu")
+    assert_user_error(run_tool("train", "-o", "train.cudnn_search=true", "-o", "device=cpu"), "train.cudnn_search=true")
 
 
 def test_what_is_kept_of_float16_weights_are_the_optimiser_s_own_in_float32():
