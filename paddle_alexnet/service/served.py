@@ -30,14 +30,19 @@ def open_served(path: Union[str, os.PathLike[str]], *, device: str = "auto") -> 
     A run answers by its exported model, which is faster, and is looked into by its best checkpoint, as long as both are
     of the same epoch. Raises UserError if there is no whole model.
     """
-    place = find_model(path)
-    run = RunFolder(run_of(place) if place.parent.name == "checkpoints" else place.parent)
-    pair = place in (run.best.resolve(), run.inference.resolve()) and _same_epoch(run.best, run.inference)
-    checkpoint = run.best if pair else place
-    means_run = RunFolder(Path(path).expanduser().resolve()).checkpoints.is_dir()
-    predictor = Predictor(run.inference if pair and means_run else place, device=device)
-    looked_into = pair or predictor.metadata.kind == "checkpoint"
-    network = load_checkpoint(checkpoint)[0] if looked_into else None
+    answering = find_model(path)
+    inside = answering.parent.name == "checkpoints"
+    run = RunFolder(run_of(answering) if inside else answering.parent)
+    means_run = inside and RunFolder(Path(path).expanduser().resolve()).checkpoints.is_dir()
+    if means_run and _same_epoch(run.best, run.inference):
+        answering = run.inference
+    looked_into = None
+    if read_metadata(answering).kind == "checkpoint":
+        looked_into = answering
+    elif answering in (run.inference, run.onnx) and _same_epoch(run.best, answering):
+        looked_into = run.best
+    predictor = Predictor(answering, device=device)
+    network = load_checkpoint(looked_into)[0] if looked_into else None
     _give_back_memory()
     return Served(predictor, network)
 
