@@ -244,7 +244,7 @@ def check_extras(versions: Versions) -> Iterator[Check]:
             packages.setdefault(match[1], []).append(_requirement(text))
     absent = {}
     for extra, names in packages.items():
-        if extra not in ("cpu", "gpu", "paddle3", "dev"):
+        if extra not in ("cpu", "gpu", "paddle3", "dev", "docs"):
             absent[extra] = [name for name in names if name not in versions]
     here = [extra for extra, names in absent.items() if not names]
     if here:
