@@ -27,7 +27,7 @@ from paddle_alexnet.files import write_csv
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import LRN
 from paddle_alexnet.network.presets import NamedStage
-from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.training.optimisers import build_optimizer, named_parameters
 from paddle_alexnet.training.schedules import build_schedule
 
 
@@ -241,15 +241,6 @@ def _shrink(network: AlexNet) -> None:
             setattr(layer, name, four)
 
 
-def _named(network: AlexNet) -> dict[str, Any]:
-    """The parameters by name: conv1.weight, conv1.bias, …"""
-    return {
-        f"{stage.name}.{name}": parameter
-        for stage, layer in network.named_layers()
-        for name, parameter in layer.named_parameters(include_sublayers=False)
-    }
-
-
 def _updates(
     network: AlexNet, optimizer: paddle.optimizer.Optimizer, *, weights: Sequence[float], gradients: Sequence[float]
 ) -> dict[str, np.ndarray]:
@@ -260,7 +251,7 @@ def _updates(
     paddle.add_n([(parameter * gradient).sum() for parameter in network.parameters()]).backward()
     optimizer.step()
     optimizer.clear_grad()
-    return {name: before - parameter.numpy().astype(np.float64) for name, parameter in _named(network).items()}
+    return {name: before - parameter.numpy().astype(np.float64) for name, parameter in named_parameters(network)}
 
 
 def _decay(moved: np.ndarray, decay: float) -> str:

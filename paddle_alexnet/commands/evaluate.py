@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 
 from paddle_alexnet.commands.options import (
+    add_crops_option,
     add_device_option,
     add_preprocess_options,
     changed_preprocess,
@@ -18,13 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="val", choices=("train", "val", "test"))
     parser.add_argument("--root", type=typed_path, help="folder of images, default the one it was trained on")
     parser.add_argument("--table", type=typed_path, metavar="CSV", help="its table, default labels.csv in --root")
-    parser.add_argument(
-        "--crops",
-        type=int,
-        default=1,
-        choices=(1, 10),
-        help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
-    )
+    add_crops_option(parser)
     parser.add_argument("--top-k", type=positive, metavar="K", help="also the share within the K most probable classes")
     parser.add_argument("--per-class", action="store_true", help="show count, precision, recall and F1 of each class")
     parser.add_argument("--confusion", type=typed_path, metavar="FILE", help="write the confusion matrix: .png or .csv")

@@ -80,6 +80,16 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu or gpu:N, default %(default)s")
 
 
+def add_crops_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--crops",
+        type=int,
+        default=1,
+        choices=(1, 10),
+        help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
+    )
+
+
 def typed_path(text: str) -> Path:
     """A path as the type of an argument; `~` is the home folder, where no shell has replaced it."""
     try:

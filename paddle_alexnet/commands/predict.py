@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from paddle_alexnet.commands.options import (
+    add_crops_option,
     add_device_option,
     add_preprocess_options,
     changed_preprocess,
@@ -29,13 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
     parser.add_argument("images", type=typed_path, nargs="+", metavar="IMAGE_OR_FOLDER")
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes per image, default %(default)s")
-    parser.add_argument(
-        "--crops",
-        type=int,
-        default=1,
-        choices=(1, 10),
-        help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
-    )
+    add_crops_option(parser)
     parser.add_argument("--csv", type=typed_path, metavar="FILE", help="also write a table, a line for each class")
     parser.add_argument(
         "--json", type=typed_path, metavar="FILE", help="also write an object for each image, one a line; - prints them"

@@ -1,12 +1,12 @@
 """Maps as colours, and pictures in rows on a sheet."""
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from paddle_alexnet.report.pictures import cut, font_of
 
 # From dark to light, evenly in lightness, after Matplotlib's inferno.
 _PALETTE = np.array(
@@ -76,7 +76,7 @@ def sheet(rows: Sequence[Row]) -> Image.Image:
     across = max(len(row.tiles) for row in rows)
     lines = [1 + any(tile.caption for tile in row.tiles) for row in rows]
     width, height = _GAP + across * (_TILE + _GAP), _GAP + sum(_TILE + line * _LINE + _GAP for line in lines)
-    font = _font(13)
+    font = font_of(13)
     paper = Image.new("RGB", (max(width, *(_GAP * 2 + int(font.getlength(row.title)) for row in rows)), height), _PAPER)
     draw, top = ImageDraw.Draw(paper), _GAP
     for row, line in zip(rows, lines):
@@ -85,22 +85,6 @@ def sheet(rows: Sequence[Row]) -> Image.Image:
             left = _GAP + n * (_TILE + _GAP)
             how = Image.Resampling.NEAREST if picture.width < _TILE else Image.Resampling.LANCZOS
             paper.paste(picture.convert("RGB").resize((_TILE, _TILE), how), (left, top + _LINE))
-            draw.text((left, top + _LINE + _TILE + 2), _cut(caption, _font(11)), _FAINT, _font(11))
+            draw.text((left, top + _LINE + _TILE + 2), cut(caption, font_of(11), _TILE), _FAINT, font_of(11))
         top += _TILE + line * _LINE + _GAP
     return paper
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
-
-
-def _cut(text: str, font: ImageFont.FreeTypeFont) -> str:
-    """A text, cut to the width of a tile."""
-    shown = text
-    while font.getlength(shown) > _TILE:
-        text = text[:-1]
-        shown = f"{text}…"
-    return shown

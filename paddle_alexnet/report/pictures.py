@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +49,7 @@ def draw_mistakes(
 
     Raises UserError if it cannot be written; an image that cannot be read is left blank.
     """
-    from matplotlib import get_data_path
-
-    font = ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 13)
+    font = font_of(13)
     deep = max(1, math.ceil(len(images) / _ACROSS))
     size = (_GAP + _ACROSS * (_TILE + _GAP), _GAP + deep * (_TILE + _TEXT + _GAP))
     sheet = Image.new("RGB", size, _PAPER)
@@ -62,7 +61,7 @@ def draw_mistakes(
         except UserError:
             draw.rectangle((left, top, right - 1, bottom - 1), fill="#d0d7de")
         for line, (text, ink) in enumerate(zip(caption, (_RIGHT, _WRONG))):
-            draw.text((left, bottom + 4 + 18 * line), _cut(text, font), ink, font)
+            draw.text((left, bottom + 4 + 18 * line), cut(text, font, _TILE), ink, font)
     if not images:
         draw.text((_GAP, _GAP), "no mistakes", _INK, font)
     with atomic_file(place) as partial:
@@ -104,10 +103,18 @@ def _tile(n: int) -> tuple[int, int, int, int]:
     return left, top, left + _TILE, top + _TILE
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont) -> str:
-    """A text, cut to the width of a tile."""
+@cache
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """The font of Matplotlib's pictures, in pixels."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
+def cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """A text, cut to a width in pixels."""
     shown = text
-    while font.getlength(shown) > _TILE:
+    while font.getlength(shown) > width:
         text = text[:-1]
         shown = f"{text}…"
     return shown

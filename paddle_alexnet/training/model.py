@@ -48,7 +48,7 @@ class TrainingModel(paddle.Model):
     def __init__(self, network: AlexNet, *, loader: Loader, accumulate: int = 1, **specs: Any) -> None:
         super().__init__(network, **specs)
         self.loader, self.accumulate = loader, accumulate
-        self.updated = False  # whether the last batch ended with an update
+        self.updated = True  # whether the last batch ended with an update, which leaves no gradients
 
     def prepare(self, optimizer: Any, loss: nn.Layer, metrics: Any = None, amp: str = "none") -> None:
         self.loss_share = Share(loss)
@@ -59,7 +59,7 @@ class TrainingModel(paddle.Model):
 
     def train_batch(self, inputs: Any, labels: Any = None, update: bool = True) -> Any:
         done, batches = self.loader.position, len(self.loader)
-        if (done - 1) % self.accumulate == 0:
+        if (done - 1) % self.accumulate == 0 and not self.updated:
             self.network.clear_gradients()  # of a group that was broken off, all of its last batch being unreadable
         self.loss_share.share = self.share(done)
         self.updated = done % self.accumulate == 0 or done == batches
