@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Optional
 
 import numpy as np
+import paddle
 from paddle import nn
 from PIL import Image
 
@@ -23,6 +24,7 @@ from paddle_alexnet.commands.main import main
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -58,6 +60,15 @@ def metadata_of(network: AlexNet) -> Metadata:
     names = tuple(f"class {index}" for index in range(network.num_classes))
     preprocess = Preprocess(network.image_size, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
     return Metadata(network.spec, ClassList(names, (None,) * len(names)), preprocess, Origin("a test's", epoch=3))
+
+
+def save_untrained(place: Path, *, preset: str = "small", classes: int = 3) -> Path:
+    """Write the checkpoint of a network with its first weights, and return its place."""
+    paddle.seed(0)
+    network = AlexNet(preset, classes)
+    network.eval()
+    save_checkpoint(place, network, metadata_of(network))
+    return place
 
 
 def run_tool(verb: str, *arguments: object, cwd: Optional[Path] = None) -> "subprocess.CompletedProcess[str]":

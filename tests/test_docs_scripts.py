@@ -5,13 +5,11 @@ import shutil
 import subprocess
 import sys
 
-import paddle
 import pytest
-from helpers import REPOSITORY, metadata_of, run_tool
+from helpers import REPOSITORY, run_tool, save_untrained
 
-from paddle_alexnet import AlexNet, Predictor
+from paddle_alexnet import Predictor
 from paddle_alexnet.data.images import find_images
-from paddle_alexnet.runs.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +22,7 @@ def scripts():
 def folder(demo_set, tmp_path, monkeypatch):
     """A folder with what the scripts take for given: inference, onnx, photo.jpg and folder."""
     pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
-    paddle.seed(0)
-    network = AlexNet("small", 3)
-    save_checkpoint(tmp_path / "checkpoint", network, metadata_of(network))
+    save_untrained(tmp_path / "checkpoint")
     result = run_tool("export", tmp_path / "checkpoint", "--to", "all", "--output", tmp_path)
     assert result.returncode == 0, result.stderr
     shutil.copy(find_images([demo_set])[0], tmp_path / "photo.jpg")

@@ -43,6 +43,8 @@ def torch_runner(
     ]
     if config.name == "adam":
         optimizer = torch.optim.Adam(groups, lr=config.learning_rate)
+    elif config.name == "adamw":
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
     else:
         momentum = 0.0 if config.name == "sgd" else config.momentum
         optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=momentum)

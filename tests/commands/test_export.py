@@ -3,24 +3,17 @@
 import json
 
 import numpy as np
-import paddle
 import pytest
-from helpers import assert_user_error, metadata_of, run_tool
+from helpers import assert_user_error, run_tool, save_untrained
 
-from paddle_alexnet import AlexNet, Predictor
+from paddle_alexnet import Predictor
 from paddle_alexnet.data.images import find_images
 from paddle_alexnet.export import proof
-from paddle_alexnet.runs.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    paddle.seed(0)
-    network = AlexNet("small", 3)
-    network.eval()
-    place = tmp_path_factory.mktemp("model") / "checkpoint"
-    save_checkpoint(place, network, metadata_of(network))
-    return place
+    return save_untrained(tmp_path_factory.mktemp("model") / "checkpoint")
 
 
 @pytest.fixture(autouse=True)

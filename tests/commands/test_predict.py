@@ -4,25 +4,17 @@ import json
 import shutil
 
 import numpy as np
-import paddle
 import pandas as pd
 import pytest
-from helpers import assert_user_error, metadata_of, run_tool
+from helpers import assert_user_error, run_tool, save_untrained
 from PIL import Image
 
-from paddle_alexnet import AlexNet
 from paddle_alexnet.commands.predict import folder_names
-from paddle_alexnet.runs.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    paddle.seed(0)
-    network = AlexNet("small", 3)
-    network.eval()
-    place = tmp_path_factory.mktemp("model") / "checkpoint"
-    save_checkpoint(place, network, metadata_of(network))
-    return place
+    return save_untrained(tmp_path_factory.mktemp("model") / "checkpoint")
 
 
 @pytest.fixture
