@@ -10,7 +10,7 @@ from paddle import nn
 from paddle.base import core
 from paddle.static import InputSpec
 
-from paddle_alexnet.export.padding import with_explicit_padding
+from paddle_alexnet.export.convolutions import with_fast_convolutions
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.metadata import Metadata
 
@@ -21,7 +21,7 @@ def save_program(network: AlexNet, metadata: Metadata, folder: Path) -> None:
     S and N are those of the metadata, N any number where they say none.
     """
     size = metadata.preprocess.image_size
-    traced: nn.Layer = with_explicit_padding(network, size)
+    traced: nn.Layer = with_fast_convolutions(network, size)
     if metadata.output == "probabilities":
         traced = nn.Sequential(traced, nn.Softmax())
         traced.eval()

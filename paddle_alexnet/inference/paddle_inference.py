@@ -50,8 +50,10 @@ class PaddleInference:
             config.set_cpu_math_library_num_threads(computing_threads())
             if not onednn:
                 config.disable_mkldnn()
-            elif bfloat16:
-                config.enable_mkldnn_bfloat16()
+            else:
+                config.delete_pass("repeated_fc_relu_fuse_pass")  # it takes linear layers away from oneDNN
+                if bfloat16:
+                    config.enable_mkldnn_bfloat16()
         quiet = _silent() if bfloat16 else nullcontext()
         if program == "model.pdmodel":
             config.set_model_buffer(files[program], len(files[program]), files[WEIGHTS], len(files[WEIGHTS]))

@@ -20,9 +20,9 @@ OPERATORS = frozenset(
     """
     feed fetch conv2d depthwise_conv2d pool2d pool3d lrn relu sigmoid tanh softmax dropout matmul_v2 matmul mul
     elementwise_add elementwise_sub elementwise_mul elementwise_div elementwise_pow elementwise_max elementwise_min
-    scale pow square sqrt rsqrt clip cast assign assign_value fill_constant shape slice strided_slice reshape2 concat
-    split transpose2 flatten2 flatten_contiguous_range squeeze2 unsqueeze2 pad pad2d pad3d reduce_mean reduce_sum
-    batch_norm
+    scale pow square sqrt rsqrt clip cast assign assign_value fill_constant fill_any_like shape slice strided_slice
+    reshape2 concat split transpose2 flatten2 flatten_contiguous_range squeeze2 unsqueeze2 pad pad2d pad3d
+    reduce_mean reduce_sum batch_norm
     """.split()
 )
 

@@ -27,7 +27,7 @@ class LRN(nn.Layer):
     (Caffe, PyTorch, Paddle), False for alpha times their sum (the paper's text, TensorFlow).
     `groups` normalises that many columns of channels separately (the two GPUs of 2012).
     `within_channel` sums over a size x size window of each channel instead, and `average` then
-    divides by size squared (Caffe's WITHIN_CHANNEL); it is always computed by AvgPool3D.
+    divides by size squared (Caffe's WITHIN_CHANNEL); all backends but `avgpool3d` compute it by AvgPool2D.
 
     `channels` is C, which `band` and `native` ask for: the matrix of `band` is a buffer that is not saved.
 
@@ -59,17 +59,19 @@ class LRN(nn.Layer):
             raise UserError(f"the exclusive border quirk exists only in backend avgpool3d, not in {backend}")
         self.size, self.beta, self.k = size, beta, k
         self.groups, self.within_channel, self.exclusive = groups, within_channel, exclusive
-        self.backend = "avgpool3d" if within_channel else backend
+        self.backend = backend
         window = (1, size, size) if within_channel else (size, 1, 1)
         neighbours = window[0] * window[1] * window[2]
         self.sum_scale = alpha / neighbours if average else alpha  # the `a` of the formula
         self.mean_scale = self.sum_scale * neighbours
         if channels is not None:
             self._check(channels)
-        if self.backend == "avgpool3d":
+        if backend == "avgpool3d":
             padding = tuple(n // 2 for n in window)
             self.mean = nn.AvgPool3D(window, stride=1, padding=padding, exclusive=exclusive)
-        elif self.backend in ("band", "native"):
+        elif within_channel:
+            self.mean = nn.AvgPool2D(size, stride=1, padding=size // 2, exclusive=False)
+        elif backend in ("band", "native"):
             if channels is None:
                 raise UserError(f"LRN backend {backend} needs to know the number of channels: LRN(channels=C)")
             near = np.abs(np.subtract.outer(np.arange(channels // groups), np.arange(channels // groups))) <= size // 2
@@ -80,6 +82,8 @@ class LRN(nn.Layer):
         _, channels, height, width = x.shape
         self._check(channels)
         compute = BACKENDS[self.backend].compute
+        if self.within_channel and self.backend != "avgpool3d":
+            compute = _within_channel
         if self.groups == 1:
             return compute(self, x)
         columns = x.reshape([-1, channels // self.groups, height, width])  # [N G, C / G, H, W]
@@ -113,7 +117,15 @@ def _native(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
 
 def _band(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
     """S as a 1x1 convolution of the squares: row c of its matrix marks the neighbours of channel c."""
-    denominator = layer.k + nn.functional.conv2d(x * x, layer.band)
+    return _divided(layer, x, layer.k + nn.functional.conv2d(x * x, layer.band))
+
+
+def _within_channel(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
+    return _divided(layer, x, layer.k + layer.mean_scale * layer.mean(x * x))
+
+
+def _divided(layer: LRN, x: paddle.Tensor, denominator: paddle.Tensor) -> paddle.Tensor:
+    """x / d ** beta."""
     if layer.beta != 0.75:
         return x * denominator**-layer.beta
     root = paddle.rsqrt(denominator)  # d ** -0.75 = d ** -0.5 * d ** -0.25, and pow is slow

@@ -98,11 +98,12 @@ def test_exclusive_quirk_changes_the_border_channels_alone(tensors):
     assert list(np.flatnonzero(differs)) == [0, 1, 14, 15]
 
 
-def test_within_channel_averages_over_a_window_of_each_channel(tensors):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_within_channel_averages_over_a_window_of_each_channel(backend, tensors):
     x = tensors[0].astype(np.float64)
     padded = np.pad(x**2, ((0, 0), (0, 0), (1, 1), (1, 1)))
     mean = sum(padded[:, :, i : i + 6, j : j + 7] for i in range(3) for j in range(3)) / 9
-    y = LRN(3, 1e-2, within_channel=True)(paddle.to_tensor(tensors[0])).numpy()
+    y = LRN(3, 1e-2, within_channel=True, backend=backend)(paddle.to_tensor(tensors[0])).numpy()
     expected = x / (1 + 1e-2 * mean) ** 0.75
     assert np.abs(y - expected).max() <= 2e-6 * np.abs(expected).max()
 
