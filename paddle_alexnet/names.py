@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from paddle_alexnet.errors import UserError
 
-DEFAULT_RECIPE = "paddle2"
+DEFAULT_RECIPE = "scratch"
 DEMO_RECIPE = "demo"  # of a run without a data set
 LRN_BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")  # of local response normalisation
 KERNELS = ("compiled", "paddle")  # what computes the layers on a CPU

@@ -10,6 +10,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Optional
@@ -62,12 +63,13 @@ def metadata_of(network: AlexNet) -> Metadata:
     return Metadata(network.spec, ClassList(names, (None,) * len(names)), preprocess, Origin("a test's", epoch=3))
 
 
-def save_untrained(place: Path, *, preset: str = "small", classes: int = 3) -> Path:
+def save_untrained(place: Path, *, preset: str = "small", classes: int = 3, geometry: str = "squash") -> Path:
     """Write the checkpoint of a network with its first weights, and return its place."""
     paddle.seed(0)
     network = AlexNet(preset, classes)
     network.eval()
-    save_checkpoint(place, network, metadata_of(network))
+    metadata = metadata_of(network)
+    save_checkpoint(place, network, replace(metadata, preprocess=replace(metadata.preprocess, geometry=geometry)))
     return place
 
 

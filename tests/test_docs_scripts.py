@@ -5,39 +5,57 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from helpers import REPOSITORY, run_tool, save_untrained
+from PIL import Image
 
 from paddle_alexnet import Predictor
 from paddle_alexnet.data.images import find_images
+from paddle_alexnet.metrics import log_softmax
 
 
-@pytest.fixture(scope="module")
-def scripts():
-    text = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")
+def scripts_of(page):
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture
-def folder(demo_set, tmp_path, monkeypatch):
+@pytest.fixture(params=["squash", "crop"])
+def folder(request, demo_set, tmp_path, monkeypatch):
     """A folder with what the scripts take for given: inference, onnx, photo.jpg and folder."""
     pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
-    save_untrained(tmp_path / "checkpoint")
+    save_untrained(tmp_path / "checkpoint", geometry=request.param)
     result = run_tool("export", tmp_path / "checkpoint", "--to", "all", "--output", tmp_path)
     assert result.returncode == 0, result.stderr
-    shutil.copy(find_images([demo_set])[0], tmp_path / "photo.jpg")
+    with Image.open(find_images([demo_set])[0]) as image:
+        image.resize((301, 200)).save(tmp_path / "photo.jpg", quality=95)
     shutil.copytree(demo_set / "images" / "rings", tmp_path / "folder")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_the_scripts_of_export_run_and_answer_as_predict_does(scripts, folder):
-    alone, with_package = scripts
+def test_the_script_of_the_quickstart_computes_what_predict_does(folder):
+    [script] = [script for script in scripts_of("index.md") if "inference.create_predictor" in script]
+    if not (folder / "inference" / "model.pdmodel").exists():
+        script = script.replace("model.pdmodel", "model.json")  # as the page says
+    found = {"print": lambda *words: None}
+    exec(script, found)
+    [answer] = Predictor("inference").answers("photo.jpg")
+    assert found["logits"] == pytest.approx(Predictor("inference").logits(found["x"])[0], abs=1e-5)
+    assert np.exp(log_softmax(found["logits"][None]))[0] == pytest.approx(answer.probabilities, rel=1e-4)
+
+
+def test_the_scripts_of_export_run_and_answer_as_predict_does(folder):
+    alone, with_package = scripts_of("export.md")
     assert "paddle" not in alone
     printed = subprocess.run([sys.executable, "-I", "-c", alone], capture_output=True, text=True, check=True).stdout
     predictor = Predictor("inference")
-    [top, *_] = predictor.top(next(predictor.answers("photo.jpg")), 1)
+    answer = next(predictor.answers("photo.jpg"))
+    [top, *_] = predictor.top(answer, 1)
     assert printed.strip() == top.label
+    found = {"print": lambda *words: None}
+    exec(alone, found)
+    assert np.exp(log_softmax(found["logits"]))[0] == pytest.approx(answer.probabilities, rel=1e-4)
 
     shown = []
     exec(with_package, {"print": lambda *words: shown.append(words)})

@@ -27,14 +27,14 @@ def test_without_data_it_is_the_demo_recipe_and_the_first_line_says_what_else_th
     assert (config.output, config.model.preset, config.schedule.warmup_epochs) == ("runs/demo", "small", 3)
     (line,) = result.stdout.splitlines()
     assert "recipe demo" in line
-    assert "-c paddle2" in line
+    assert "-c scratch" in line
     assert "-o data.root=DIR" in line
 
 
 def test_with_data_or_by_name_it_is_the_full_size_recipe(configs, demo_set, tmp_path):
     table = demo_set / "labels.csv"
-    for words in (["-o", f"data.root={demo_set}"], ["-o", f"data.csv={table}"], ["-c", "paddle2"]):
+    for words in (["-o", f"data.root={demo_set}"], ["-o", f"data.csv={table}"], ["-c", "scratch"]):
         assert run_tool("train", *words, cwd=tmp_path).stdout == ""
     shutil.copytree(demo_set, tmp_path / "data")
     assert run_tool("train", cwd=tmp_path).stdout == ""
-    assert [config.model.preset for config in configs] == ["paddle2"] * 4
+    assert [(config.output, config.model.preset) for config in configs] == [("runs/scratch", "paddle2")] * 4
