@@ -9,6 +9,7 @@ DEFAULT_RECIPE = "scratch"
 DEMO_RECIPE = "demo"  # of a run without a data set
 LRN_BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")  # of local response normalisation
 KERNELS = ("compiled", "paddle")  # what computes the layers on a CPU
+PRECISIONS = ("float32", "bfloat16", "int8")  # of the numbers that an exported model computes with on a CPU
 
 
 def one_of(name: str, known: Iterable[str], *, what: str) -> str:

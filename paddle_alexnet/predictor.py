@@ -16,8 +16,11 @@ from paddle_alexnet.data.preprocess import Source
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.inference.answering import find_answering
+from paddle_alexnet.inference.calibration import calibration_images
 from paddle_alexnet.inference.engine import open_engine
 from paddle_alexnet.metrics import log_softmax
+from paddle_alexnet.names import PRECISIONS, one_of
 from paddle_alexnet.progress import progress
 from paddle_alexnet.runs.model_folder import read_model, say_if_export_differs
 
@@ -47,15 +50,33 @@ class Predictor:
     """A trained network by path: a run, a checkpoint or an exported folder. Several threads may use it.
 
     `metadata` says what it is and what it was trained on, such as the names of its classes; `logits` computes images
-    [N, 3, S, S] to logits [N, C]. Raises UserError if there is no whole model there.
+    [N, 3, S, S] to logits [N, C]. A run answers by its exported model where that is the same network, and faster.
+
+    `precision` is one of `PRECISIONS`: a processor is faster with `bfloat16`, where it has that, and with `int8`, whose
+    ranges are set by images below the folder `calibration`, by default by some that the model was trained on. What
+    they cost in accuracy, `evaluate --precision` says. Raises UserError if there is no whole model there, and where the
+    precision is not to be had.
     """
 
-    def __init__(self, model: Union[str, os.PathLike[str]], *, device: str = "auto") -> None:
-        read = read_model(model)
+    def __init__(
+        self,
+        model: Union[str, os.PathLike[str]],
+        *,
+        device: str = "auto",
+        precision: str = "float32",
+        calibration: Optional[Union[str, os.PathLike[str]]] = None,
+    ) -> None:
+        one_of(precision, PRECISIONS, what="precision")
+        if calibration is not None and precision != "int8":
+            raise UserError(f"calibration is for int8, not for {precision}: leave it out")
+        read = read_model(find_answering(model))
         say_if_export_differs(read.path)
         self.device = use_device(device)
         self.metadata = read.metadata
-        self.logits = open_engine(read)
+        images = None
+        if precision == "int8":
+            images = calibration_images(read.metadata, None if calibration is None else Path(calibration))
+        self.logits = open_engine(read, precision=precision, calibration=images)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from paddle_alexnet.commands.options import (
     above_zero,
@@ -16,6 +17,8 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
 from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
+
+RECIPE = "paddle2"  # by Adam
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -41,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"auto, {', '.join(KERNELS)}; several take turns and are compared; default auto, with --lrn paddle",
     )
     network.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
-    add_recipe_options(network, recipe="whose optimiser takes the training step")
+    add_recipe_options(network, recipe="whose optimiser takes the training step", default=RECIPE)
+    network.set_defaults(config=Path(RECIPE))
     loader = subjects.add_parser("loader", help="the stages of loading images, beside a plain loader")
     loader.add_argument("root", nargs="?", type=typed_path, metavar="ROOT", help="a data set, default the demo set")
     predict = subjects.add_parser("predict", help="exported networks on the CPU, in every way to run them here")

@@ -2,16 +2,22 @@
 
 import argparse
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from paddle_alexnet.commands.options import (
     add_crops_option,
     add_device_option,
+    add_precision_options,
     add_preprocess_options,
     changed_preprocess,
     positive,
     print_table,
     typed_path,
 )
+
+if TYPE_CHECKING:
+    from paddle_alexnet.data.table import ImageTable
+    from paddle_alexnet.figures import Answers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write what each image is and the classes it was taken for, K of them or 5",
     )
     add_device_option(parser)
+    add_precision_options(parser)
     add_preprocess_options(parser, default="the model's own")
 
 
@@ -48,16 +55,28 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
-    predictor = Predictor(arguments.model, device=arguments.device)
-    metadata = predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
-    table = open_table(predictor, arguments.root, arguments.table)
-    predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
-    answers = collect(predictions, top=arguments.top_k or 5)
+    def answers_in(precision: str) -> "tuple[Predictor, ImageTable, Answers]":
+        calibration = arguments.calibration if precision == arguments.precision else None
+        predictor = Predictor(arguments.model, device=arguments.device, precision=precision, calibration=calibration)
+        predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
+        table = open_table(predictor, arguments.root, arguments.table)
+        predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
+        return predictor, table, collect(predictions, top=arguments.top_k or 5)
+
+    predictor, table, answers = answers_in(arguments.precision)
+    metadata = predictor.metadata
     result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
     print(f"input: {input_in_words(preprocess)}")
     top_k = "" if result.top_k is None else f"  top{arguments.top_k} {result.top_k:.4f}"
     print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}{top_k}")
+    if arguments.precision != "float32":
+        *_, exact = answers_in("float32")
+        cost, same = 100 * (exact.top(1) - result.top1), (exact.predicted == answers.predicted).mean()
+        print(
+            f"in float32: loss {exact.loss.mean():.6f}  top1 {exact.top(1):.4f}; {arguments.precision} costs "
+            f"{cost:.1f} points of top1, {same:.1%} of the images get the same class"
+        )
     confusion = confusion_matrix(answers.truth, answers.predicted, len(names))
     if arguments.per_class:
         header, rows = class_table(confusion, names)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import user_path
-from paddle_alexnet.names import DEFAULT_RECIPE, one_of
+from paddle_alexnet.names import DEFAULT_RECIPE, PRECISIONS, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from paddle_alexnet.data.preprocess import Preprocess
 
 
-def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str) -> None:
-    """Add `-c RECIPE`, with the default recipe, and repeated `-o KEY=VALUE`; `recipe` says in the help whose it is."""
+def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default: str = DEFAULT_RECIPE) -> None:
+    """Add `-c RECIPE`, and repeated `-o KEY=VALUE`; `recipe` says in the help whose it is."""
     parser.add_argument(
         "-c",
         "--config",
         type=typed_path,
         metavar="RECIPE",
-        help=f"{recipe}: a name that `paddle-alexnet recipes` lists, or a YAML file; default {DEFAULT_RECIPE}",
+        help=f"{recipe}: a name that `paddle-alexnet recipes` lists, or a YAML file; default {default}",
     )
     parser.add_argument(
         "-o",
@@ -78,6 +78,22 @@ def _shown(program: str) -> str:
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu or gpu:N, default %(default)s")
+
+
+def add_precision_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--precision` and `--calibration`, which `Predictor` takes."""
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        choices=PRECISIONS,
+        help="what an exported model computes with on a processor, default %(default)s; evaluate says what others cost",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=typed_path,
+        metavar="DIR",
+        help="for int8: images that set its ranges, default some that the model was trained on",
+    )
 
 
 def add_crops_option(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from paddle_alexnet.commands.options import (
     add_crops_option,
     add_device_option,
+    add_precision_options,
     add_preprocess_options,
     changed_preprocess,
     positive,
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="copy each image into DIR/CLASS by its most probable class; nothing there is replaced",
     )
     add_device_option(parser)
+    add_precision_options(parser)
     add_preprocess_options(parser, default="the model's own")
 
 
@@ -57,7 +59,12 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.progress import progress
 
-    predictor = Predictor(arguments.model, device=arguments.device)
+    predictor = Predictor(
+        arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        calibration=arguments.calibration,
+    )
     metadata = predictor.metadata = replace(predictor.metadata, preprocess=metadata.preprocess)
     only_json = arguments.json == Path("-")
     if not only_json:

@@ -8,7 +8,7 @@ otherwise, and knows neither passwords nor encryption. Needs `pip install ".[ser
 import argparse
 from contextlib import closing
 
-from paddle_alexnet.commands.options import add_device_option, not_negative, positive, typed_path
+from paddle_alexnet.commands.options import add_device_option, add_precision_options, not_negative, positive, typed_path
 from paddle_alexnet.errors import UserError
 
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at, default %(default)s")
     parser.add_argument("--port", type=not_negative, default=8000, help="0 is a free one, default %(default)s")
     add_device_option(parser)
+    add_precision_options(parser)
     limits = parser.add_argument_group("limits")
     limits.add_argument("--batch-size", type=positive, default=32, metavar="N", help="images, default %(default)s")
     limits.add_argument(
@@ -68,7 +69,12 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.service.samples import samples
     from paddle_alexnet.service.served import open_served
 
-    served = open_served(arguments.model, device=arguments.device)
+    served = open_served(
+        arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        calibration=arguments.calibration,
+    )
     metadata = served.predictor.metadata
     print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
     if served.network is None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Callable, Protocol, Union
+from typing import Any, Callable, Optional, Protocol, Union
 
 import numpy as np
 import paddle
@@ -25,16 +25,25 @@ class Engine(Protocol):
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
 
 
-def open_engine(model: Model) -> Engine:
-    """The engine for a model, on Paddle's present device. Raises UserError if its files are not what it says.
+def open_engine(model: Model, *, precision: str = "float32", calibration: Optional[np.ndarray] = None) -> Engine:
+    """The engine for a model, on Paddle's present device, see `PaddleInference` for `precision` and `calibration`.
 
-    Where a model gives probabilities, their logarithms are the logits.
+    Where a model gives probabilities, their logarithms are the logits. Raises UserError if its files are not what it
+    says, and for another precision where that is not to be had.
     """
-    if model.metadata.kind == "checkpoint":
+    kind = model.metadata.kind
+    if precision != "float32" and kind != "inference":
+        raise UserError(f"{model.path}: precision {precision} is for models exported for Paddle: take its inference/")
+    if kind == "checkpoint":
         return LiveNetwork(restore(model))
-    usual = next(iter(ways_to_run(model.files, model.metadata, source=model.path).values()))
-    exported = usual()
-    _try(exported, model)
+    if precision == "float32":
+        usual = next(iter(ways_to_run(model.files, model.metadata, source=model.path).values()))
+        exported = usual()
+    else:
+        batch = None if calibration is None else calibration[: model.metadata.batch_size]
+        program = PaddleInference(model.files, source=model.path, precision=precision, calibration=batch)
+        exported = _fitted(program, model.metadata, model.path)
+    _try(exported, model, precision)
     if model.metadata.output == "logits":
         return exported
     return lambda image: np.log(np.maximum(exported(image), _SMALLEST))
@@ -47,7 +56,7 @@ def ways_to_run(files: Mapping[str, bytes], metadata: Metadata, *, source: Path)
     are no such model, and where its program asks for other images than the metadata say.
     """
 
-    def paddle_inference(**how: bool) -> Engine:
+    def paddle_inference(**how: Any) -> Engine:
         return _fitted(PaddleInference(files, source=source, **how), metadata, source)
 
     device = paddle.device.get_device()
@@ -60,7 +69,7 @@ def ways_to_run(files: Mapping[str, bytes], metadata: Metadata, *, source: Path)
         "Paddle Inference, without oneDNN": partial(paddle_inference, onednn=False),
     }
     if paddle.base.core.supports_bfloat16():
-        ways["Paddle Inference, oneDNN in bfloat16"] = partial(paddle_inference, bfloat16=True)
+        ways["Paddle Inference, oneDNN in bfloat16"] = partial(paddle_inference, precision="bfloat16")
     return ways
 
 
@@ -89,11 +98,16 @@ class _InBatches:
         return np.concatenate(found)
 
 
-def _try(engine: Engine, model: Model) -> None:
+def _try(engine: Engine, model: Model, precision: str) -> None:
+    """Raise UserError unless two images give two rows of logits: Paddle has networks that it computes one image of."""
     size, classes = model.metadata.preprocess.image_size, model.metadata.model.num_classes
     try:
-        found = engine(np.zeros((1, 3, size, size), np.float32)).shape
+        found = engine(np.zeros((2, 3, size, size), np.float32)).shape
     except Exception as error:  # Paddle's, of many kinds
-        raise UserError(f"{model.path}: its program does not compute an image of {size}×{size} ({error})") from None
-    if found != (1, classes):
-        raise UserError(f"{model.path}: its program gives {list(found)} for one image and {classes} classes")
+        if precision != "float32":
+            raise UserError(
+                f"{model.path}: precision {precision}: Paddle does not compute this network so ({error}); take float32"
+            ) from None
+        raise UserError(f"{model.path}: its program does not compute images of {size}×{size} ({error})") from None
+    if found != (2, classes):
+        raise UserError(f"{model.path}: its program gives {list(found)} for two images and {classes} classes")

@@ -5,9 +5,10 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import paddle
@@ -19,31 +20,46 @@ from paddle_alexnet.inference.program import check_program, check_weights
 
 PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3, of Paddle 2
 WEIGHTS = "model.pdiparams"
+PADDLE_2 = int(paddle.__version__.split(".")[0]) == 2
+
+
+def runs_here(files: Container[str]) -> bool:
+    """Whether this Paddle reads the program among an exported folder's files."""
+    return "model.json" not in files or not PADDLE_2
 
 
 class PaddleInference:
     """An exported program behind `paddle.inference`: image float32 [N, 3, S, S] to its output [N, C].
 
     `files` are the contents of the exported folder by name; what else lies there is not looked at. `onednn` and
-    `bfloat16` are how a CPU computes. Raises UserError, which calls the folder `source`, if the program or its weights
-    are missing or of another Paddle.
+    `precision`, one of `PRECISIONS`, are how a CPU computes; for `int8` the activations of `calibration`, images as the
+    network gets them, set the ranges of the integers. Raises UserError, which calls the folder `source`, if the program
+    or its weights are missing or of another Paddle, and where the processor or Paddle has not the precision.
     """
 
     def __init__(
-        self, files: Mapping[str, bytes], *, source: Path, onednn: bool = True, bfloat16: bool = False
+        self,
+        files: Mapping[str, bytes],
+        *,
+        source: Path,
+        onednn: bool = True,
+        precision: str = "float32",
+        calibration: Optional[np.ndarray] = None,
     ) -> None:
         program = next((name for name in PROGRAMS if name in files), None)
         if program is None or WEIGHTS not in files:
             raise UserError(f"{source}: no model.pdmodel or model.json with {WEIGHTS} in it; export the model again")
-        if program == "model.json" and int(paddle.__version__.split(".")[0]) == 2:  # it would crash
+        if not runs_here(files):  # it would crash
             raise UserError(
                 f"{source / program}: exported by Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3"
             )
         self.input_shape = check_program(program, files[program], source=source)
         check_weights(files, program, WEIGHTS, source=source)
+        place = paddle.device.get_device()
+        if fault := _cannot_compute(precision, program, place):
+            raise UserError(f"{source}: precision {precision}: {fault}; take float32")
         config = inference.Config()
         config.disable_glog_info()
-        place = paddle.device.get_device()
         if place.startswith("gpu"):
             config.enable_use_gpu(256, int(place.partition(":")[2]))
         else:
@@ -52,9 +68,12 @@ class PaddleInference:
                 config.disable_mkldnn()
             else:
                 config.delete_pass("repeated_fc_relu_fuse_pass")  # it takes linear layers away from oneDNN
-                if bfloat16:
+                if precision == "bfloat16":
                     config.enable_mkldnn_bfloat16()
-        quiet = _silent() if bfloat16 else nullcontext()
+                elif precision == "int8":
+                    assert calibration is not None
+                    _quantise(config, calibration)
+        quiet = nullcontext() if precision == "float32" else _silent()
         if program == "model.pdmodel":
             config.set_model_buffer(files[program], len(files[program]), files[WEIGHTS], len(files[WEIGHTS]))
             with quiet:
@@ -78,6 +97,27 @@ class PaddleInference:
             return self._output.copy_to_cpu()
 
 
+def _cannot_compute(precision: str, program: str, place: str) -> str:
+    """Why the precision is not to be had, if it is not."""
+    if precision != "float32" and place != "cpu":
+        return f"it is for processors, and this is {place}"
+    if precision == "bfloat16" and not paddle.base.core.supports_bfloat16():
+        return "this processor does not compute with it"
+    if precision == "int8" and not (PADDLE_2 and program == "model.pdmodel"):
+        return f"only Paddle 2 quantises so, and this is {paddle.__version__}"
+    return ""
+
+
+def _quantise(config: inference.Config, calibration: np.ndarray) -> None:
+    """Have Paddle look at the activations of images, float32 [N, 3, S, S], and compute with integers of 8 bits."""
+    images = paddle.base.core.PaddleTensor()
+    images.dtype, images.shape = paddle.base.core.PaddleDType.FLOAT32, list(calibration.shape)
+    images.data = paddle.base.core.PaddleBuf(np.ascontiguousarray(calibration).reshape(-1))
+    config.enable_quantizer()
+    config.quantizer_config().set_quant_data([images])
+    config.quantizer_config().set_quant_batch_size(len(calibration))
+
+
 def _create(config: inference.Config, source: Path) -> inference.Predictor:
     try:
         return inference.create_predictor(config)
@@ -88,7 +128,7 @@ def _create(config: inference.Config, source: Path) -> inference.Predictor:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without the lines that Paddle's bfloat16 passes print, which nothing of its settings keeps back."""
+    """Without the lines that Paddle's passes for other precisions print, which nothing of its settings keeps back."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     kept = os.dup(1), os.dup(2)

@@ -6,14 +6,15 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.inference.answering import find_answering
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.predictor import Predictor
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.folder import RunFolder, run_of
-from paddle_alexnet.runs.model_folder import find_model, read_metadata
+from paddle_alexnet.runs.model_folder import read_metadata
 
 
 @dataclass(frozen=True)
@@ -24,24 +25,22 @@ class Served:
     network: Optional[AlexNet]
 
 
-def open_served(path: Union[str, os.PathLike[str]], *, device: str = "auto") -> Served:
-    """The model that a path means.
+def open_served(path: Union[str, os.PathLike[str]], **how: Any) -> Served:
+    """The model that a path means, opened as `Predictor` has it.
 
-    A run answers by its exported model, which is faster, and is looked into by its best checkpoint, as long as both are
-    of the same epoch. Raises UserError if there is no whole model.
+    A run answers by its exported model where that is faster, see `find_answering`, and an exported model of a run is
+    looked into by the best checkpoint, as long as both are of the same epoch. Raises UserError if there is no whole
+    model.
     """
-    answering = find_model(path)
+    answering = find_answering(path)
     inside = answering.parent.name == "checkpoints"
     run = RunFolder(run_of(answering) if inside else answering.parent)
-    means_run = inside and RunFolder(Path(path).expanduser().resolve()).checkpoints.is_dir()
-    if means_run and _same_epoch(run.best, run.inference):
-        answering = run.inference
     looked_into = None
     if read_metadata(answering).kind == "checkpoint":
         looked_into = answering
     elif answering in (run.inference, run.onnx) and _same_epoch(run.best, answering):
         looked_into = run.best
-    predictor = Predictor(answering, device=device)
+    predictor = Predictor(answering, **how)
     network = load_checkpoint(looked_into)[0] if looked_into else None
     _give_back_memory()
     return Served(predictor, network)

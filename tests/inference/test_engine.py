@@ -131,7 +131,7 @@ def test_a_program_of_another_input_or_of_other_classes_is_one_line(models, tmp_
         open_engine(written(tmp_path / "smaller", smaller, model.files))
     classes = ClassList(("a", "b"), (None, None))
     fewer = replace(metadata, classes=classes, model=replace(metadata.model, num_classes=2))
-    with pytest.raises(UserError, match=r"\[1, 3\] for one image and 2 classes"):
+    with pytest.raises(UserError, match=r"\[2, 3\] for two images and 2 classes"):
         open_engine(written(tmp_path / "fewer", fewer, model.files))
 
 

@@ -1,0 +1,33 @@
+"""Images whose activations set the ranges of 8-bit integers."""
+
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from paddle_alexnet.data.images import find_images
+from paddle_alexnet.data.table import read_table
+from paddle_alexnet.errors import UserError
+from paddle_alexnet.runs.metadata import Metadata
+
+IMAGES = 64
+
+
+def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.ndarray:
+    """Some images below a folder as the network gets them, float32 [N, 3, S, S], N at most 64.
+
+    Without a folder they are of the train split of the data set that the model was trained on. Raises UserError where
+    there are none, and for one that cannot be read.
+    """
+    if folder is not None:
+        paths = find_images([folder])
+    else:
+        try:
+            table = read_table(*metadata.origin.dataset(), metadata.classes)
+        except UserError as error:
+            raise UserError(
+                f"int8 needs images to set its ranges by: name a folder of some as calibration ({error})"
+            ) from None
+        paths = [table.root / name for name in table.filenames[table.rows("train")]]
+    chosen = [paths[n] for n in np.linspace(0, len(paths) - 1, min(IMAGES, len(paths))).astype(int)]
+    return metadata.preprocess.batch(np.stack([metadata.preprocess(path) for path in chosen]))

@@ -1,0 +1,78 @@
+"""Other precisions: near float32, at a cost that evaluate states, and refused where they are not to be had."""
+
+import shutil
+
+import numpy as np
+import paddle
+import pytest
+from helpers import assert_user_error, run_tool
+
+from paddle_alexnet import Predictor, UserError
+from paddle_alexnet.data.images import find_images
+
+PADDLE_2 = paddle.__version__ < "3"
+AVAILABLE = ["int8"] * PADDLE_2
+
+
+@pytest.fixture(scope="module")
+def exported(finished_run, tmp_path_factory):
+    return shutil.copytree(finished_run.output / "inference", tmp_path_factory.mktemp("elsewhere") / "model")
+
+
+@pytest.mark.parametrize("precision", AVAILABLE)
+def test_probabilities_are_near_those_of_float32_and_not_the_same(exported, demo_set, precision):
+    images = find_images([demo_set])[:40]
+    exact, found = (
+        np.stack([answer for _, answer in Predictor(exported, precision=each).predict(images)])
+        for each in ("float32", precision)
+    )
+    assert 0 < np.abs(found - exact).max() < 0.1
+
+
+@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantises so")
+def test_the_ranges_are_set_by_the_images_of_a_folder(exported, demo_set):
+    [image] = find_images([demo_set])[:1]
+    answers = [
+        next(Predictor(exported, precision="int8", calibration=folder).predict(image))[1]
+        for folder in (demo_set / "images" / "rings", demo_set / "images" / "waves", demo_set / "images" / "rings")
+    ]
+    assert np.array_equal(answers[0], answers[2])
+    assert not np.array_equal(answers[0], answers[1])
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="this Paddle has no other precision")
+def test_evaluate_states_the_cost(finished_run):
+    result = run_tool("evaluate", finished_run.output, "--precision", AVAILABLE[0])
+    lines = result.stdout.splitlines()
+    in_float32 = next(line for line in lines if line.startswith("in float32: "))
+    exact = run_tool("evaluate", finished_run.output).stdout.splitlines()[-1]
+    assert exact.partition("images  ")[2] in in_float32
+    top1, top1_exact = (float(line.partition("top1 ")[2].split(";")[0]) for line in (lines[-2], in_float32))
+    assert f"{AVAILABLE[0]} costs {100 * (top1_exact - top1):.1f} points of top1" in in_float32
+
+
+def test_a_precision_that_is_not_to_be_had_is_one_line(finished_run, exported, demo_set, tmp_path):
+    checkpoint = finished_run.output / "checkpoints" / "best"
+    for precision in ("bfloat16", "int8"):
+        result = run_tool("predict", checkpoint, demo_set, "--precision", precision)
+        assert_user_error(result, f"precision {precision}", "inference/")
+        if precision not in AVAILABLE:  # not even bfloat16: Paddle computes one image of this network so, and no more
+            assert_user_error(run_tool("predict", exported, demo_set, "--precision", precision), "take float32")
+    assert_user_error(run_tool("predict", exported, demo_set, "--calibration", demo_set), "is for int8")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert_user_error(
+        run_tool("predict", exported, demo_set, "--precision", "int8", "--calibration", empty), str(empty)
+    )
+    with pytest.raises(UserError, match="did you mean 'int8'"):
+        Predictor(exported, precision="int4")
+
+
+def test_without_the_data_set_a_folder_is_asked_for(exported, demo_set, tmp_path, monkeypatch):
+    elsewhere = shutil.copytree(exported, tmp_path / "model")
+    monkeypatch.setattr("paddle_alexnet.inference.calibration.read_table", _gone)
+    assert_user_error(run_tool("predict", elsewhere, demo_set, "--precision", "int8"), "as calibration")
+
+
+def _gone(*arguments):
+    raise UserError("the data set is gone")
