@@ -1,5 +1,9 @@
 """Exported programs hold their convolutions in the form that is computed fast, and the logits are the same."""
 
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +16,21 @@ from paddle_alexnet.export.convolutions import with_fast_convolutions
 from paddle_alexnet.export.folder import export
 from paddle_alexnet.network.presets import PRESETS, Linear
 
+RUN = """
+import sys, paddle_alexnet, numpy as np
+from pathlib import Path
+from paddle_alexnet.inference.paddle_inference import PaddleInference
+for folder in sorted(Path(sys.argv[1]).iterdir()):
+    engine = PaddleInference({path.name: path.read_bytes() for path in folder.iterdir()}, source=folder)
+    engine(np.zeros((2, *engine.input_shape[1:]), np.float32))
+    print(folder.name, flush=True)
+"""
 
-@pytest.fixture(scope="module", params=sorted(PRESETS))
-def features(request):
+
+@contextmanager
+def features_of(name):
     """A preset's network without its linear layers, which hold most of the weights."""
-    preset = PRESETS[request.param]
+    preset = PRESETS[name]
     convolutions = {
         name: stages for name, stages in preset.blocks.items() if not any(isinstance(stage, Linear) for stage in stages)
     }
@@ -25,6 +39,28 @@ def features(request):
         network = AlexNet("features", lrn="native")
         network.eval()
         yield network
+
+
+@pytest.fixture(scope="module", params=sorted(PRESETS))
+def features(request):
+    with features_of(request.param) as network:
+        yield network
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(paddle.__version__ >= "3", reason="Paddle 3's oneDNN is of another version")
+def test_no_convolution_falls_to_the_reference_where_the_processor_has_avx2_and_no_more(tmp_path):
+    for name in PRESETS:
+        with features_of(name) as network:
+            export(network, metadata_of(network), tmp_path / name)
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ONEDNN_VERBOSE": "1"}
+    ran = subprocess.run([sys.executable, "-c", RUN, tmp_path], env=environment, capture_output=True, text=True)
+    lines = ran.stdout.splitlines()
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(PRESETS) == [line for line in lines if line in PRESETS]
+    computed = [line.split(",")[4] for line in lines if ",exec,cpu,convolution," in line]
+    assert len(computed) == 5 * len(PRESETS)
+    assert all("avx2" in name for name in computed), set(computed)
 
 
 def test_no_exported_program_begins_with_a_padded_convolution(features, tmp_path):
