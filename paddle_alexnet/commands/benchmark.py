@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=positive, nargs="+", default=[1, 32], metavar="B", help="several are timed; default 1 32"
     )
     predict.add_argument("--steps", type=positive, default=5, metavar="N", help="batches timed, default %(default)s")
+    predict.add_argument(
+        "--folder",
+        type=typed_path,
+        metavar="DIR",
+        help="instead: one preset predicts the images below it, from files to probabilities",
+    )
     scaling = subjects.add_parser(
         "scaling", help="a simulation of 1 to 64 GPUs, from what one computes and links carry"
     )
@@ -94,10 +100,18 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.subject == "predict":
         for preset in arguments.presets:
             one_of(preset, PRESETS, what="preset")
-        from paddle_alexnet.benchmark.prediction import benchmark_prediction, format_predictions
+        if arguments.folder:
+            if len(arguments.presets) != 1 or len(arguments.batch_size) != 1:
+                raise UserError("--folder: name one preset, and one --batch-size: paddle2 --batch-size 32 --folder DIR")
+            from paddle_alexnet.benchmark.folder import benchmark_folder, format_folder
 
-        report = benchmark_prediction(arguments.presets, batch_sizes=arguments.batch_size, steps=arguments.steps)
-        print(format_predictions(report))
+            report = benchmark_folder(arguments.presets[0], arguments.folder, batch_size=arguments.batch_size[0])
+            print(format_folder(report))
+        else:
+            from paddle_alexnet.benchmark.prediction import benchmark_prediction, format_predictions
+
+            report = benchmark_prediction(arguments.presets, batch_sizes=arguments.batch_size, steps=arguments.steps)
+            print(format_predictions(report))
     elif arguments.subject == "scaling":
         one_of(arguments.preset, PRESETS, what="preset")
         from paddle_alexnet.benchmark.scaling import Cluster, format_scaling, simulate

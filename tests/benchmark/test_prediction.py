@@ -1,6 +1,7 @@
 """The benchmark of exported networks: what it times and says. How fast anything is, no test says."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -43,6 +44,24 @@ def test_the_engines_are_the_same_network(tiny):
         assert np.abs(engine(image) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-def test_errors_are_a_user_s():
+def test_a_folder_is_predicted_from_files_to_probabilities(tiny, demo_set, tmp_path):
+    path, images = tmp_path / "times.json", demo_set / "images" / "rings"
+    words = ("benchmark", "predict", "tiny", "--batch-size", 4, "--folder", images, "--json", path)
+    result = run_tool(*words)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(path.read_text())
+    assert report["images"] == len(list(images.iterdir()))
+    rates = report["images_per_s"]
+    assert set(rates) == ({"predict", "plain PyTorch"} if find_spec("torch") else {"predict"})
+    assert all(rate > 0 for rate in rates.values())
+    if len(rates) == 2:
+        assert report["times_plain"] == pytest.approx(rates["predict"] / rates["plain PyTorch"])
+        assert f"{report['times_plain']:.2f} times as fast" in result.stdout
+
+
+def test_errors_are_a_user_s(tiny, tmp_path):
+    assert_user_error(run_tool("benchmark", "predict", "--folder", tmp_path), "one preset")
+    one = ("benchmark", "predict", "tiny", "--batch-size", 4, "--folder")
+    assert_user_error(run_tool(*one, tmp_path), "no images")
     assert_user_error(run_tool("benchmark", "predict", "hal"), "did you mean 'half'")
     assert_user_error(run_tool("benchmark", "predict", "--batch-size", 0), "1 or more")
