@@ -108,7 +108,7 @@ def augment(
     """
     images = random_crops(patches, preprocess.image_size, draws.corner)
     flipped = draws.flip < (0.5 if config.horizontal_flip else 0)
-    images[flipped] = images[flipped][..., ::-1]
+    images[flipped] = mirrored(images[flipped])
     matrix = shift = mean = noise = divisor = keep = None
     if config.normalise == "pixel_at_crop" and statistics:
         whole = np.broadcast_to(whole_levels(statistics.mean_image), patches.shape)
@@ -154,6 +154,14 @@ def random_crops(patches: np.ndarray, size: int, corner: np.ndarray) -> np.ndarr
     rows = np.lib.stride_tricks.sliding_window_view(patches, size, axis=2)  # [n, 3, P - S + 1, P, S]
     windows = np.lib.stride_tricks.sliding_window_view(rows, size, axis=3)  # [n, 3, P - S + 1, P - S + 1, S, S]
     return windows[np.arange(len(patches)), :, top, left]
+
+
+def mirrored(planes: np.ndarray) -> np.ndarray:
+    """The planes of uint8 [..., S], left and right exchanged: by eight bytes at once, which NumPy alone does not do."""
+    size = planes.shape[-1]
+    rows = np.empty((*planes.shape[:-1], -(-size // 8) * 8), np.uint8)
+    rows[..., -size:] = planes
+    return rows.view(np.uint64)[..., ::-1].byteswap().view(np.uint8)[..., :size]
 
 
 def ten_crops(patches: np.ndarray, size: int) -> np.ndarray:

@@ -156,7 +156,7 @@ class Loader:
             image, label = mixup(image, label, classes, rng, alpha=self.augmentation.mixup)
         if self.crops > 1:
             image = image.reshape([-1, *image.shape[2:]])
-        return image if self.on_device else paddle.to_tensor(image), paddle.to_tensor(label)
+        return image if self.on_device else _tensor(image), paddle.to_tensor(label)
 
     def _filled(
         self, batch: Optional[tuple[paddle.Tensor, paddle.Tensor]], size: int
@@ -172,3 +172,12 @@ class Loader:
         else:
             label = paddle.full([missing], PADDING, "int64")
         return (paddle.concat([batch[0], image]), paddle.concat([batch[1], label])) if batch else (image, label)
+
+
+def _tensor(array: np.ndarray) -> paddle.Tensor:
+    """A tensor on the present device; on a processor with the memory of the array, which `to_tensor` would copy."""
+    if paddle.device.get_device() != "cpu":
+        return paddle.to_tensor(array)
+    return paddle.Tensor(
+        value=array, place=paddle.CPUPlace(), persistable=False, zero_copy=True, name="", stop_gradient=True
+    )

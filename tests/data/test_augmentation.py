@@ -169,3 +169,11 @@ def test_loss_of_blended_labels_is_the_blend_of_the_losses():
     metric.update(metric.compute(logits, paddle.to_tensor(shares)).numpy())
     assert metric.accumulate() == pytest.approx(loss(logits, paddle.to_tensor(shares)).item(), rel=1e-5)
     assert metric.count == 4
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 227])
+def test_mirrored_exchanges_left_and_right(size):
+    planes = np.random.default_rng(0).integers(0, 256, (2, 3, 5, size), dtype=np.uint8)
+    assert np.array_equal(augmentation.mirrored(planes), planes[..., ::-1])
+    windows = np.lib.stride_tricks.sliding_window_view(planes, (5, size), axis=(2, 3))  # as crops are, not contiguous
+    assert np.array_equal(augmentation.mirrored(windows[:, :, 0, 0]), planes[..., ::-1])

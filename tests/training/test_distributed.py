@@ -124,7 +124,7 @@ def assert_same_run(one: Path, two: Path) -> None:
 def test_two_machines_follow_one_process(demo_set, table, one, tmp_path):
     """29 images in batches of 7, of which two processes get 4 and 3; in the last batch, of 1, one gets none."""
     two = tmp_path / "two"
-    options = words(f"data.root={demo_set}", f"data.csv={table}", f"output={two}", *PLAIN)
+    options = ["-c", "paddle2", *words(f"data.root={demo_set}", f"data.csv={table}", f"output={two}", *PLAIN)]
     launchers = launch(tmp_path, *options, machines=2, processes=1)
     assert ended(launchers, within=300) == [0, 0], (tmp_path / "out.0").read_text() + (tmp_path / "out.1").read_text()
     assert_same_run(one, two)
@@ -137,7 +137,7 @@ def test_two_machines_follow_one_process(demo_set, table, one, tmp_path):
 def test_one_process_goes_on_where_two_were_stopped(demo_set, table, one, tmp_path):
     """By SIGTERM to the launcher: all finish the same step, and the first saves the state."""
     two = tmp_path / "two"
-    options = words(f"data.root={demo_set}", f"data.csv={table}", f"output={two}", *PLAIN)
+    options = ["-c", "paddle2", *words(f"data.root={demo_set}", f"data.csv={table}", f"output={two}", *PLAIN)]
     launchers = launch(tmp_path, *options, machines=1, processes=2, STOP="yes")
     assert ended(launchers, within=300) != [0]
     state = find_state(two).state

@@ -103,7 +103,7 @@ def test_stopped_by_signals_in_mid_epoch_and_in_the_validation(straight, demo_se
         if (len(self.history.epochs), self.loader.position) == (1, 2):
             signal.raise_signal(signal.SIGTERM)
 
-    words = [f"-o{word}" for word in (f"data.root={demo_set}", f"output={output}", *CHANCE)]
+    words = ["-c", "paddle2", *(f"-o{word}" for word in (f"data.root={demo_set}", f"output={output}", *CHANCE))]
     words += ["-o", "model.preset=small", "-o", "train.batch_size=8", "-o", "data.verify=false", "-o", "train.epochs=3"]
     with monkeypatch.context() as patch:
         patch.setattr(SeedStep, "on_train_batch_begin", in_the_second_epoch)
@@ -301,7 +301,7 @@ def test_killed_at_random_moments(straight, demo_set, tmp_path):
     program = [sys.executable, str(REPOSITORY / "tools" / "train.py")]
     settings = ["model.preset=small", "train.batch_size=8", "data.verify=false", "train.epochs=3", *CHANCE]
     settings += [f"data.root={demo_set}", f"output={output}", "train.checkpoint_steps=1"]
-    first = [*program, *(word for setting in settings for word in ("-o", setting))]
+    first = [*program, "-c", "paddle2", *(word for setting in settings for word in ("-o", setting))]
     rng, kills = np.random.default_rng(), 0
     while True:
         begun = (output / "checkpoints" / "last").is_dir()
