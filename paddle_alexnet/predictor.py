@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple, Optional, Union
@@ -12,7 +13,7 @@ from PIL import Image
 
 from paddle_alexnet.data.augmentation import ten_crops
 from paddle_alexnet.data.images import find_images
-from paddle_alexnet.data.preprocess import Source
+from paddle_alexnet.data.preprocess import Preprocess, Source
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
@@ -54,7 +55,8 @@ class Predictor:
 
     `precision` is one of `PRECISIONS`: a processor is faster with `bfloat16`, where it has that, and with `int8`, whose
     ranges are set by images below the folder `calibration`, by default by some that the model was trained on. What
-    they cost in accuracy, `evaluate --precision` says. Raises UserError if there is no whole model there, and where the
+    they cost in accuracy, `evaluate --precision` says. With `preprocess` an image goes through that, and not through
+    what the model was trained with. Raises UserError if there is no whole model there, and where the
     precision is not to be had.
     """
 
@@ -65,18 +67,19 @@ class Predictor:
         device: str = "auto",
         precision: str = "float32",
         calibration: Optional[Union[str, os.PathLike[str]]] = None,
+        preprocess: Optional[Preprocess] = None,
     ) -> None:
         one_of(precision, PRECISIONS, what="precision")
         if calibration is not None and precision != "int8":
             raise UserError(f"calibration is for int8, not for {precision}: leave it out")
-        read = read_model(find_answering(model))
-        say_if_export_differs(read.path)
         self.device = use_device(device)
-        self.metadata = read.metadata
-        images = None
-        if precision == "int8":
-            images = calibration_images(read.metadata, None if calibration is None else Path(calibration))
-        self.logits = open_engine(read, precision=precision, calibration=images)
+        read = read_model(find_answering(model))
+        say_if_export_differs(model)
+        self.metadata = replace(read.metadata, preprocess=preprocess or read.metadata.preprocess)
+        folder = None if calibration is None else Path(calibration)
+        self.logits = open_engine(
+            read, precision=precision, calibration=lambda: calibration_images(self.metadata, folder)
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

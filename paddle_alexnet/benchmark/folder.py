@@ -17,7 +17,6 @@ from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.images import find_images
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.device import use_device
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.export.folder import export
 from paddle_alexnet.names import one_of
 from paddle_alexnet.network.alexnet import AlexNet
@@ -41,15 +40,13 @@ def benchmark_folder(preset: str, folder: Path, *, batch_size: int = 32, repeats
     one_of(preset, PRESETS, what="preset")
     use_device("cpu")
     paths = find_images([folder])
-    if not paths:
-        raise UserError(f"{folder}: no images there")
     network = AlexNet(preset, 10, "auto")
     network.eval()
     preprocess = Preprocess(network.image_size, MEAN, STD, draft=False)
     metadata = Metadata(network.spec, ClassList.unnamed(10), preprocess, Origin("a benchmark"))
     with tempfile.TemporaryDirectory() as name:
         export(network, metadata, Path(name) / "model")
-        predictor = Predictor(Path(name) / "model")
+        predictor = Predictor(Path(name) / "model", device="cpu")
     programs: dict[str, Callable[[], int]] = {
         OURS: lambda: sum(1 for _ in predictor.predict(paths, batch_size=batch_size))
     }

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from paddle_alexnet.commands.options import (
     above_zero,
@@ -17,8 +16,6 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_text
 from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
-
-RECIPE = "paddle2"  # by Adam
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -44,16 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"auto, {', '.join(KERNELS)}; several take turns and are compared; default auto, with --lrn paddle",
     )
     network.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
-    add_recipe_options(network, recipe="whose optimiser takes the training step", default=RECIPE)
-    network.set_defaults(config=Path(RECIPE))
+    add_recipe_options(network, recipe="whose optimiser takes the training step", default="paddle2")
     loader = subjects.add_parser("loader", help="the stages of loading images, beside a plain loader")
     loader.add_argument("root", nargs="?", type=typed_path, metavar="ROOT", help="a data set, default the demo set")
     predict = subjects.add_parser("predict", help="exported networks on the CPU, in every way to run them here")
     predict.add_argument("presets", nargs="*", metavar="PRESET", help="default all")
     predict.add_argument(
-        "--batch-size", type=positive, nargs="+", default=[1, 32], metavar="B", help="several are timed; default 1 32"
+        "--batch-size", type=positive, nargs="+", metavar="B", help="several are timed; default 1 32, of a folder 32"
     )
-    predict.add_argument("--steps", type=positive, default=5, metavar="N", help="batches timed, default %(default)s")
+    predict.add_argument("--steps", type=positive, metavar="N", help="batches timed, default 5")
     predict.add_argument(
         "--folder",
         type=typed_path,
@@ -101,16 +97,21 @@ def run(arguments: argparse.Namespace) -> None:
         for preset in arguments.presets:
             one_of(preset, PRESETS, what="preset")
         if arguments.folder:
-            if len(arguments.presets) != 1 or len(arguments.batch_size) != 1:
-                raise UserError("--folder: name one preset, and one --batch-size: paddle2 --batch-size 32 --folder DIR")
+            if len(arguments.presets) != 1 or len(arguments.batch_size or [32]) != 1:
+                raise UserError("--folder: name one preset, and no more than one --batch-size")
+            if arguments.steps:
+                raise UserError("--steps has no effect with --folder: leave it out")
             from paddle_alexnet.benchmark.folder import benchmark_folder, format_folder
 
-            report = benchmark_folder(arguments.presets[0], arguments.folder, batch_size=arguments.batch_size[0])
+            [batch_size] = arguments.batch_size or [32]
+            report = benchmark_folder(arguments.presets[0], arguments.folder, batch_size=batch_size)
             print(format_folder(report))
         else:
             from paddle_alexnet.benchmark.prediction import benchmark_prediction, format_predictions
 
-            report = benchmark_prediction(arguments.presets, batch_sizes=arguments.batch_size, steps=arguments.steps)
+            report = benchmark_prediction(
+                arguments.presets, batch_sizes=arguments.batch_size or (1, 32), steps=arguments.steps or 5
+            )
             print(format_predictions(report))
     elif arguments.subject == "scaling":
         one_of(arguments.preset, PRESETS, what="preset")

@@ -1,7 +1,6 @@
 """Mean loss and accuracy of a trained network on a split, every image once."""
 
 import argparse
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from paddle_alexnet.commands.options import (
@@ -16,7 +15,6 @@ from paddle_alexnet.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from paddle_alexnet.data.table import ImageTable
     from paddle_alexnet.figures import Answers
 
 
@@ -55,23 +53,27 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
-    def answers_in(precision: str) -> "tuple[Predictor, ImageTable, Answers]":
-        calibration = arguments.calibration if precision == arguments.precision else None
-        predictor = Predictor(arguments.model, device=arguments.device, precision=precision, calibration=calibration)
-        predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
-        table = open_table(predictor, arguments.root, arguments.table)
-        predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
-        return predictor, table, collect(predictions, top=arguments.top_k or 5)
+    def opened(precision: str) -> Predictor:
+        calibration = arguments.calibration
+        if precision == "int8":  # whose images may have been moved, as the others
+            calibration = calibration or arguments.root
+        how = {"device": arguments.device, "precision": precision, "preprocess": preprocess}
+        return Predictor(arguments.model, calibration=calibration, **how)
 
-    predictor, table, answers = answers_in(arguments.precision)
-    metadata = predictor.metadata
+    def answers_of(predictor: Predictor) -> "Answers":
+        predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
+        return collect(predictions, top=arguments.top_k or 5)
+
+    predictor = opened(arguments.precision)
+    table = open_table(predictor, arguments.root, arguments.table)
+    metadata, answers = predictor.metadata, answers_of(predictor)
     result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
     print(f"input: {input_in_words(preprocess)}")
     top_k = "" if result.top_k is None else f"  top{arguments.top_k} {result.top_k:.4f}"
     print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}{top_k}")
     if arguments.precision != "float32":
-        *_, exact = answers_in("float32")
+        exact = answers_of(Predictor(arguments.model, device=arguments.device, preprocess=preprocess))
         cost, same = 100 * (exact.top(1) - result.top1), (exact.predicted == answers.predicted).mean()
         print(
             f"in float32: loss {exact.loss.mean():.6f}  top1 {exact.top(1):.4f}; {arguments.precision} costs "

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default: str = DEFAULT_RECIPE) -> None:
-    """Add `-c RECIPE`, and repeated `-o KEY=VALUE`; `recipe` says in the help whose it is."""
+    """Add `-c RECIPE` and repeated `-o KEY=VALUE` for `read_recipe`; `recipe` says in the help whose it is."""
+    parser.set_defaults(default_recipe=default)
     parser.add_argument(
         "-c",
         "--config",
@@ -45,7 +46,8 @@ def read_recipe(arguments: argparse.Namespace, *overrides: str) -> "Config":
     """The recipe that `-c`, `-o` and further overrides give. Raises UserError for one that names no preset, too."""
     from paddle_alexnet.recipe import load_config
 
-    config = load_config(arguments.config or Path(DEFAULT_RECIPE), [*(arguments.override or ()), *overrides])
+    default = getattr(arguments, "default_recipe", DEFAULT_RECIPE)
+    config = load_config(arguments.config or Path(default), [*(arguments.override or ()), *overrides])
     one_of(config.model.preset, PRESETS, what="preset")
     return config
 

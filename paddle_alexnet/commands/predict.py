@@ -64,8 +64,9 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
         device=arguments.device,
         precision=arguments.precision,
         calibration=arguments.calibration,
+        preprocess=metadata.preprocess,
     )
-    metadata = predictor.metadata = replace(predictor.metadata, preprocess=metadata.preprocess)
+    metadata = predictor.metadata
     only_json = arguments.json == Path("-")
     if not only_json:
         print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")

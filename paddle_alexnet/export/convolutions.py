@@ -16,23 +16,22 @@ from paddle.base.layer_helper import LayerHelper
 from paddle.nn import functional
 
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.backends import PADDLE
 from paddle_alexnet.network.padding import side_after, zeros
 from paddle_alexnet.network.presets import Conv, MaxPool
-
-_PADDLE_2 = int(paddle.__version__.split(".")[0]) == 2
 
 
 def with_fast_convolutions(network: AlexNet, size: int) -> AlexNet:
     """The same network for images of S×S, with the same weights, its convolutions in the form above."""
     twin = copy.copy(network)
     twin._sub_layers = copy.copy(network._sub_layers)
-    channels = 3
+    first = True
     for named, layer in network.named_layers():
         if isinstance(named.stage, Conv):
             layers = list(twin._sub_layers[named.block])
-            layers[named.position] = _Convolution(layer, named.stage, zeros(named.stage, size), image=channels == 3)
+            layers[named.position] = _Convolution(layer, named.stage, zeros(named.stage, size), image=first)
             twin.add_sublayer(named.block, nn.Sequential(*layers))
-            channels = named.stage.out_channels
+            first = False
         if isinstance(named.stage, (Conv, MaxPool)):
             size = side_after(named.stage, size)
     return twin
@@ -57,18 +56,19 @@ class _Convolution(nn.Layer):
 
 def _padded(x: paddle.Tensor, edges: list[int]) -> paddle.Tensor:
     """x [N, C, H, W] with so many zeros at the left, right, top and bottom of each plane."""
-    if not _PADDLE_2:  # where `zeros_like` warns while `paddle.jit` traces
+    if PADDLE >= 3:  # where `zeros_like` warns while `paddle.jit` traces
         return functional.pad(x, edges)
     for axis, (before, after) in ((2, edges[2:]), (3, edges[:2])):
-        edge = {n: [paddle.zeros_like(paddle.slice(x, [axis], [0], [n]))] for n in {before, after} if n}
-        if edge:
-            x = paddle.concat([*edge.get(before, ()), x, *edge.get(after, ())], axis)
+        # Not one tensor for both edges: a pass for bfloat16 loses an input that comes twice.
+        begin, end = ([paddle.zeros_like(paddle.slice(x, [axis], [0], [n]))] if n else [] for n in (before, after))
+        if before or after:
+            x = paddle.concat([*begin, x, *end], axis)
     return x
 
 
 def _add_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
     """x [N, C, H, W] + bias [C]."""
-    if paddle.in_dynamic_mode() or not _PADDLE_2:  # in whose programs no operator adds along an axis
+    if paddle.in_dynamic_mode() or PADDLE >= 3:  # in whose programs no operator adds along an axis
         return x + bias.reshape([1, -1, 1, 1])
     helper = LayerHelper("elementwise_add")  # while `paddle.jit` traces
     y = helper.create_variable_for_type_inference(x.dtype)

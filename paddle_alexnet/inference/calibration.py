@@ -1,5 +1,6 @@
 """Images whose activations set the ranges of 8-bit integers."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
@@ -16,8 +17,8 @@ IMAGES = 64
 def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.ndarray:
     """Some images below a folder as the network gets them, float32 [N, 3, S, S], N at most 64.
 
-    Without a folder they are of the train split of the data set that the model was trained on. Raises UserError where
-    there are none, and for one that cannot be read.
+    Without a folder they are of the train split of the data set that the model was trained on. What cannot be read is
+    left out. Raises UserError where there are none.
     """
     if folder is not None:
         paths = find_images([folder])
@@ -25,9 +26,14 @@ def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.
         try:
             table = read_table(*metadata.origin.dataset(), metadata.classes)
         except UserError as error:
-            raise UserError(
-                f"int8 needs images to set its ranges by: name a folder of some as calibration ({error})"
-            ) from None
+            reason = str(error).partition(";")[0]
+            raise UserError(f"int8 needs images to set its ranges: name a folder as calibration ({reason})") from None
         paths = [table.root / name for name in table.filenames[table.rows("train")]]
     chosen = [paths[n] for n in np.linspace(0, len(paths) - 1, min(IMAGES, len(paths))).astype(int)]
-    return metadata.preprocess.batch(np.stack([metadata.preprocess(path) for path in chosen]))
+    readable = []
+    for path in chosen:
+        with suppress(UserError):
+            readable.append(metadata.preprocess(path))
+    if not readable:
+        raise UserError(f"{chosen[0].parent}: none of the images to set the ranges of int8 by can be read")
+    return metadata.preprocess.batch(np.stack(readable))

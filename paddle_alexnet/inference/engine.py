@@ -25,7 +25,9 @@ class Engine(Protocol):
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
 
 
-def open_engine(model: Model, *, precision: str = "float32", calibration: Optional[np.ndarray] = None) -> Engine:
+def open_engine(
+    model: Model, *, precision: str = "float32", calibration: Optional[Callable[[], np.ndarray]] = None
+) -> Engine:
     """The engine for a model, on Paddle's present device, see `PaddleInference` for `precision` and `calibration`.
 
     Where a model gives probabilities, their logarithms are the logits. Raises UserError if its files are not what it
@@ -40,8 +42,12 @@ def open_engine(model: Model, *, precision: str = "float32", calibration: Option
         usual = next(iter(ways_to_run(model.files, model.metadata, source=model.path).values()))
         exported = usual()
     else:
-        batch = None if calibration is None else calibration[: model.metadata.batch_size]
-        program = PaddleInference(model.files, source=model.path, precision=precision, calibration=batch)
+        program = PaddleInference(
+            model.files,
+            source=model.path,
+            precision=precision,
+            calibration=calibration and (lambda: calibration()[: model.metadata.batch_size]),
+        )
         exported = _fitted(program, model.metadata, model.path)
     _try(exported, model, precision)
     if model.metadata.output == "logits":
@@ -104,10 +110,11 @@ def _try(engine: Engine, model: Model, precision: str) -> None:
     try:
         found = engine(np.zeros((2, 3, size, size), np.float32)).shape
     except Exception as error:  # Paddle's, of many kinds
+        reason = " ".join(str(error).split())[:200]
         if precision != "float32":
             raise UserError(
-                f"{model.path}: precision {precision}: Paddle does not compute this network so ({error}); take float32"
+                f"{model.path}: precision {precision}: Paddle does not compute this network so ({reason}); take float32"
             ) from None
-        raise UserError(f"{model.path}: its program does not compute images of {size}×{size} ({error})") from None
+        raise UserError(f"{model.path}: its program does not compute images of {size}×{size} ({reason})") from None
     if found != (2, classes):
         raise UserError(f"{model.path}: its program gives {list(found)} for two images and {classes} classes")

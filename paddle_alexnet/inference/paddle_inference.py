@@ -8,7 +8,7 @@ import threading
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 import paddle
@@ -17,24 +17,24 @@ from paddle import inference
 from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.inference.program import check_program, check_weights
+from paddle_alexnet.network.backends import PADDLE
 
 PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3, of Paddle 2
 WEIGHTS = "model.pdiparams"
-PADDLE_2 = int(paddle.__version__.split(".")[0]) == 2
 
 
 def runs_here(files: Container[str]) -> bool:
     """Whether this Paddle reads the program among an exported folder's files."""
-    return "model.json" not in files or not PADDLE_2
+    return "model.json" not in files or PADDLE >= 3
 
 
 class PaddleInference:
     """An exported program behind `paddle.inference`: image float32 [N, 3, S, S] to its output [N, C].
 
     `files` are the contents of the exported folder by name; what else lies there is not looked at. `onednn` and
-    `precision`, one of `PRECISIONS`, are how a CPU computes; for `int8` the activations of `calibration`, images as the
-    network gets them, set the ranges of the integers. Raises UserError, which calls the folder `source`, if the program
-    or its weights are missing or of another Paddle, and where the processor or Paddle has not the precision.
+    `precision`, one of `PRECISIONS`, are how a CPU computes; the ranges of `int8` are set by the activations of images,
+    which `calibration` gives as the network gets them. Raises UserError, which calls the folder `source`, if the
+    program or its weights are missing or of another Paddle, and where the processor or Paddle has not the precision.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class PaddleInference:
         source: Path,
         onednn: bool = True,
         precision: str = "float32",
-        calibration: Optional[np.ndarray] = None,
+        calibration: Optional[Callable[[], np.ndarray]] = None,
     ) -> None:
         program = next((name for name in PROGRAMS if name in files), None)
         if program is None or WEIGHTS not in files:
@@ -72,7 +72,7 @@ class PaddleInference:
                     config.enable_mkldnn_bfloat16()
                 elif precision == "int8":
                     assert calibration is not None
-                    _quantise(config, calibration)
+                    _quantise(config, calibration())
         quiet = nullcontext() if precision == "float32" else _silent()
         if program == "model.pdmodel":
             config.set_model_buffer(files[program], len(files[program]), files[WEIGHTS], len(files[WEIGHTS]))
@@ -103,7 +103,7 @@ def _cannot_compute(precision: str, program: str, place: str) -> str:
         return f"it is for processors, and this is {place}"
     if precision == "bfloat16" and not paddle.base.core.supports_bfloat16():
         return "this processor does not compute with it"
-    if precision == "int8" and not (PADDLE_2 and program == "model.pdmodel"):
+    if precision == "int8" and not (PADDLE == 2 and program == "model.pdmodel"):
         return f"only Paddle 2 quantises so, and this is {paddle.__version__}"
     return ""
 

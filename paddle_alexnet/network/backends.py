@@ -8,6 +8,8 @@ import paddle
 
 from paddle_alexnet.names import one_of
 
+PADDLE = int(paddle.__version__.split(".")[0])  # the major version
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -21,8 +23,7 @@ class Backend:
 
 def usable(backends: Mapping[str, Backend], job: str) -> list[str]:
     """The backends that this Paddle can use for a job (`train`, `jit` or `onnx`), in the order of the table."""
-    major = int(paddle.__version__.split(".")[0])
-    return [name for name, backend in backends.items() if major in getattr(backend, job)]
+    return [name for name, backend in backends.items() if PADDLE in getattr(backend, job)]
 
 
 def choose(backends: Mapping[str, Backend], name: str, *, job: str, what: str) -> str:

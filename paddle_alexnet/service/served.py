@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.inference.answering import find_answering
 from paddle_alexnet.network.alexnet import AlexNet
@@ -25,13 +26,14 @@ class Served:
     network: Optional[AlexNet]
 
 
-def open_served(path: Union[str, os.PathLike[str]], **how: Any) -> Served:
+def open_served(path: Union[str, os.PathLike[str]], *, device: str = "auto", **how: Any) -> Served:
     """The model that a path means, opened as `Predictor` has it.
 
     A run answers by its exported model where that is faster, see `find_answering`, and an exported model of a run is
     looked into by the best checkpoint, as long as both are of the same epoch. Raises UserError if there is no whole
     model.
     """
+    use_device(device)
     answering = find_answering(path)
     inside = answering.parent.name == "checkpoints"
     run = RunFolder(run_of(answering) if inside else answering.parent)
@@ -40,7 +42,7 @@ def open_served(path: Union[str, os.PathLike[str]], **how: Any) -> Served:
         looked_into = answering
     elif answering in (run.inference, run.onnx) and _same_epoch(run.best, answering):
         looked_into = run.best
-    predictor = Predictor(answering, **how)
+    predictor = Predictor(answering, device=device, **how)
     network = load_checkpoint(looked_into)[0] if looked_into else None
     _give_back_memory()
     return Served(predictor, network)

@@ -14,6 +14,8 @@ from helpers import metadata_of
 from paddle_alexnet import AlexNet
 from paddle_alexnet.export.convolutions import with_fast_convolutions
 from paddle_alexnet.export.folder import export
+from paddle_alexnet.export.jit import save_program
+from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.network.presets import PRESETS, Linear
 
 RUN = """
@@ -87,6 +89,25 @@ def test_every_bias_can_be_fused_into_its_convolution(features, tmp_path):
         bias = block.var(op.input("Y")[0])
         assert op.type == "elementwise_add" and op.attr("axis") == 1
         assert bias.persistable and len(bias.shape) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(paddle.__version__ >= "3", reason="only Paddle 2 quantises so")
+@pytest.mark.parametrize("features", ["half", "paddle2", "tensorflow"], indirect=True)
+@pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.02), ("int8", 0.3)])
+def test_other_precisions_compute_the_same_program(features, tmp_path, precision, tolerance):
+    if precision == "bfloat16" and not paddle.base.core.supports_bfloat16():
+        pytest.skip("this processor does not compute with bfloat16")
+    size = features.image_size
+    image = np.random.default_rng(0).standard_normal((2, 3, size, size), dtype=np.float32)
+    save_program(features, metadata_of(features), tmp_path)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    exact, found = (
+        PaddleInference(files, source=tmp_path, precision=each, calibration=lambda: image)(image)
+        for each in ("float32", precision)
+    )
+    assert found.shape == exact.shape
+    assert 0 < np.linalg.norm(found - exact) <= tolerance * np.linalg.norm(exact)
 
 
 def test_the_outputs_are_the_same(features):

@@ -1,6 +1,7 @@
 """Other precisions: near float32, at a cost that evaluate states, and refused where they are not to be had."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -76,3 +77,27 @@ def test_without_the_data_set_a_folder_is_asked_for(exported, demo_set, tmp_path
 
 def _gone(*arguments):
     raise UserError("the data set is gone")
+
+
+@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantises so")
+def test_the_ranges_are_those_of_the_input_that_is_asked_for(exported, demo_set):
+    """Set by images that go through another preprocessing they would cut off most of these."""
+    model, image = Predictor(exported), find_images([demo_set])[0]
+    preprocess = replace(model.metadata.preprocess, std=(0.01, 0.01, 0.01))
+    pixels = preprocess(image)
+    exact, found = (
+        Predictor(exported, precision=precision, preprocess=preprocess).logits(preprocess.batch(pixels[None]))
+        for precision in ("float32", "int8")
+    )
+    assert np.abs(found - exact).max() <= 0.3 * np.abs(exact).max()
+
+
+@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantises so")
+def test_an_unreadable_image_sets_no_range(exported, demo_set, tmp_path):
+    folder = shutil.copytree(demo_set / "images" / "rings", tmp_path / "images")
+    (folder / "0.png").write_bytes(b"no picture")
+    Predictor(exported, precision="int8", calibration=folder)
+    for path in folder.iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(UserError, match="none of the images"):
+        Predictor(exported, precision="int8", calibration=folder)
