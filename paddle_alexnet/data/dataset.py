@@ -70,9 +70,9 @@ class LabelledImages(paddle.io.Dataset):
         size = self.preprocess.patch_size if parts is None else self.preprocess.image_size
         planes, count, unreadable = np.empty((len(indices), 3, size, size), np.uint8), 0, {}
         for n, index in enumerate(indices):
-            decode = self.preprocess.patch if parts is None else partial(self.preprocess.cut, part=parts[n])
+            how = self.preprocess.patch if parts is None else partial(self.preprocess.cut, part=parts[n])
             try:
-                planes[count] = self.read(index, decode).transpose(2, 0, 1)
+                planes[count] = self.read(index, partial(how, planar=True))
                 count += 1
             except UserError as error:
                 unreadable[index] = str(error)

@@ -77,14 +77,17 @@ class Preprocess:
         """Decode an image into uint8 [S, S, 3], RGB. Raises UserError if that cannot be done."""
         return self.centre(self.patch(image).transpose(2, 0, 1)).transpose(1, 2, 0)
 
-    def patch(self, image: Source) -> np.ndarray:
-        """Decode an image into uint8 [P, P, 3], RGB. Raises UserError if that cannot be done."""
+    def patch(self, image: Source, *, planar: bool = False) -> np.ndarray:
+        """Decode an image into uint8 [P, P, 3], RGB, or [3, P, P]. Raises UserError if that cannot be done."""
         part = _whole if self.geometry == "squash" else _central_square
-        return self._decode(image, self.patch_size, part)
+        return _pixels(self._decode(image, self.patch_size, part), planar=planar)
 
-    def cut(self, image: Source, part: Part) -> np.ndarray:
-        """Decode that part of an image into uint8 [S, S, 3], RGB. Raises UserError if that cannot be done."""
-        return self._decode(image, self.image_size, part)
+    def cut(self, image: Source, part: Part, *, planar: bool = False) -> np.ndarray:
+        """Decode that part of an image into uint8 [S, S, 3], RGB, or [3, S, S].
+
+        Raises UserError if that cannot be done.
+        """
+        return _pixels(self._decode(image, self.image_size, part), planar=planar)
 
     def centre(self, patches: np.ndarray) -> np.ndarray:
         """The central S×S of patches [..., P, P]."""
@@ -106,8 +109,8 @@ class Preprocess:
         levels += to_tensor(self.offset) if mean is None else -mean.astype("float32") * scale
         return levels
 
-    def _decode(self, source: Source, size: int, part: Part) -> np.ndarray:
-        """Decode the part of an image that `part(width, height)` names, in one pass, into uint8 [size, size, 3].
+    def _decode(self, source: Source, size: int, part: Part) -> Image.Image:
+        """Decode the part of an image that `part(width, height)` names, in one pass, into RGB of size×size.
 
         Raises UserError for what is no image, is damaged or too large.
         """
@@ -136,7 +139,7 @@ class Preprocess:
         across, down = rgb.width / width, rgb.height / height
         box = (left * across, top * down, min(right * across, rgb.width), min(bottom * down, rgb.height))
         resample = Image.Resampling[self.resample.upper()]
-        return np.asarray(rgb.resize((size, size), resample, box=box, reducing_gap=2.0 if self.draft else None))
+        return rgb.resize((size, size), resample, box=box, reducing_gap=2.0 if self.draft else None)
 
     def _decoded(self, image: Image.Image) -> Image.Image:
         """An opened file with its pixels, or as it is where Pillow is to decode it."""
@@ -290,6 +293,14 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _whole(width: int, height: int) -> Box:
     return (0, 0, width, height)
+
+
+def _pixels(image: Image.Image, *, planar: bool) -> np.ndarray:
+    """The pixels of an RGB image, uint8 [H, W, 3] or [3, H, W]; the latter row by row, which copies fast."""
+    if not planar:
+        return np.asarray(image)
+    rows = np.frombuffer(image.tobytes("raw", "RGB;L"), np.uint8).reshape(image.height, 3, image.width)
+    return rows.transpose(1, 0, 2)
 
 
 def _central_square(width: int, height: int) -> Box:

@@ -391,3 +391,16 @@ def test_a_decoder_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setattr(preprocess_module, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'simplejpeg is not installed: pip install "\.\[fast\]", or use data.decoder'):
         CROP.decoded_by("simplejpeg")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_planes_are_of_the_same_pixels(mode):
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    image, preprocess = Image.fromarray(noise).convert(mode), Preprocess(33, (0.5,) * 3, (0.2,) * 3, geometry="crop")
+    part = lambda width, height: (3.5, 1, width / 2, height)  # noqa: E731
+    for whole, planes in (
+        (preprocess.patch(image), preprocess.patch(image, planar=True)),
+        (preprocess.cut(image, part), preprocess.cut(image, part, planar=True)),
+    ):
+        assert planes.shape == (3, 33, 33)
+        assert np.array_equal(planes, whole.transpose(2, 0, 1))
