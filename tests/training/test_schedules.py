@@ -1,6 +1,8 @@
 """Schedules, by the size of the updates that they lead to: `get_lr` may say a rate that is not used."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import paddle
@@ -8,6 +10,7 @@ import pytest
 from helpers import OneLayer
 
 from paddle_alexnet.config import OptimizerConfig, ParameterGroup, ScheduleConfig
+from paddle_alexnet.recipe import load_config
 from paddle_alexnet.training.optimisers import build_optimizer
 from paddle_alexnet.training.schedules import Schedule, build_schedule
 
@@ -104,3 +107,17 @@ def test_parameters_may_have_milestones_of_their_own():
     moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, [1] * 5)
     assert [weight for weight, _ in moved[::2]] == pytest.approx([0.1, 0.01, 0.03, 0.03, 0], rel=1e-3)
     assert [bias for _, bias in moved[1::2]] == pytest.approx([0.2, 0.2, 0.2, 0.2, 0], rel=1e-3)
+
+
+def test_the_biases_of_one_weird_trick_fall_once():
+    """Recipe owt2014: weights from 0.01 by the cube root of 250 three times, biases from 0.02 by 10 after epoch 45."""
+    network = OneLayer(weight=0, bias=0)
+    recipe = load_config(Path("owt2014"))
+    optimizer = replace(recipe.optimizer, name="sgd", weight_decay=0)
+    schedule = build_schedule(recipe.schedule, optimizer, network, epochs=90, steps=2)
+    moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, [1] * 90)
+    weight, bias = zip(*moved[::2])
+    at = [0, 22, 23, 44, 45, 67, 68, 89]
+    falls = [1, 1, 250 ** (-1 / 3), 250 ** (-1 / 3), 250 ** (-2 / 3), 250 ** (-2 / 3), 1 / 250, 1 / 250]
+    assert [weight[epoch] for epoch in at] == pytest.approx([0.01 * fall for fall in falls], rel=2e-2)
+    assert [bias[epoch] for epoch in at] == pytest.approx([0.02] * 4 + [0.002] * 4, rel=1e-2)
