@@ -14,7 +14,10 @@ _USUAL, _USUAL_BATCH = 0.01, 128  # the paper's, with momentum 0.9; in proportio
 
 
 def remarks(config: Config, table: ImageTable) -> Iterator[str]:
-    """A line each for classes that differ much in number, a batch larger than the split, a rate unfit for the batch."""
+    """A line each for classes that differ much in number, a batch larger than the split, a rate unfit for the batch.
+
+    And for a warm-up that takes all of the training.
+    """
     labels = table.labels[table.rows("train")]
     counts = np.bincount(labels, minlength=len(table.classes))
     most, least = int(counts.argmax()), int(counts.argmin())
@@ -26,6 +29,12 @@ def remarks(config: Config, table: ImageTable) -> Iterator[str]:
         yield (
             f"the train split has {counts[most]} images of {table.classes.names[most]}, {counts[least]} of "
             f"{table.classes.names[least]}: the accuracy says little of the rare classes"
+        )
+    warmup, epochs = config.schedule.warmup_epochs, config.train.epochs
+    if warmup >= epochs:
+        yield (
+            f"schedule.warmup_epochs {warmup} is no less than train.epochs {epochs}: the rate never comes to "
+            f"{config.optimizer.learning_rate:g}"
         )
     batch, rate = config.train.batch_size, config.optimizer.learning_rate
     if batch > len(labels):

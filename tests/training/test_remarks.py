@@ -31,6 +31,9 @@ def said(*overrides, counts=(400, 400)):
     (["optimizer.name=momentum", "optimizer.learning_rate=0.01", "train.batch_size=8"], (400, 400),
      ["0.01 is high for momentum with batches of 8: 0.0006 is usual"]),
     (["optimizer.name=sgd", "optimizer.learning_rate=0.01", "train.batch_size=8"], (400, 400), []),
+    (["schedule.name=cosine", "schedule.warmup_epochs=5", "train.epochs=6"], (400, 400), []),
+    (["schedule.name=cosine", "schedule.warmup_epochs=5", "train.epochs=5"], (400, 400),
+     ["schedule.warmup_epochs 5 is no less than train.epochs 5: the rate never comes to 0.0001"]),
 ])  # fmt: skip
 def test_what_is_odd_is_a_line_each(overrides, counts, expected):
     found = said(*overrides, counts=counts)
