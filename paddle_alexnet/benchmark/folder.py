@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from paddle_alexnet.benchmark.torch_twin import torch_twin
+from paddle_alexnet.config import DataConfig
 from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.images import find_images
@@ -24,7 +25,7 @@ from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.predictor import Predictor
 from paddle_alexnet.runs.metadata import Metadata, Origin
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+USUAL = DataConfig()  # its mean and standard deviation
 OURS, PLAIN = "predict", "plain PyTorch"
 
 _log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def benchmark_folder(preset: str, folder: Path, *, batch_size: int = 32, repeats
     paths = find_images([folder])
     network = AlexNet(preset, 10, "auto")
     network.eval()
-    preprocess = Preprocess(network.image_size, MEAN, STD, draft=False)
+    preprocess = Preprocess(network.image_size, USUAL.mean, USUAL.std, draft=False)
     metadata = Metadata(network.spec, ClassList.unnamed(10), preprocess, Origin("a benchmark"))
     with tempfile.TemporaryDirectory() as name:
         export(network, metadata, Path(name) / "model")
@@ -104,4 +105,4 @@ class _Files:
         with Image.open(self._paths[index]) as image:
             small = image.convert("RGB").resize((self._size, self._size), Image.Resampling.BILINEAR)
         pixels = np.asarray(small, np.float32) / 255
-        return ((pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).transpose(2, 0, 1)
+        return ((pixels - np.array(USUAL.mean, np.float32)) / np.array(USUAL.std, np.float32)).transpose(2, 0, 1)

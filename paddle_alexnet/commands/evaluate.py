@@ -53,18 +53,20 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
-    def opened(precision: str) -> Predictor:
-        calibration = arguments.calibration
-        if precision == "int8":  # whose images may have been moved, as the others
-            calibration = calibration or arguments.root
-        how = {"device": arguments.device, "precision": precision, "preprocess": preprocess}
-        return Predictor(arguments.model, calibration=calibration, **how)
-
     def answers_of(predictor: Predictor) -> "Answers":
         predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
         return collect(predictions, top=arguments.top_k or 5)
 
-    predictor = opened(arguments.precision)
+    calibration = arguments.calibration
+    if arguments.precision == "int8":  # whose images may have been moved, as the others
+        calibration = calibration or arguments.root
+    predictor = Predictor(
+        arguments.model,
+        device=arguments.device,
+        precision=arguments.precision,
+        calibration=calibration,
+        preprocess=preprocess,
+    )
     table = open_table(predictor, arguments.root, arguments.table)
     metadata, answers = predictor.metadata, answers_of(predictor)
     result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names

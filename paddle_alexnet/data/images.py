@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
 from paddle_alexnet.errors import UserError
 
@@ -27,6 +29,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         for image in inside:
             found.setdefault(os.path.abspath(image), image)
     return list(found.values())
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Which of `count` images to take where at most `most` are wanted: from the first to the last, evenly."""
+    return np.linspace(0, count - 1, min(most, count)).astype(int)
 
 
 def _is_image(path: Path, folder: Path) -> bool:

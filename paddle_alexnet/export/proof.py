@@ -10,6 +10,7 @@ from typing import Optional
 import numpy as np
 import paddle
 
+from paddle_alexnet.data.images import spread
 from paddle_alexnet.data.prepare.demo import DEMO_CLASSES, demo_picture
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.errors import UserError
@@ -58,7 +59,7 @@ def pictures(metadata: Metadata, root: Optional[Path] = None) -> Pictures:
     try:
         table = read_table(*metadata.origin.dataset(root), metadata.classes)
         rows = table.rows("val")
-        rows = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).astype(int)]
+        rows = rows[spread(len(rows), PICTURES)]
         found = np.stack([preprocess(table.root / name) for name in table.filenames[rows]])
         words = f"{len(found)} images of the val split of {metadata.origin.data if root is None else table.csv}"
     except UserError as error:
