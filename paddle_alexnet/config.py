@@ -66,6 +66,11 @@ class ModelConfig:
         description="departures of the original article's code to reproduce, by name, and ablations: no_overlap, "
         "no_dropout, one_column",
     )
+    initialisation: Literal["preset", "kmeans"] = Field(
+        default="preset",
+        description="first weights: preset (drawn as the preset says) or kmeans (convolutions' filters found among "
+        "patches of the training images, each layer scaled to them), for a small data set; neither with weights below",
+    )
     weights: Optional[PathText] = Field(default=None, description="start from the weights of this run or checkpoint")
 
 

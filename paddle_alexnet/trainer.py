@@ -49,6 +49,7 @@ from paddle_alexnet.training.distributed import (
     rank,
     ranks,
 )
+from paddle_alexnet.training.first_weights import IMAGES, find_first_weights
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.model import TrainingModel, check_amp, set_cudnn_search
 from paddle_alexnet.training.optimisers import build_optimizer, check_groups
@@ -119,6 +120,8 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     preprocess = train_loader.preprocess
     if start:
         start_from(start, network, preprocess)
+    elif config.model.initialisation == "kmeans" and not saved:
+        find_first_weights(network, train_loader.sample(IMAGES), seed=config.train.seed)
 
     history, epochs = History(), config.train.epochs
     schedule = build_schedule(config.schedule, config.optimizer, network, epochs=epochs, steps=len(train_loader))

@@ -9,6 +9,7 @@ iteration; and no shared memory is needed, however small `/dev/shm` is.
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, Optional
 
@@ -118,6 +119,15 @@ class Loader:
                     yield mine
         if skipped:
             _log.warning(f"{skipped} unreadable {self.dataset.split} images were skipped in this epoch")
+
+    def sample(self, images: int) -> paddle.Tensor:
+        """The images [N, 3, S, S] that the first epoch begins with, so many or all; the iteration is not changed."""
+        order = np.random.default_rng([self.seed, 0]).permutation(len(self.dataset))[:images].tolist()
+        chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+        prepare = partial(self.prepare, epoch=0)
+        with closing(in_threads(prepare, chunks, workers=self.workers, ahead=len(chunks))) as prepared:
+            image, _ = self.collate(list(prepared), epoch=0, step=0)
+        return image
 
     def prepare(self, indices: list[int], leaders: Optional[list[int]] = None, *, epoch: int) -> Chunk:
         """Some images of a batch: patches, cropped and augmented, and normalised unless the device does that.

@@ -47,9 +47,7 @@ def onnx_file(network: AlexNet, metadata: Metadata) -> bytes:
     size, batch = metadata.preprocess.image_size, metadata.batch_size or "N"
     graph = _Graph()
     x, channels, side = INPUT, 3, size
-    for (name, block, _, stage), layer in network.named_layers():
-        if block not in network._path:
-            continue  # a quirk leaves it out
+    for (name, _, _, stage), layer in network.computing_layers():
         if isinstance(stage, (presets.Conv, presets.MaxPool)):
             left, right, top, bottom = zeros(stage, side)
             window = {

@@ -77,8 +77,7 @@ class AlexNet(nn.Layer):
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
         if self.kernels == "compiled" and can_compute(self, image):
-            layers = [(stage.stage, layer) for stage, layer in self.named_layers() if stage.block in self._path]
-            return compiled_forward(layers, image)
+            return compiled_forward([(named.stage, layer) for named, layer in self.computing_layers()], image)
         x = image
         for name in self._path:
             x = self._sub_layers[name](x)
@@ -88,6 +87,10 @@ class AlexNet(nn.Layer):
         """The stages in the order in which an image passes them, each with the layer built from it."""
         for stage in self.stages:
             yield stage, self._sub_layers[stage.block][stage.position]
+
+    def computing_layers(self) -> Iterator[tuple[NamedStage, nn.Layer]]:
+        """Those of `named_layers` that an image does pass: all, but for a quirk."""
+        return ((named, layer) for named, layer in self.named_layers() if named.block in self._path)
 
     def _build(self, stage: Stage, channels: int, rule: str) -> nn.Layer:
         """The layer of a stage that reads `channels` channels, its weights and biases drawn by the preset's rule."""
