@@ -39,7 +39,7 @@ def find_first_weights(network: AlexNet, image: paddle.Tensor, *, seed: int) -> 
     for stage, layer in layers:
         if isinstance(stage, Conv):
             shape = tuple(layer.weight.shape)
-            filters = [cluster(patches, shape[0] // stage.groups, rng) for patches in _patches(x.numpy(), stage, rng)]
+            filters = [cluster(patches, shape[0] // stage.groups, rng) for patches in patches_of(x.numpy(), stage, rng)]
             layer.weight.set_value(np.concatenate(filters).reshape(shape))
         x = layer(x)
         if isinstance(stage, (Conv, Linear)):
@@ -70,15 +70,16 @@ def cluster(patches: np.ndarray, clusters: int, rng: np.random.Generator) -> np.
     return centres @ whiten
 
 
-def _patches(x: np.ndarray, stage: Conv, rng: np.random.Generator) -> list[np.ndarray]:
+def patches_of(x: np.ndarray, stage: Conv, rng: np.random.Generator) -> list[np.ndarray]:
     """What a convolution's filters see of x [N, C, H, W] at random places, [n, C / groups · k²] for each group."""
     left, right, top, bottom = zeros(stage, x.shape[-1])
     padded = np.pad(x, [(0, 0), (0, 0), (top, bottom), (left, right)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (stage.kernel_size, stage.kernel_size), axis=(2, 3))
-    windows = windows[:, :, :: stage.stride, :: stage.stride]
-    images, _, rows, columns = windows.shape[:4]
-    places = rng.permutation(images * rows * columns)[:PATCHES]
-    n, row, column = np.unravel_index(np.sort(places), (images, rows, columns))
+    rows = np.lib.stride_tricks.sliding_window_view(padded, stage.kernel_size, axis=2)
+    windows = np.lib.stride_tricks.sliding_window_view(rows, stage.kernel_size, axis=3)
+    windows = windows[:, :, :: stage.stride, :: stage.stride]  # [N, C, height, width, k, k]
+    images, _, height, width = windows.shape[:4]
+    places = rng.permutation(images * height * width)[:PATCHES]
+    n, row, column = np.unravel_index(np.sort(places), (images, height, width))
     patches = windows[n, :, row, column]  # [n, C, k, k]
     return [part.reshape(len(part), -1) for part in np.split(patches, stage.groups, axis=1)]
 

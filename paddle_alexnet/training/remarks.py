@@ -6,9 +6,11 @@ import numpy as np
 
 from paddle_alexnet.config import Config
 from paddle_alexnet.data.table import ImageTable
+from paddle_alexnet.network.presets import PRESETS
 
 IMBALANCE = 10  # times as many images of one class as of another
 FACTOR = 8  # of a usual learning rate
+CUT = 1.5  # times the network's input
 _USUAL_ADAM = {"adam": 1e-4, "adamw": 3e-4}  # for this network; Adam's steps hardly depend on the batch
 _USUAL, _USUAL_BATCH = 0.01, 128  # the paper's, with momentum 0.9; in proportion to the batch (Goyal et al. 2017)
 
@@ -16,7 +18,7 @@ _USUAL, _USUAL_BATCH = 0.01, 128  # the paper's, with momentum 0.9; in proportio
 def remarks(config: Config, table: ImageTable) -> Iterator[str]:
     """A line each for classes that differ much in number, a batch larger than the split, a rate unfit for the batch.
 
-    And for a warm-up that takes all of the training.
+    And for a warm-up that takes all of the training, and a patch of which little is seen.
     """
     labels = table.labels[table.rows("train")]
     counts = np.bincount(labels, minlength=len(table.classes))
@@ -35,6 +37,12 @@ def remarks(config: Config, table: ImageTable) -> Iterator[str]:
         yield (
             f"schedule.warmup_epochs {warmup} is no less than train.epochs {epochs}: the rate never comes to "
             f"{config.optimizer.learning_rate:g}"
+        )
+    size, patch = PRESETS[config.model.preset].image_size, config.data.resize or 0
+    if patch > CUT * size:
+        yield (
+            f"data.resize {patch} is more than {CUT} times the {size} that {config.model.preset} sees: evaluated is "
+            f"{(size / patch) ** 2:.0%} of an image, from its middle; {round(size * 8 / 7)} is usual"
         )
     batch, rate = config.train.batch_size, config.optimizer.learning_rate
     if batch > len(labels):

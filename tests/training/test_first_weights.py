@@ -1,0 +1,158 @@
+"""First weights found in the training images: what they come to for the network, and for a run."""
+
+import numpy as np
+import paddle
+import pytest
+from helpers import small_config
+from tiny import narrow, tiny_preset  # noqa: F401
+
+from paddle_alexnet import train
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.presets import PRESETS, Conv, Linear
+from paddle_alexnet.runs.checkpoint import load_checkpoint
+from paddle_alexnet.training import first_weights
+from paddle_alexnet.training.first_weights import cluster, find_first_weights, patches_of
+
+
+def outputs(network: AlexNet, image: paddle.Tensor) -> dict[str, np.ndarray]:
+    """What each convolution and linear layer makes of images, by its name."""
+    network.eval()
+    found, x = {}, image
+    with paddle.no_grad():
+        for named, layer in network.computing_layers():
+            x = layer(x)
+            if isinstance(named.stage, (Conv, Linear)):
+                found[named.name] = x.numpy()
+    network.train()
+    return found
+
+
+@pytest.fixture
+def image() -> paddle.Tensor:
+    """Of some structure, and of another mean and scale than a network expects: [24, 3, 131, 131]."""
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(2, 3, (24, 3, 17, 17)).astype(np.float32)
+    return paddle.nn.functional.interpolate(paddle.to_tensor(coarse), [131, 131], mode="bilinear")
+
+
+def test_each_output_of_each_layer_has_mean_0_and_deviation_1_over_the_images(image):
+    network = AlexNet("small", 10, "native")
+    before = outputs(network, image)["conv1"].std()
+    assert not 0.8 < before < 1.25
+    find_first_weights(network, image, seed=0)
+    *inner, last = outputs(network, image).values()
+    for y in inner:
+        axes = (0, 2, 3) if y.ndim == 4 else (0,)
+        constant = y.std(axes) < 1e-6
+        assert constant.mean() < 0.1
+        np.testing.assert_allclose(y.mean(axes)[~constant], 0, atol=1e-3)
+        np.testing.assert_allclose(y.std(axes)[~constant], 1, rtol=1e-2)
+    assert last.mean() == pytest.approx(0, abs=1e-3)
+    assert last.std() == pytest.approx(1 / 3, rel=1e-2)
+    assert network.training
+
+
+def test_they_follow_from_images_and_seed_and_leave_paddle_s_own_draws_alone(image):
+    def found(seed: int) -> dict[str, np.ndarray]:
+        paddle.seed(3)
+        network = AlexNet("small", 10, "native")
+        find_first_weights(network, image, seed=seed)
+        weights = {name: value.numpy() for name, value in network.state_dict().items()}
+        return {**weights, "next": paddle.rand([3]).numpy()}
+
+    first, again, other = found(1), found(1), found(2)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name], err_msg=name)
+    assert np.abs(first["block1.0.weight"] - other["block1.0.weight"]).max() > 1e-3
+    np.testing.assert_array_equal(first["next"], other["next"])
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        Conv(6, 5, padding=2, groups=2),
+        Conv(4, 3, stride=2, padding=(0, 3, 1, 2)),
+        Conv(4, 4, stride=3, padding="SAME"),
+        Conv(4, 11, stride=4),
+    ],
+)
+def test_patches_are_what_the_convolution_sees(stage):
+    """All of them: times the filters they are all the convolution's outputs."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 4, 23, 23)).astype(np.float32)
+    top, bottom, left, right = stage.padding if isinstance(stage.padding, tuple) else (0, 0, 0, 0)
+    layer = paddle.nn.Conv2D(
+        4,
+        stage.out_channels,
+        stage.kernel_size,
+        stage.stride,
+        [top, bottom, left, right] if isinstance(stage.padding, tuple) else stage.padding,
+        groups=stage.groups,
+        bias_attr=False,
+    )
+    expected = layer(paddle.to_tensor(x)).numpy().transpose(1, 0, 2, 3).reshape(stage.out_channels, -1)
+    filters = np.split(layer.weight.numpy().reshape(stage.out_channels, -1), stage.groups)
+    found = np.concatenate([f @ p.T for f, p in zip(filters, patches_of(x, stage, rng))])
+    np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-5)
+
+
+def test_there_are_no_more_patches_than_are_needed(monkeypatch):
+    monkeypatch.setattr(first_weights, "PATCHES", 50)
+    (patches,) = patches_of(np.zeros((2, 3, 23, 23), np.float32), Conv(4, 3), np.random.default_rng(0))
+    assert patches.shape == (50, 27)
+
+
+def test_clusters_are_those_that_the_patches_were_planted_in():
+    """Also along a direction whose contrast is a hundredth of the others': that is what whitening is for."""
+    rng = np.random.default_rng(0)
+    signs = np.stack([np.repeat(np.eye(8), 60, 0), -np.repeat(np.eye(8), 60, 0)]).reshape(-1, 8)
+    contrast = np.array([1, 1, 1, 1, 1, 1, 1, 0.3])
+    patches = ((signs + rng.normal(0, 0.03, signs.shape)) * contrast + 5).astype(np.float32)
+    filters = cluster(patches, 16, np.random.default_rng(0))
+    answers = ((patches - patches.mean(0)) @ filters.T).argmax(axis=1).reshape(16, 60)
+    purity = [np.bincount(row, minlength=16).max() / 60 for row in answers]
+    assert np.mean(purity) > 0.9
+    assert len({np.bincount(row).argmax() for row in answers}) >= 13, "hardly two of them share a filter"
+
+
+@pytest.mark.parametrize("patches", [np.zeros((5, 12)), np.full((40, 12), 7.0), np.eye(12)[:3]])
+def test_images_without_structure_or_too_few_have_filters_too(patches):
+    filters = cluster(patches.astype(np.float32), 8, np.random.default_rng(0))
+    assert filters.shape == (8, 12)
+    assert np.isfinite(filters).all()
+
+
+def test_black_images_leave_a_network_that_computes():
+    network = AlexNet("tiny", 4)
+    find_first_weights(network, paddle.zeros([4, 3, 99, 99]), seed=0)
+    assert all(np.isfinite(value.numpy()).all() for value in network.state_dict().values())
+
+
+def test_a_layer_that_a_quirk_leaves_out_stays_as_it_was_drawn(monkeypatch):
+    monkeypatch.setitem(PRESETS, "fluid", narrow(PRESETS["fluid"]))
+    network = AlexNet("fluid", quirks=["dead_fc2"])
+    before = network.block7[0].weight.numpy()
+    find_first_weights(network, paddle.rand([2, 3, 227, 227]), seed=0)
+    np.testing.assert_array_equal(network.block7[0].weight.numpy(), before)
+
+
+def test_a_run_starts_from_them_but_not_where_it_has_weights(finished_run, demo_set, tmp_path):
+    def first_epoch(*overrides: str) -> float:
+        config = small_config(demo_set, tmp_path / "run", "train.epochs=1", "data.resize=150", *overrides)
+        return train(config).history[0].train_loss
+
+    drawn, found = first_epoch(), first_epoch("model.initialisation=kmeans")
+    assert drawn != found
+    given = f"model.weights={finished_run.output}"
+    assert first_epoch(given, "model.initialisation=kmeans") == first_epoch(given)
+
+
+def test_a_run_that_goes_on_keeps_what_it_has_learned(demo_set, tmp_path):
+    config = ["model.initialisation=kmeans", "data.horizontal_flip=true"]
+    whole = train(small_config(demo_set, tmp_path / "whole", "train.epochs=2", *config))
+    part = train(small_config(demo_set, tmp_path / "part", "train.epochs=1", *config))
+    resumed = train(small_config(demo_set, part.output, "train.epochs=2", *config), resume=part.output)
+    assert [epoch.val_loss for epoch in resumed.history] == [epoch.val_loss for epoch in whole.history]
+    ours, theirs = (load_checkpoint(run.output)[0].state_dict() for run in (resumed, whole))
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value.numpy(), theirs[name].numpy(), err_msg=name)
