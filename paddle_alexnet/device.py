@@ -2,7 +2,7 @@
 
 import re
 
-from paddle_alexnet.cuda_libraries import complaint
+from paddle_alexnet import cuda_code, cuda_libraries
 from paddle_alexnet.errors import UserError
 
 
@@ -18,8 +18,8 @@ def check_device(device: str) -> str:
 def use_device(device: str) -> str:
     """Make `auto`, `cpu` or `gpu:N` Paddle's device and return its name; `auto` is the first GPU, else the CPU.
 
-    Raises UserError for a GPU that is not there, and for one without the libraries to use it. Paddle's own
-    `set_device("gpu")` would end the process on a machine without one, so it is asked first.
+    Raises UserError for a GPU that is not there, and for one without the libraries to use it or that this Paddle has no
+    code for. Paddle's own `set_device("gpu")` would end the process on a machine without one, so it is asked first.
     """
     import paddle
 
@@ -30,7 +30,9 @@ def use_device(device: str) -> str:
     if device.startswith("gpu") and int(device.partition(":")[2]) >= count:
         built = "" if paddle.is_compiled_with_cuda() else "; this Paddle is built without CUDA"
         raise UserError(f"device {device}: there are {count} GPUs here{built}: use auto or cpu")
-    if device.startswith("gpu") and (reason := complaint()):
-        raise UserError(f"device {device}: {reason}; or use cpu")
+    if device.startswith("gpu"):
+        capability = paddle.device.cuda.get_device_capability(int(device.partition(":")[2]))
+        if reason := cuda_code.complaint(capability) or cuda_libraries.complaint():
+            raise UserError(f"device {device}: {reason}; or use cpu")
     paddle.set_device(device)
     return device

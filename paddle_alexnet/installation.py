@@ -14,12 +14,11 @@ from importlib.metadata import PackageNotFoundError, distributions, requires
 from pathlib import Path
 from typing import Literal, NamedTuple, Optional
 
-from paddle_alexnet import cuda_libraries
+from paddle_alexnet import cuda_code, cuda_libraries
 from paddle_alexnet.cores import available_cores
 
 _PACKAGE = "paddle-alexnet"
 _DRIVER = (450, 80)  # the oldest driver for CUDA 11, by NVIDIA's table of minor version compatibility
-_NEWEST_GPU = 9.0  # the last compute capability that CUDA 11.8 compiles for
 _SHARED_MEMORY = 1e9  # bytes of /dev/shm that NCCL should have between several GPUs
 
 # A package, the major release of Paddle that it clashes with, the release from which it does, how, and which to take.
@@ -172,13 +171,9 @@ def check_gpu(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Itera
     elif _paddle_major(versions) == 2:
         if _release(driver) < _DRIVER:
             yield Check("fault", f"driver {driver} is too old for CUDA 11.8", "install driver 520 or newer")
-        with suppress(ValueError):
-            if float(capability) > _NEWEST_GPU:
-                yield Check(
-                    "note",
-                    f"compute capability {capability} is newer than CUDA 11.8: Paddle 2.6.2 may have no code for it",
-                    "a GPU build of Paddle 3, see paddlepaddle.org.cn",
-                )
+        major, _, minor = capability.partition(".")
+        if major.isdecimal() and minor.isdecimal() and (reason := cuda_code.complaint((int(major), int(minor)))):
+            yield Check("fault", reason, "train -o device=cpu computes in the meantime")
 
 
 def check_libraries(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Iterator[Check]:

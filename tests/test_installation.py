@@ -24,7 +24,7 @@ from paddle_alexnet.installation import (
 
 SOUND = {"paddlepaddle": "2.6.2", "numpy": "2.2.6", "pandas": "3.1.1", "protobuf": "6.33.6", "setuptools": "65.5.0"}
 ON_GPU = {"paddlepaddle-gpu": "2.6.2", "numpy": "2.2.6"}
-H100 = {"name": "NVIDIA H100", "driver": "535.104.05", "capability": "9.0"}
+A100 = {"name": "NVIDIA A100", "driver": "535.104.05", "capability": "8.0"}
 
 
 @pytest.fixture(autouse=True)
@@ -93,21 +93,28 @@ def test_a_python_without_a_wheel_of_paddle():
 def test_gpus_and_what_they_need():
     assert [check.state for check in check_gpu(None, SOUND)] == ["fine"]
     assert [check.state for check in check_gpu([], ON_GPU)] == ["note"]
-    assert [check.state for check in check_gpu([H100], ON_GPU)] == ["fine"]
-    [_, note] = check_gpu([H100], SOUND)
+    assert [check.state for check in check_gpu([A100], ON_GPU)] == ["fine"]
+    [_, note] = check_gpu([A100], SOUND)
     assert note.state == "note" and '".[gpu]"' in note.remedy
-    [fault] = faults(check_gpu([{**H100, "driver": "418.87.00"}], ON_GPU))
+    [fault] = faults(check_gpu([{**A100, "driver": "418.87.00"}], ON_GPU))
     assert "418.87.00 is too old" in fault.detail
-    assert any("newer than CUDA 11.8" in check.detail for check in check_gpu([{**H100, "capability": "12.0"}], ON_GPU))
+
+
+def test_a_gpu_that_paddle_has_no_code_for_is_a_fault(monkeypatch):
+    said = {(9, 0): "capability 9.0, code for 8.6 alone"}
+    monkeypatch.setattr(installation.cuda_code, "complaint", lambda capability: said.get(capability, ""))
+    [fault] = faults(check_gpu([{**A100, "name": "NVIDIA H100", "capability": "9.0"}], ON_GPU))
+    assert "code for 8.6 alone" in fault.detail
+    assert not faults(check_gpu([A100], ON_GPU)) + faults(check_gpu([{**A100, "capability": "[N/A]"}], ON_GPU))
 
 
 def test_missing_cuda_libraries_are_a_fault_where_there_is_a_gpu(monkeypatch):
     monkeypatch.setattr(installation.cuda_libraries, "missing", lambda: ["libcudnn.so", "libnccl.so"])
-    [fault] = faults(check_libraries([H100], ON_GPU))
+    [fault] = faults(check_libraries([A100], ON_GPU))
     assert "libcudnn.so not found" in fault.detail and '".[gpu]"' in fault.remedy
-    assert len(faults(check_libraries([H100, H100], ON_GPU))) == 2
-    assert faults(check_libraries(None, ON_GPU)) == faults(check_libraries([H100], SOUND)) == []
-    assert not any("CUDA" in check.detail for check in check_libraries([H100], {"paddlepaddle-gpu": "3.3.1"}))
+    assert len(faults(check_libraries([A100, A100], ON_GPU))) == 2
+    assert faults(check_libraries(None, ON_GPU)) == faults(check_libraries([A100], SOUND)) == []
+    assert not any("CUDA" in check.detail for check in check_libraries([A100], {"paddlepaddle-gpu": "3.3.1"}))
 
 
 def test_little_shared_memory_is_a_note(monkeypatch):
@@ -153,9 +160,9 @@ def test_the_cards_are_what_nvidia_smi_lists(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin:/bin")
     assert graphics_cards() is None
-    program.write_text("#!/bin/sh\necho 'NVIDIA H100, 535.104.05, 9.0'\n")
+    program.write_text("#!/bin/sh\necho 'NVIDIA A100, 535.104.05, 8.0'\n")
     program.chmod(0o755)
-    assert graphics_cards() == [H100]
+    assert graphics_cards() == [A100]
     program.write_text("#!/bin/sh\necho 'no devices were found'\nexit 6\n")
     assert graphics_cards() is None
 
