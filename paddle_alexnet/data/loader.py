@@ -22,6 +22,7 @@ from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics
 from paddle_alexnet.data.threads import in_threads
+from paddle_alexnet.errors import UserError
 from paddle_alexnet.metrics import PADDING
 
 _AHEAD = 2  # batches
@@ -121,13 +122,19 @@ class Loader:
             _log.warning(f"{skipped} unreadable {self.dataset.split} images were skipped in this epoch")
 
     def sample(self, images: int) -> paddle.Tensor:
-        """The images [N, 3, S, S] that the first epoch begins with, so many or all; the iteration is not changed."""
+        """The images [N, 3, S, S] that the first epoch begins with, so many or all; the iteration is not changed.
+
+        Raises UserError where too many cannot be read, or none can.
+        """
         order = np.random.default_rng([self.seed, 0]).permutation(len(self.dataset))[:images].tolist()
         chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
-        prepare = partial(self.prepare, epoch=0)
-        with closing(in_threads(prepare, chunks, workers=self.workers, ahead=len(chunks))) as prepared:
-            image, _ = self.collate(list(prepared), epoch=0, step=0)
-        return image
+        with closing(in_threads(partial(self.prepare, epoch=0), chunks, workers=self.workers)) as prepared:
+            parts = list(prepared)
+        for message in (message for part in parts for message in part.unreadable.values()):
+            self.unreadable.add(message)
+        if not any(len(part.label) for part in parts):
+            raise UserError(f"none of the first {len(order)} {self.dataset.split} images can be read")
+        return self.collate(parts, epoch=0, step=0)[0]
 
     def prepare(self, indices: list[int], leaders: Optional[list[int]] = None, *, epoch: int) -> Chunk:
         """Some images of a batch: patches, cropped and augmented, and normalised unless the device does that.

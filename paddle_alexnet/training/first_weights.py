@@ -14,6 +14,7 @@ import paddle
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.padding import zeros
 from paddle_alexnet.network.presets import Conv, Linear
+from paddle_alexnet.progress import progress
 
 IMAGES = 256  # that are enough for any data set
 PATCHES = 8000  # of what a convolution reads; twice as many found no better filters
@@ -36,7 +37,7 @@ def find_first_weights(network: AlexNet, image: paddle.Tensor, *, seed: int) -> 
     *_, last = (layer for stage, layer in layers if isinstance(stage, Linear))
     network.eval()
     x = image
-    for stage, layer in layers:
+    for stage, layer in progress(layers, what="finding first weights", total=len(layers), unit="layer"):
         if isinstance(stage, Conv):
             shape = tuple(layer.weight.shape)
             filters = [cluster(patches, shape[0] // stage.groups, rng) for patches in patches_of(x.numpy(), stage, rng)]

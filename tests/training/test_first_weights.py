@@ -1,12 +1,15 @@
 """First weights found in the training images: what they come to for the network, and for a run."""
 
+import shutil
+
 import numpy as np
 import paddle
+import pandas as pd
 import pytest
 from helpers import small_config
 from tiny import narrow, tiny_preset  # noqa: F401
 
-from paddle_alexnet import train
+from paddle_alexnet import UserError, train
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.presets import PRESETS, Conv, Linear
 from paddle_alexnet.runs.checkpoint import load_checkpoint
@@ -145,6 +148,22 @@ def test_a_run_starts_from_them_but_not_where_it_has_weights(finished_run, demo_
     assert drawn != found
     given = f"model.weights={finished_run.output}"
     assert first_epoch(given, "model.initialisation=kmeans") == first_epoch(given)
+
+
+def test_images_that_cannot_be_read_are_passed_over_and_named_unless_they_are_too_many(demo_set, tmp_path, caplog):
+    root = shutil.copytree(demo_set, tmp_path / "data")
+    table = pd.read_csv(root / "labels.csv")
+    broken = [root / name for name in table.filename[table.split == "train"]]
+    broken[0].write_bytes(b"no image")
+    overrides = ["train.epochs=1", "model.initialisation=kmeans"]
+    train(small_config(root, tmp_path / "run", "data.fault_limit=1", *overrides))
+    assert caplog.text.count("skipped: ") == 1
+    with pytest.raises(UserError, match=broken[0].name):
+        train(small_config(root, tmp_path / "run", *overrides))
+    for path in broken:
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"none of the first 30 train images can be read"):
+        train(small_config(root, tmp_path / "run", "data.fault_limit=99", *overrides))
 
 
 def test_a_run_that_goes_on_keeps_what_it_has_learned(demo_set, tmp_path):
