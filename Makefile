@@ -1,13 +1,13 @@
 # `make train` and `make test` work from a plain clone: they make .venv on first use.
 #
 #   PYTHON=python3.10   which Python to make .venv with; it is kept until `make clean`
-#   EXTRA=cpu           which Paddle to install, cpu or gpu; without it, gpu where nvidia-smi lists one
+#   EXTRA=cpu           which Paddle to install, cpu or gpu; without it, gpu where nvidia-smi lists one that it runs on
 #   ARGS="…"            passed on, as in `make train ARGS="-o train.epochs=2"`
 
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= python3 python3.11 python3.12 python3.10 python3.9 python
-EXTRA ?= $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo gpu || echo cpu)
+EXTRA ?= $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -q '^[678]\.' && echo gpu || echo cpu)
 IN_RANGE := import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))
 
 .PHONY: help train test lint docs fast clean

@@ -12,6 +12,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import IO, Optional
 
+from paddle_alexnet.cuda_libraries import cuda_version
+
 Capability = tuple[int, int]
 
 # Of the containers in which nvcc puts device code, as far as their headers are known (cuobjdump lists the same).
@@ -23,11 +25,14 @@ _PTX, _MACHINE_CODE = 1, 2
 def complaint(capability: Capability, library: Optional[Path] = None) -> str:
     """Why the installed Paddle cannot compute on a GPU of that compute capability, and the remedy; "" if it can.
 
-    `library` is Paddle's own, `paddle/base/libpaddle.so`. If it holds no device code, nothing is known of it.
+    `library` is Paddle 2's own, `paddle/base/libpaddle.so`. If it holds no device code, nothing is known of it.
     """
-    library = library or _installed()
-    held = set(device_code(library)) if library else set()
-    if not held or any(runs_on(capability, kind, compiled_for) for kind, compiled_for in held):
+    library, held = library or _installed(), set()
+    for kind, compiled_for in device_code(library) if library else ():
+        if runs_on(capability, kind, compiled_for):
+            return ""
+        held.add((kind, compiled_for))
+    if not held:
         return ""
     known = ", ".join(f"{major}.{minor}" for major, minor in sorted({compiled_for for _, compiled_for in held}))
     return (
@@ -62,14 +67,15 @@ def _content(stream: IO[bytes]) -> mmap.mmap:
 def _entries(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, Capability]]:
     while at + _ENTRY.size <= end:
         kind, _, header, size, architecture = _ENTRY.unpack_from(content, at)
-        if kind not in (_PTX, _MACHINE_CODE) or header < _ENTRY.size:
+        if header < _ENTRY.size:
             return
-        yield kind, divmod(architecture, 10)
+        if kind in (_PTX, _MACHINE_CODE):
+            yield kind, divmod(architecture, 10)
         at += header + size
 
 
 def _installed() -> Optional[Path]:
     spec = PathFinder.find_spec("paddle")
     folders = (spec.submodule_search_locations or ()) if spec else ()
-    found = (Path(folder, "base", "libpaddle.so") for folder in folders)
+    found = (Path(folder, "base", "libpaddle.so") for folder in folders if cuda_version(Path(folder)))
     return next((path for path in found if path.is_file()), None)

@@ -161,7 +161,7 @@ def check_gpu(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Itera
         return
     for gpu in gpus:
         yield Check("fine", f"{gpu['name']}, driver {gpu['driver']}")
-    driver, capability = gpus[0]["driver"], gpus[0]["capability"]
+    driver = gpus[0]["driver"]
     if not built_for_gpu:
         yield Check(
             "note",
@@ -171,9 +171,10 @@ def check_gpu(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Itera
     elif _paddle_major(versions) == 2:
         if _release(driver) < _DRIVER:
             yield Check("fault", f"driver {driver} is too old for CUDA 11.8", "install driver 520 or newer")
-        major, _, minor = capability.partition(".")
-        if major.isdecimal() and minor.isdecimal() and (reason := cuda_code.complaint((int(major), int(minor)))):
-            yield Check("fault", reason, "train -o device=cpu computes in the meantime")
+        for number, gpu in enumerate(gpus):
+            major, _, minor = gpu["capability"].partition(".")
+            if major.isdecimal() and minor.isdecimal() and (reason := cuda_code.complaint((int(major), int(minor)))):
+                yield Check("fault", f"gpu:{number}: {reason}", "train -o device=cpu computes in the meantime")
 
 
 def check_libraries(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Iterator[Check]:

@@ -103,8 +103,8 @@ def test_gpus_and_what_they_need():
 def test_a_gpu_that_paddle_has_no_code_for_is_a_fault(monkeypatch):
     said = {(9, 0): "capability 9.0, code for 8.6 alone"}
     monkeypatch.setattr(installation.cuda_code, "complaint", lambda capability: said.get(capability, ""))
-    [fault] = faults(check_gpu([{**A100, "name": "NVIDIA H100", "capability": "9.0"}], ON_GPU))
-    assert "code for 8.6 alone" in fault.detail
+    [fault] = faults(check_gpu([A100, {**A100, "name": "NVIDIA H100", "capability": "9.0"}], ON_GPU))
+    assert fault.detail == "gpu:1: capability 9.0, code for 8.6 alone"
     assert not faults(check_gpu([A100], ON_GPU)) + faults(check_gpu([{**A100, "capability": "[N/A]"}], ON_GPU))
 
 

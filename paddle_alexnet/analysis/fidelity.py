@@ -125,6 +125,9 @@ def compare_with_2012(config: Config) -> pd.DataFrame:
     paddle.seed(config.train.seed)
     network = AlexNet(config.model.preset, None, config.model.lrn, quirks=config.model.quirks)
     ours = {**network_facts(network), **data_facts(config, network.image_size), **optimiser_facts(network, config)}
+    found = "found in the training images" if config.model.initialisation == "kmeans" else ""
+    if start := "of another run" if config.model.weights else found:
+        ours.update({fact: start for fact in ours if fact.endswith(("weight std", "bias at the start"))})
     return pd.DataFrame(
         {
             "part": fact.part,

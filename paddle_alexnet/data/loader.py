@@ -122,9 +122,9 @@ class Loader:
             _log.warning(f"{skipped} unreadable {self.dataset.split} images were skipped in this epoch")
 
     def sample(self, images: int) -> paddle.Tensor:
-        """The images [N, 3, S, S] that the first epoch begins with, so many or all; the iteration is not changed.
+        """At most so many images [N, 3, S, S], at random, as the first epoch trains on them but for mixup.
 
-        Raises UserError where too many cannot be read, or none can.
+        The iteration is not changed; every rank gets the same. Raises UserError where too many cannot be read, or none.
         """
         order = np.random.default_rng([self.seed, 0]).permutation(len(self.dataset))[:images].tolist()
         chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
@@ -134,7 +134,8 @@ class Loader:
             self.unreadable.add(message)
         if not any(len(part.label) for part in parts):
             raise UserError(f"none of the first {len(order)} {self.dataset.split} images can be read")
-        return self.collate(parts, epoch=0, step=0)[0]
+        image = self._images_of(parts)
+        return image if self.on_device else _tensor(image)
 
     def prepare(self, indices: list[int], leaders: Optional[list[int]] = None, *, epoch: int) -> Chunk:
         """Some images of a batch: patches, cropped and augmented, and normalised unless the device does that.
@@ -161,12 +162,7 @@ class Loader:
 
     def collate(self, chunks: list[Chunk], *, epoch: int, step: int) -> tuple[paddle.Tensor, paddle.Tensor]:
         """A batch from its chunks."""
-        image: Any = np.concatenate([chunk.image for chunk in chunks])
-        label = np.concatenate([chunk.label for chunk in chunks])
-        if self.on_device:
-            each = zip(*(chunk.changes for chunk in chunks))
-            changes = PixelChanges(*(None if parts[0] is None else np.concatenate(parts) for parts in each))
-            image = finish(image, changes, self.preprocess, paddle.to_tensor)
+        image, label = self._images_of(chunks), np.concatenate([chunk.label for chunk in chunks])
         if self.augmentation and self.augmentation.mixup:
             rng = np.random.default_rng([self.seed, epoch, step, 1 + self.rank])
             classes = len(self.dataset.table.classes)
@@ -174,6 +170,15 @@ class Loader:
         if self.crops > 1:
             image = image.reshape([-1, *image.shape[2:]])
         return image if self.on_device else _tensor(image), paddle.to_tensor(label)
+
+    def _images_of(self, chunks: list[Chunk]) -> Any:
+        """Those of some chunks in one, finished: a tensor on the device, else an array."""
+        image = np.concatenate([chunk.image for chunk in chunks])
+        if not self.on_device:
+            return image
+        each = zip(*(chunk.changes for chunk in chunks))
+        changes = PixelChanges(*(None if parts[0] is None else np.concatenate(parts) for parts in each))
+        return finish(image, changes, self.preprocess, paddle.to_tensor)
 
     def _filled(
         self, batch: Optional[tuple[paddle.Tensor, paddle.Tensor]], size: int

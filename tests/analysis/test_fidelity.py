@@ -63,6 +63,18 @@ def test_paddle2_differs_from_the_paper_in_what_is_known():
     assert differs["LRN beyond the first and last channel"] == "differs (ours left out of the mean / theirs zeros)"
 
 
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [("initialisation=kmeans", "found in the training images"), ("weights=runs/mine", "of another run")],
+)
+def test_first_weights_that_are_not_drawn_match_no_reference(start, said):
+    table = compared("paper", f"model.{start}")
+    first = table[table.fact.str.endswith(("weight std", "bias at the start"))]
+    assert len(first) == 16
+    assert set(first.ours) == {said}
+    assert not (first[["paper", "source145", "caffe"]] == "matches").any(axis=None)
+
+
 def test_every_fact_is_measured_and_named_once():
     table = compared("source145", "data.shared_crops=1")
     assert len(set(table["fact"])) == len(FACTS)

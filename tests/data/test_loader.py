@@ -296,3 +296,20 @@ def test_ranks_share_out_every_batch_and_fill_their_shares_up(demo_set, config):
                 if config is None:
                     np.testing.assert_array_equal(label.numpy()[: len(mine)], dataset.labels[indices[mine]])
                     np.testing.assert_array_equal(image.numpy()[: len(mine)], images[rank::ranks][mine])
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_a_sample_is_of_what_the_first_epoch_trains_on_and_changes_nothing(train_set, on_device):
+    """Augmented, but not mixed; of all images, whichever rank asks."""
+
+    def loader(config, **how):
+        return Loader(
+            train_set, train_set.preprocess, batch_size=8, seed=3, augmentation=config, on_device=on_device, **how
+        )
+
+    first, _ = next(iter(loader(ALL, shuffle=True)))
+    for mixed, rank in ((0, 0), (0.4, 0), (0.4, 1)):
+        sampled = loader(replace(ALL, mixup=mixed), shuffle=True, rank=rank, ranks=2)
+        np.testing.assert_array_equal(sampled.sample(8).numpy(), first.numpy())
+        assert (sampled.epoch, sampled.position) == (0, 0)
+    assert len(loader(ALL).sample(10_000)) == len(train_set)

@@ -7,7 +7,8 @@ import paddle
 import pandas as pd
 import pytest
 from helpers import small_config
-from tiny import narrow, tiny_preset  # noqa: F401
+from paddle.nn import functional
+from tiny import narrow
 
 from paddle_alexnet import UserError, train
 from paddle_alexnet.network.alexnet import AlexNet
@@ -35,21 +36,22 @@ def image() -> paddle.Tensor:
     """Of some structure, and of another mean and scale than a network expects: [24, 3, 131, 131]."""
     rng = np.random.default_rng(0)
     coarse = rng.normal(2, 3, (24, 3, 17, 17)).astype(np.float32)
-    return paddle.nn.functional.interpolate(paddle.to_tensor(coarse), [131, 131], mode="bilinear")
+    return functional.interpolate(paddle.to_tensor(coarse), [131, 131], mode="bilinear")
 
 
-def test_each_output_of_each_layer_has_mean_0_and_deviation_1_over_the_images(image):
-    network = AlexNet("small", 10, "native")
+@pytest.mark.parametrize("preset", ["small", "tensorflow", "source145"])
+def test_each_output_of_each_layer_has_mean_0_and_deviation_1_over_the_images(preset, image, monkeypatch):
+    monkeypatch.setitem(PRESETS, preset, narrow(PRESETS[preset]))
+    network = AlexNet(preset, 10, "native")
+    image = functional.interpolate(image[: 24 if preset == "small" else 8], [network.image_size] * 2, mode="bilinear")
     before = outputs(network, image)["conv1"].std()
     assert not 0.8 < before < 1.25
     find_first_weights(network, image, seed=0)
     *inner, last = outputs(network, image).values()
     for y in inner:
         axes = (0, 2, 3) if y.ndim == 4 else (0,)
-        constant = y.std(axes) < 1e-6
-        assert constant.mean() < 0.1
-        np.testing.assert_allclose(y.mean(axes)[~constant], 0, atol=1e-3)
-        np.testing.assert_allclose(y.std(axes)[~constant], 1, rtol=1e-2)
+        np.testing.assert_allclose(y.mean(axes), 0, atol=2e-3)
+        np.testing.assert_allclose(y.std(axes), 1, rtol=1e-2)
     assert last.mean() == pytest.approx(0, abs=1e-3)
     assert last.std() == pytest.approx(1 / 3, rel=1e-2)
     assert network.training
@@ -105,30 +107,44 @@ def test_there_are_no_more_patches_than_are_needed(monkeypatch):
     assert patches.shape == (50, 27)
 
 
-def test_clusters_are_those_that_the_patches_were_planted_in():
-    """Also along a direction whose contrast is a hundredth of the others': that is what whitening is for."""
+def test_filters_tell_what_patches_are_of_and_not_how_bright_they_are():
+    """Sixteen kinds, and brightness that varies eight times as much along one direction: what whitening is for."""
     rng = np.random.default_rng(0)
-    signs = np.stack([np.repeat(np.eye(8), 60, 0), -np.repeat(np.eye(8), 60, 0)]).reshape(-1, 8)
-    contrast = np.array([1, 1, 1, 1, 1, 1, 1, 0.3])
-    patches = ((signs + rng.normal(0, 0.03, signs.shape)) * contrast + 5).astype(np.float32)
+    kinds = np.repeat(np.concatenate([np.eye(8), -np.eye(8)]), 60, axis=0)
+    bright = rng.normal(size=(len(kinds), 1)) * np.ones(8)
+    patches = (kinds + rng.normal(0, 0.03, kinds.shape) + bright + 5).astype(np.float32)
     filters = cluster(patches, 16, np.random.default_rng(0))
     answers = ((patches - patches.mean(0)) @ filters.T).argmax(axis=1).reshape(16, 60)
-    purity = [np.bincount(row, minlength=16).max() / 60 for row in answers]
-    assert np.mean(purity) > 0.9
-    assert len({np.bincount(row).argmax() for row in answers}) >= 13, "hardly two of them share a filter"
+    commonest = [np.bincount(row, minlength=16) for row in answers]
+    assert np.mean([row.max() for row in commonest]) > 0.55 * 60  # 0.44 without
+    assert len({int(row.argmax()) for row in commonest}) >= 12, "most kinds have a filter of their own"  # 7 without
 
 
-@pytest.mark.parametrize("patches", [np.zeros((5, 12)), np.full((40, 12), 7.0), np.eye(12)[:3]])
-def test_images_without_structure_or_too_few_have_filters_too(patches):
-    filters = cluster(patches.astype(np.float32), 8, np.random.default_rng(0))
+def test_too_few_patches_have_filters_too():
+    filters = cluster(np.eye(12, dtype=np.float32)[:3], 8, np.random.default_rng(0))
     assert filters.shape == (8, 12)
     assert np.isfinite(filters).all()
 
 
-def test_black_images_leave_a_network_that_computes():
-    network = AlexNet("tiny", 4)
-    find_first_weights(network, paddle.zeros([4, 3, 99, 99]), seed=0)
-    assert all(np.isfinite(value.numpy()).all() for value in network.state_dict().values())
+@pytest.mark.parametrize("images", ["black", "of one colour", "alike", "two", "one"])
+def test_images_that_tell_little_leave_a_network_that_can_learn(image, images):
+    """A deviation of next to nothing is not scaled to 1, nor are filters found where nothing is."""
+    shown = {
+        "black": paddle.zeros([4, 3, 131, 131]),
+        "of one colour": paddle.ones([8, 3, 131, 131]) * image[:8, :, :1, :1],
+        "alike": image[:1].tile([8, 1, 1, 1]),
+        "two": image[:2],
+        "one": image[:1],
+    }[images]
+    network = AlexNet("small", 10, "native")
+    drawn = {name: float(value.abs().max()) for name, value in network.state_dict().items()}
+    find_first_weights(network, shown, seed=0)
+    for name, value in network.state_dict().items():
+        assert np.isfinite(value.numpy()).all(), name
+        if name.endswith("weight"):
+            assert drawn[name] / 1000 < float(value.abs().max()) < 100 * drawn[name], name
+    unseen = outputs(network, image[2:])["fc8"]
+    assert 1e-4 < unseen.std() < 30
 
 
 def test_a_layer_that_a_quirk_leaves_out_stays_as_it_was_drawn(monkeypatch):
