@@ -69,7 +69,8 @@ class ModelConfig:
     initialisation: Literal["preset", "kmeans"] = Field(
         default="preset",
         description="first weights: preset (drawn as the preset says) or kmeans (convolutions' filters found among "
-        "patches of the training images, each layer scaled to them), for a small data set; neither with weights below",
+        "patches of the training images, each layer scaled to them: best where images are few); ignored where weights "
+        "is set",
     )
     weights: Optional[PathText] = Field(default=None, description="start from the weights of this run or checkpoint")
 
