@@ -4,12 +4,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import paddle_alexnet  # isort: skip # before Paddle, which otherwise computes with one thread
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, open_browser
 from helpers import small_config
 from tiny import narrow
 
+import paddle_alexnet
 from paddle_alexnet.data.prepare.demo import draw_demo
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.trainer import Results
