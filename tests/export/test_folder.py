@@ -1,5 +1,6 @@
 """The inference model: every backend, verified before it is in place, and nothing kept in memory after it."""
 
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -142,3 +143,19 @@ def test_exports_leave_nothing_in_memory(tmp_path):
     command = [sys.executable, "-c", GROWTH, str(tmp_path / "model")]
     printed = subprocess.run(command, capture_output=True, text=True, cwd="tests", check=True).stdout
     assert float(printed) < 2 * 58
+
+
+def test_a_disk_that_fills_is_said_and_leaves_the_export_before(tmp_path):
+    """A limit on the size of files stands for it: Paddle writes a part of the weights and says nothing."""
+    network = AlexNet("small", 3)
+    export(network, metadata_of(network), tmp_path / "model")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+        with pytest.raises(UserError, match=r"cannot write it .*is the disk full\?.*; what was there is untouched"):
+            export(network, metadata_of(network), tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+    assert not list(tmp_path.glob(".*"))
