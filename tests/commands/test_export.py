@@ -43,7 +43,7 @@ def test_what_is_exported_predicts_as_the_network_does(to, options, checkpoint, 
     images = find_images([demo_set])[:5]
     for (path, expected), (same, found) in zip(ours.predict(images), theirs.predict(images)):
         assert path == same
-        np.testing.assert_allclose(found, expected, atol=5e-6)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_all_are_put_in_place_or_none(checkpoint, tmp_path, monkeypatch):
