@@ -12,7 +12,8 @@ import paddle
 from paddle_alexnet.config import Config, ModelConfig
 from paddle_alexnet.data.splits import SPLITS
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.evaluation import evaluate, open_table
+from paddle_alexnet.evaluation import Evaluation, evaluate, open_table
+from paddle_alexnet.figures import wilson_interval
 from paddle_alexnet.files import atomic_file, write_csv
 from paddle_alexnet.names import one_of
 from paddle_alexnet.network.alexnet import AlexNet
@@ -46,7 +47,7 @@ PARTS = {
 }
 
 
-COLUMNS = ("network", "mean top-1", "± sd", "points lost", "lost in 2012")
+COLUMNS = ("network", "mean top-1", "95 % interval", "± sd", "points lost", "lost in 2012")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Outcome:
 
     title: str
     top1: tuple[float, ...]
+    images: int  # that each seed's figure is of, the same for all
     lost_in_2012: Optional[float] = None
 
     @property
@@ -75,13 +77,15 @@ def ablate(config: Config, *, parts: Optional[Sequence[str]] = None, seeds: Sequ
     """
     outcomes, models = [], {"whole": config.model, **_models(config.model, parts)}
     for name, model in models.items():
-        part, top1 = PARTS.get(name), []
+        part, found = PARTS.get(name), []
         for seed in seeds:
             run = RunFolder(Path(config.output) / f"{name}-seed-{seed}")
             _log.info(f"{part.title if part else WHOLE}, seed {seed}: {run.path}")
             _train(run, replace(config, output=str(run.path), model=model, train=replace(config.train, seed=seed)))
-            top1.append(_top1(run))
-        outcomes.append(Outcome(part.title if part else WHOLE, tuple(top1), part.lost_in_2012 if part else None))
+            found.append(_evaluate(run))
+        top1 = tuple(each.top1 for each in found)
+        title, lost = (part.title, part.lost_in_2012) if part else (WHOLE, None)
+        outcomes.append(Outcome(title, top1, found[0].images, lost))
     _write(outcomes, Path(config.output))
     return outcomes
 
@@ -122,10 +126,10 @@ def _train(run: RunFolder, config: Config) -> None:
         train(config, resume=run.path)
 
 
-def _top1(run: RunFolder) -> float:
+def _evaluate(run: RunFolder) -> Evaluation:
     predictor = Predictor(run.best)
     has_test = SPLITS.index("test") in open_table(predictor, None, None).splits
-    return evaluate(predictor, split="test" if has_test else "val").top1
+    return evaluate(predictor, split="test" if has_test else "val")
 
 
 def _write(outcomes: Sequence[Outcome], folder: Path) -> None:
@@ -149,12 +153,16 @@ def _write(outcomes: Sequence[Outcome], folder: Path) -> None:
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """The table, of `COLUMNS`."""
+    """The table, of `COLUMNS`.
+
+    The interval is that of one seed's images: the seeds share them, so more seeds do not make it narrower.
+    """
     whole = mean(outcomes[0].top1)
     return [
         [
             outcome.title,
             f"{100 * mean(outcome.top1):.1f} %",
+            "{:.1f} to {:.1f}".format(*(100 * end for end in wilson_interval(mean(outcome.top1), outcome.images))),
             f"{100 * outcome.spread:.1f}" if len(outcome.top1) > 1 else "–",
             f"{100 * (whole - mean(outcome.top1)):.1f}" if outcome is not outcomes[0] else "–",
             "–" if outcome.lost_in_2012 is None else f"{outcome.lost_in_2012:.2f}",

@@ -1,5 +1,6 @@
 """Figures of a split from what a network answers for each of its images: exact, in NumPy alone."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
@@ -33,6 +34,25 @@ def answers_of(truth: np.ndarray, log_probabilities: np.ndarray, *, top: int = 5
     best = order[:, :top]
     probabilities = np.exp(np.take_along_axis(log_probabilities, best, axis=1))
     return Answers(truth, -log_probabilities[np.arange(len(truth)), truth], rank, best, probabilities)
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share that was measured on `count` images.
+
+    The score interval without continuity correction (Wilson 1927, JASA 22:209-212). Unlike the share plus or minus
+    its standard error, it has a width at 0 and at 1 too. It is (0, 1) without images.
+    """
+    if not count:
+        return 0.0, 1.0
+    z2 = 1.959963984540054**2 / count  # the square of the normal distribution's 97.5 % point, by image
+    middle, half = share + z2 / 2, math.sqrt(z2 * (share * (1 - share) + z2 / 4))
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+
+
+def interval_text(share: float, count: int) -> str:
+    """Return the `wilson_interval` as text, such as `95 %: 0.646 to 0.816`."""
+    low, high = wilson_interval(share, count)
+    return f"95 %: {low:.3f} to {high:.3f}"
 
 
 def join(parts: Iterable[Answers]) -> Answers:

@@ -69,6 +69,7 @@ class Results:
     history: tuple[Epoch, ...]
     best: Optional[Epoch]
     visualdl: Optional[Path]  # the folder of its log, where VisualDL could be used
+    val_images: int  # that the validation figures are means over
 
 
 def train(config: Config, *, resume: Optional[Path] = None) -> Results:
@@ -191,7 +192,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     if len(history.epochs) < epochs:
         _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
     log = run.visualdl if run.visualdl.is_dir() else None
-    return Results(run.path, tuple(history.epochs), history.best, log)
+    return Results(run.path, tuple(history.epochs), history.best, log, val_images)
 
 
 def build_network(config: ModelConfig, classes: int, saved: Optional[Saved]) -> AlexNet:

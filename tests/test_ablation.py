@@ -47,6 +47,8 @@ def test_runs_are_made_once_and_set_side_by_side(demo_set, tmp_path, monkeypatch
         rows = list(csv.DictReader(stream))
     assert [float(row["run 1"]) for row in rows] == [whole.top1[0], plain.top1[0]]
     assert float(rows[1]["points lost"]) == pytest.approx(50 * (sum(whole.top1) - sum(plain.top1)), abs=0.06)
+    low, high = map(float, rows[0]["95 % interval"].split(" to "))
+    assert low < 50 * sum(whole.top1) < high and whole.images == 10
     with Image.open(tmp_path / "out" / "ablation.png") as picture:
         assert picture.width > 500
     other = small_config(demo_set, tmp_path / "out", "model.preset=tiny", "train.epochs=1", "data.horizontal_flip=true")

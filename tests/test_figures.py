@@ -1,6 +1,9 @@
 """Figures of a split, against values worked out by hand."""
 
+import math
+
 import numpy as np
+import pytest
 
 from paddle_alexnet.figures import (
     answers_of,
@@ -8,7 +11,9 @@ from paddle_alexnet.figures import (
     confident_mistakes,
     confused_pairs,
     confusion_matrix,
+    interval_text,
     join,
+    wilson_interval,
 )
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [0.9, 0.06, 0.04]])
@@ -46,3 +51,24 @@ def test_confusion_matrix_has_a_row_for_each_class_and_a_column_for_what_it_was_
     np.testing.assert_allclose(figures.recall, [1 / 3, 1, 1 / 2, np.nan])
     np.testing.assert_allclose(figures.f1, [0.4, 0.5, 2 / 3, np.nan])
     assert confused_pairs(confusion, 10) == [(0, 1, 2), (2, 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "published"),
+    [
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0000, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+    ],
+)
+def test_intervals_are_those_of_newcombe_1998(right, count, published):
+    """Statistics in Medicine 17:857-872, table I, method 3."""
+    assert wilson_interval(right / count, count) == pytest.approx(published, abs=5e-5)
+    low, high = wilson_interval(1 - right / count, count)  # what is right and what is wrong mirror each other
+    assert (1 - high, 1 - low) == pytest.approx(published, abs=5e-5)
+
+
+def test_100_of_100_is_no_certainty_and_nothing_of_nothing_says_nothing():
+    assert interval_text(1.0, 100) == "95 %: 0.963 to 1.000"
+    assert wilson_interval(math.nan, 0) == (0.0, 1.0)

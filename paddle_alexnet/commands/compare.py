@@ -20,6 +20,11 @@ def run(arguments: argparse.Namespace) -> None:
     comparison = compare_runs(arguments.runs)
     figures = [[name, *values] for name, values in zip(comparison.names, zip(*comparison.figures.values()))]
     print_table([["run", *comparison.figures], *figures])
+    for n in comparison.best:
+        data_set = f" on data set {comparison.data_sets[n]}" if comparison.warning else ""
+        print(f"lowest val loss{data_set}: {comparison.names[n]}")
+    if comparison.warning:
+        print(f"note: {comparison.warning}")
     print("\nsettings that differ" if comparison.differing else "\nno setting differs")
     if comparison.differing:
         rows = [[key, *values] for key, values in comparison.differing.items()]

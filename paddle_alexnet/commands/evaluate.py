@@ -49,13 +49,16 @@ def run(arguments: argparse.Namespace) -> None:
     metadata.check_top_k(arguments.top_k)
     check_outputs(predictions=arguments.csv, confusion=arguments.confusion)
     from paddle_alexnet.evaluation import collect, means, open_table, predict_split
-    from paddle_alexnet.figures import confusion_matrix
+    from paddle_alexnet.figures import confusion_matrix, interval_text
     from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
     def answers_of(predictor: Predictor) -> "Answers":
         predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
         return collect(predictions, top=arguments.top_k or 5)
+
+    def shown(share: float) -> str:
+        return f"{share:.4f} ({interval_text(share, result.images)})"
 
     calibration = arguments.calibration
     if arguments.precision == "int8":  # whose images may have been moved, as the others
@@ -72,13 +75,13 @@ def run(arguments: argparse.Namespace) -> None:
     result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names
     print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
     print(f"input: {input_in_words(preprocess)}")
-    top_k = "" if result.top_k is None else f"  top{arguments.top_k} {result.top_k:.4f}"
-    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {result.top1:.4f}{top_k}")
+    top_k = "" if result.top_k is None else f"  top{arguments.top_k} {shown(result.top_k)}"
+    print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {shown(result.top1)}{top_k}")
     if arguments.precision != "float32":
         exact = answers_of(Predictor(arguments.model, device=arguments.device, preprocess=preprocess))
         cost, same = 100 * (exact.top(1) - result.top1), (exact.predicted == answers.predicted).mean()
         print(
-            f"in float32: loss {exact.loss.mean():.6f}  top1 {exact.top(1):.4f}; {arguments.precision} costs "
+            f"in float32: loss {exact.loss.mean():.6f}  top1 {shown(exact.top(1))}; {arguments.precision} costs "
             f"{cost:.1f} points of top1, {same:.1%} of the images get the same class"
         )
     confusion = confusion_matrix(answers.truth, answers.predicted, len(names))

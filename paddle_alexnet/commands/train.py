@@ -10,6 +10,7 @@ from pathlib import Path
 from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe, typed_path
 from paddle_alexnet.config import Config, describe_keys
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.figures import interval_text
 from paddle_alexnet.names import DEFAULT_RECIPE, DEMO_RECIPE
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.recipe import load_config
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
         print("no epoch had a finite validation loss: nothing was exported")
     else:
         print(f"trained on {best.data}")
-        print(f"best val_loss {best.val_loss:.4f} (top1 {best.val_top1:.4f}) in epoch {best.epoch}")
+        interval = f"of {results.val_images} images ({interval_text(best.val_top1, results.val_images)})"
+        print(f"best val_loss {best.val_loss:.4f} in epoch {best.epoch}, top1 {best.val_top1:.4f} {interval}")
         print(f"inference model:  {results.output / 'inference'}")
         print(f"best checkpoint:  {results.output / 'checkpoints' / 'best'}")
     print(f"curves, metrics:  {results.output / 'curves.png'}, {results.output / 'metrics.csv'}")

@@ -1,26 +1,50 @@
 """Several runs side by side: their figures, and the settings in which they differ."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Optional
 
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.figures import interval_text
 from paddle_alexnet.report.run import Run, read_run
+from paddle_alexnet.report.validation import images_of
 
 FIGURES = ("epochs", "best epoch", "val loss", "val top-1", "images/s", "data")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, each with a name of its own; `differing` are the settings by key that are not the same in all of them."""
+    """Runs, each with a name of its own; `differing` are the settings by key that are not the same in all of them.
+
+    Losses and accuracies are comparable between runs with the same validation images only: `data_sets` numbers those
+    of each run from 1, None for a run without figures. `best` are the runs with the lowest validation loss among
+    several of one data set.
+    """
 
     names: tuple[str, ...]
     runs: tuple[Run, ...]
     figures: dict[str, tuple[str, ...]]  # of each run, by what they are
-    best: Optional[int]  # which run has the lowest validation loss
+    data_sets: tuple[Optional[int], ...]
+    best: tuple[int, ...]
     differing: dict[str, tuple[str, ...]]
+
+    @property
+    def of_data_set(self) -> dict[int, tuple[int, ...]]:
+        """The runs of each data set."""
+        numbers = sorted({number for number in self.data_sets if number is not None})
+        return {each: tuple(n for n, number in enumerate(self.data_sets) if number == each) for each in numbers}
+
+    @property
+    def warning(self) -> str:
+        """What to know before runs with different validation images are compared; empty if there are none."""
+        if len(self.of_data_set) < 2:
+            return ""
+        return (
+            f"the runs were validated on {len(self.of_data_set)} different sets of images: "
+            "compare losses and accuracies within a data set, not across"
+        )
 
 
 def compare_runs(paths: Sequence[Path]) -> Comparison:
@@ -28,27 +52,55 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     if len({path.resolve() for path in paths}) < len(paths) or len(paths) < 2:
         raise UserError("name two runs or more, each once, to compare them")
     runs = tuple(read_run(path) for path in paths)
-    losses = [run.best.val_loss if run.best else float("inf") for run in runs]
     facts = [{**run.settings, **_versions(run)} for run in runs]
     keys = dict.fromkeys(key for known in facts for key in known)
     rows = {key: tuple(known.get(key, "–") for known in facts) for key in keys}
+    data_sets, figures = _data_sets(runs), dict(zip(FIGURES, zip(*(_figures(run) for run in runs))))
+    if len(set(data_sets) - {None}) > 1:
+        figures = {"data set": tuple(str(number or "–") for number in data_sets), **figures}
     return Comparison(
         _names(runs),
         runs,
-        dict(zip(FIGURES, zip(*(_figures(run) for run in runs)))),
-        losses.index(min(losses)) if min(losses) < float("inf") else None,
+        figures,
+        data_sets,
+        _best(runs, data_sets),
         {key: values for key, values in rows.items() if len(set(values)) > 1 and key != "output"},
     )
+
+
+def _data_sets(runs: Sequence[Run]) -> tuple[Optional[int], ...]:
+    """Number the data sets of the runs with figures, in their order: by the validation images, if all name them."""
+    known = all(run.validation for run in runs if run.best)
+    numbers: dict[Hashable, int] = {}
+    found: list[Optional[int]] = []
+    for run in runs:
+        if run.best is None:
+            found.append(None)
+            continue
+        data = run.config.data
+        identity = images_of(run.validation) if known and run.validation else (run.data, data.csv, data.classes)
+        found.append(numbers.setdefault(identity, len(numbers) + 1))
+    return tuple(found)
+
+
+def _best(runs: Sequence[Run], data_sets: Sequence[Optional[int]]) -> tuple[int, ...]:
+    losses: dict[Optional[int], dict[int, float]] = {}
+    for n, (run, number) in enumerate(zip(runs, data_sets)):
+        if run.best:
+            losses.setdefault(number, {})[n] = run.best.val_loss
+    several = [each for each in losses.values() if len(each) > 1]
+    return tuple(n for each in several for n, loss in each.items() if loss == min(each.values()))
 
 
 def _figures(run: Run) -> tuple[str, ...]:
     """The values of FIGURES."""
     best, asked = run.best, run.config.train.epochs
+    interval = f" ({interval_text(best.val_top1, run.validation.images)})" if best and run.validation else ""
     return (
         f"{len(run.epochs)} of {asked}",
         str(best.epoch) if best else "–",
         f"{best.val_loss:.4f}" if best else "–",
-        f"{best.val_top1:.4f}" if best else "–",
+        f"{best.val_top1:.4f}{interval}" if best else "–",
         f"{median(epoch.images_per_second for epoch in run.epochs):.1f}" if run.epochs else "–",
         run.data or "–",
     )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from paddle_alexnet.config import Config
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.figures import class_figures, confused_pairs
+from paddle_alexnet.figures import class_figures, confused_pairs, wilson_interval
 from paddle_alexnet.files import write_text
 from paddle_alexnet.report.chart import Chart, line_chart
 from paddle_alexnet.report.comparison import Comparison
@@ -46,7 +46,6 @@ def write_report(run: Run) -> Path:
             speed=median(epoch.images_per_second for epoch in run.epochs) if run.epochs else None,
             charts=_charts(run),
             validation=validation,
-            error=_standard_error(validation) if validation else 0.0,
             classes=_class_rows(validation) if validation else [],
             pairs=_pairs(validation) if validation else [],
             shares=_shares(validation) if validation and len(validation.classes) <= MOST_NAMED else None,
@@ -67,15 +66,25 @@ def write_report(run: Run) -> Path:
 
 def write_comparison(comparison: Comparison, place: Path) -> None:
     """Write the page that shows several runs side by side. Raises UserError if that cannot be done."""
-    charts = [
-        line_chart(title, [(name, _points(run, figure)) for name, run in zip(comparison.names, comparison.runs)])
-        for title, figure in (
-            ("validation loss", "val_loss"),
-            ("validation top-1", "val_top1"),
-            ("training loss", "train_loss"),
-            ("training top-1", "train_top1"),
-        )
-    ]
+    titles = {
+        "validation loss": "val_loss",
+        "validation top-1": "val_top1",
+        "training loss": "train_loss",
+        "training top-1": "train_top1",
+    }
+    charts = {
+        number: [
+            line_chart(
+                title,
+                [  # a run keeps its place, and so its color
+                    (name, _points(run, figure) if n in chosen else [])
+                    for n, (name, run) in enumerate(zip(comparison.names, comparison.runs))
+                ],
+            )
+            for title, figure in titles.items()
+        ]
+        for number, chosen in comparison.of_data_set.items()
+    }
     write_text(place, _templates().get_template("compare.html").render(comparison=comparison, charts=charts))
 
 
@@ -88,7 +97,15 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters["percent"] = lambda share: "–" if np.isnan(share) else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    templates.filters["interval"] = _interval
     return templates
+
+
+def _interval(share: float, count: int) -> str:
+    """The 95 % interval of a share of `count` images, in percent."""
+    if np.isnan(share):
+        return "–"
+    return "{:.1f} to {:.1f}\N{NO-BREAK SPACE}%".format(*(100 * end for end in wilson_interval(share, count)))
 
 
 def _charts(run: Run) -> list[Chart]:
@@ -124,11 +141,7 @@ def _best_model(run: Run, notes: list[str]) -> Optional[Model]:
         return None
 
 
-def _standard_error(validation: Validation) -> float:
-    return float(np.sqrt(validation.top1 * (1 - validation.top1) / validation.images))
-
-
-def _class_rows(validation: Validation) -> list[tuple[str, int, float, float, float]]:
+def _class_rows(validation: Validation) -> list[tuple[Any, ...]]:
     figures = class_figures(validation.confusion)
     return list(zip(validation.classes, figures.count, figures.precision, figures.recall, figures.f1))
 

@@ -7,6 +7,7 @@ confusion.csv     a row for each class, a column for each class that it was take
 mistakes.csv      the wrong images whose wrong class had the highest probability; mistakes.png shows them
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from csv import Error, reader
@@ -106,6 +107,19 @@ def read_validation(place: Path) -> Optional[Validation]:
         )
     except (OSError, ValueError, KeyError, TypeError, Error) as error:
         raise UserError(f"{place}: damaged ({error}): remove it, and the report is made anew") from None
+
+
+def images_of(validation: Validation) -> str:
+    """Return a digest of the validation images and their labels, which is the same wherever their folder lies.
+
+    Raises UserError if the predictions cannot be read.
+    """
+    place = validation.folder / "predictions.csv"
+    try:
+        rows = sorted(row[:2] for row in _rows(place)[1:])
+    except (OSError, ValueError, Error) as error:
+        raise UserError(f"{place}: damaged ({error}); remove {place.parent} and make the report again") from None
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def check_outputs(*, predictions: Optional[Path], confusion: Optional[Path]) -> None:

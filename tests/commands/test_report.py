@@ -8,6 +8,7 @@ from helpers import assert_user_error, run_tool, small_config
 
 import paddle_alexnet
 from paddle_alexnet.data.table import read_table
+from paddle_alexnet.figures import interval_text
 from paddle_alexnet.report.run import read_run
 
 
@@ -66,7 +67,7 @@ def test_evaluate_shows_each_class_and_writes_what_it_found(finished_run, tmp_pa
     rows, matrix = rows_of(tmp_path / "found.csv"), rows_of(tmp_path / "confusion.csv")
     assert len(rows) == 10
     right = sum(row["label"] == row["predicted"] for row in rows)
-    assert f"top1 {right / 10:.4f}" in result.stdout
+    assert f"top1 {right / 10:.4f} ({interval_text(right / 10, 10)})" in result.stdout
     assert right == sum(int(row[row["label"]]) for row in matrix)
     shown = result.stdout.splitlines()
     assert shown[3].split() == ["label", "count", "precision", "recall", "f1"]

@@ -17,6 +17,12 @@ from paddle_alexnet.report.page import write_report
 from paddle_alexnet.report.run import read_run
 
 _VOID = {"meta", "img"}
+UNDISTORTED = """return [...document.images].every(
+    image => Math.abs(image.clientHeight / image.clientWidth * image.naturalWidth / image.naturalHeight - 1) < 0.02)"""
+NO_HOLE = """const right = place => Math.round(place.getBoundingClientRect().right);
+    const lines = Object.values(Object.fromEntries(  // the last chart of each line
+        [...document.querySelectorAll(".charts figure")].map(figure => [figure.offsetTop, right(figure)])));
+    return lines.every(end => end === lines[0])"""
 
 
 class Page(HTMLParser):
@@ -72,6 +78,7 @@ def test_it_says_what_the_folder_says(whole_run):
     text = shown(write_report(run).read_text())
     assert f"{100 * run.validation.top1:.1f}\N{NO-BREAK SPACE}%" in text
     assert f"{run.validation.loss:.4f}" in text
+    assert "95 % interval: 39.1 to 86.2\N{NO-BREAK SPACE}%" in text  # of 8 right among 12
     assert "that of epoch 2, which had the lowest mean validation loss" in text
     for name in NAMES:  # what looks like HTML is shown as it is
         assert name in text
@@ -132,8 +139,10 @@ def test_a_browser_shows_it_light_and_dark_and_on_a_phone(whole_run, browser, tm
     report, paper = write_report(read_run(whole_run.path)), {}
     for name, width, dark in (("light", 1200, False), ("dark", 1200, True), ("phone", 360, False)):
         browser.open(report, width=width, dark=dark)
-        assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth"), name
+        assert browser.run("return document.documentElement.scrollWidth") <= width, name
         assert browser.run("return [...document.images].every(i => i.complete && i.naturalWidth > 0)"), name
+        assert browser.run(UNDISTORTED), name
+        assert browser.run(NO_HOLE), name
         assert browser.console() == [], name
         browser.screenshot(tmp_path / f"{name}.png")
         with Image.open(tmp_path / f"{name}.png") as image:
