@@ -64,6 +64,7 @@ setup(
         "paddle3": ["paddlepaddle>=3.3,<4"],
         # `build-kernels`: headers of the oneDNN in Paddle's wheel; data.decoder=simplejpeg
         "fast": ["onednn-devel-cpu-iomp==2023.2.0", "simplejpeg"],
+        "heic": ["pillow-heif"],  # photographs of iPhones
         "inspect": ["simplejpeg"],  # finds damaged data in JPEG files
         "serve": [
             "fastapi",

@@ -17,7 +17,7 @@ from paddle_alexnet.cores import available_cores
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import user_path
-from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
+from paddle_alexnet.names import KERNELS, LRN_BACKENDS, check_color, one_of
 
 # Built at first use: to ask for help needs none of it.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
@@ -120,6 +120,16 @@ class DataConfig:
         default=512,
         description="megabytes that the pixels of an image may take; JPEG files that take more are decoded at a "
         "fraction, other files are errors",
+    )
+    truncated: Literal["error", "accept"] = Field(
+        default="error",
+        description="image files that end too early: error (unreadable), or accept (decoded as far as they go, in "
+        "training, evaluation and prediction alike)",
+    )
+    background: Optional[Annotated[str, _by(check_color)]] = Field(
+        default=None,
+        description="color under transparent images, such as white or #ff8000; null: their transparency is dropped, "
+        "and the colors below it show",
     )
     horizontal_flip: bool = Field(default=False, description="training: flip half of the images left to right")
     colour_jitter: float = Field(

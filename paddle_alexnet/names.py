@@ -19,3 +19,13 @@ def one_of(name: str, known: Iterable[str], *, what: str) -> str:
         return name
     nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
     raise UserError(f"unknown {what} {name!r}; did you mean {nearest!r}? There are: {', '.join(known)}")
+
+
+def check_color(text: str) -> str:
+    """Return a color as #rrggbb. Raises UserError for what is neither a CSS name nor a code such as #ff8000."""
+    from PIL import ImageColor
+
+    try:
+        return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(text)[:3])
+    except ValueError:
+        raise UserError(f"{text!r} is not a color; write a name such as white, or #rrggbb") from None

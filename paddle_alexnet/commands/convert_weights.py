@@ -10,6 +10,7 @@ import argparse
 import os
 
 from paddle_alexnet.commands.options import (
+    PREPROCESS_OPTIONS,
     add_preprocess_options,
     command_line,
     not_negative,
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         settings = {"model.preset": converted.preset, "model.weights": arguments.target}
         if converted.quirks:
             settings["model.quirks"] = f"[{', '.join(converted.quirks)}]"
-        for name in ("geometry", "resize", "mean", "std"):
+        for name in PREPROCESS_OPTIONS:
             value = getattr(converted.preprocess, name)
             if value != getattr(DataConfig(), name):
                 settings[f"data.{name}"] = list(value) if isinstance(value, tuple) else value

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from paddle_alexnet.device import check_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import user_path
-from paddle_alexnet.names import DEFAULT_RECIPE, PRECISIONS, one_of
+from paddle_alexnet.names import DEFAULT_RECIPE, PRECISIONS, check_color, one_of
 from paddle_alexnet.network.presets import PRESETS
 
 if TYPE_CHECKING:
     from paddle_alexnet.config import Config
     from paddle_alexnet.data.preprocess import Preprocess
+
+PREPROCESS_OPTIONS = ("geometry", "resize", "mean", "std", "truncated", "background")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default: str = DEFAULT_RECIPE) -> None:
@@ -140,11 +142,17 @@ def add_preprocess_options(parser: argparse.ArgumentParser, *, default: str) -> 
     group.add_argument("--resize", type=positive, metavar="P", help="side of the patch whose centre the network sees")
     group.add_argument("--mean", type=_three, metavar="R,G,B", help="subtracted, of values in 0..1")
     group.add_argument("--std", type=_three_positive, metavar="R,G,B", help="divided by, of values in 0..1")
+    group.add_argument(
+        "--truncated", choices=("error", "accept"), help="decode files that end too early as far as they go"
+    )
+    group.add_argument(
+        "--background", type=_color, metavar="COLOR", help="color under transparent images, such as white"
+    )
 
 
 def preprocess_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """The fields of `Preprocess` that the options set."""
-    given = {name: getattr(arguments, name) for name in ("geometry", "resize", "mean", "std")}
+    given = {name: getattr(arguments, name) for name in PREPROCESS_OPTIONS}
     changes = {name: value for name, value in given.items() if value is not None}
     return {**changes, "mean_image": None} if "mean" in changes else changes
 
@@ -155,6 +163,13 @@ def changed_preprocess(preprocess: "Preprocess", arguments: argparse.Namespace) 
     if changed.patch_size < changed.image_size:
         raise UserError(f"--resize {changed.resize}: the network sees {changed.image_size}×{changed.image_size} of it")
     return changed
+
+
+def _color(text: str) -> str:
+    try:
+        return check_color(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _three(text: str) -> tuple[float, ...]:

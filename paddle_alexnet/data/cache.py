@@ -12,6 +12,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Optional
 
@@ -95,9 +96,11 @@ def in_cache_folder(folder: Path, root: Path) -> Path:
 
 def image_key(dataset: LabelledImages) -> str:
     """A hash of every image's name, size and time of change, and of what makes a patch of it."""
-    p = dataset.preprocess
-    settings = (p.geometry, p.patch_size, p.orientation, p.resample, p.draft, p.decode_limit)
-    digest = hashlib.sha256(repr(settings).encode())
+    fields = asdict(dataset.preprocess)
+    settings = {
+        name: value for name, value in fields.items() if name not in ("mean", "std", "mean_image", "image_size")
+    }
+    digest = hashlib.sha256(repr({**settings, "resize": dataset.preprocess.patch_size}).encode())
     for index in range(len(dataset)):
         path = dataset.path(index)
         try:

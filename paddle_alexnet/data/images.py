@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
+from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.errors import UserError
 
 

@@ -47,6 +47,8 @@ def open_loaders(
         resample=data.resample,
         draft=data.draft,
         decode_limit=data.decode_limit,
+        truncated=data.truncated,
+        background=data.background,
     )
     folder = Path(config.output).parent / "cache" if data.cache_folder is None else Path(data.cache_folder)
     unreadable, workers = UnreadableImages(data.fault_limit), data.workers

@@ -4,26 +4,19 @@ import base64
 import io
 import math
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib.util import find_spec
-from typing import IO, Any, Callable, Literal, Optional, Union
+from typing import Any, Callable, Literal, Optional, Union
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from paddle_alexnet.data.formats import identify, load_truncated
 from paddle_alexnet.errors import UserError
 
-# Pillow's names of the formats that are read (JPEG is MPO too). Others are no pictures, or start programs (PostScript).
-IMAGE_FORMATS = ["JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000"]
-if find_spec("PIL.AvifImagePlugin"):  # since Pillow 11.3
-    IMAGE_FORMATS.append("AVIF")
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .avif .jp2 .j2k".split()
-)
 MAX_SIDE = 65_500  # pixels, JPEG's own limit
 DECODE_LIMIT = 512  # megabytes that the pixels of a decoded image may take
 
@@ -58,7 +51,9 @@ class Preprocess:
     With `orientation="exif"` an image is first turned as its EXIF data asks. `resample` is Pillow's filter; all but
     `nearest` take in every pixel where they reduce. With `draft`, JPEG files that are at least four times too large
     are decoded at a half, a quarter or an eighth, which is up to four times as fast and up to 4 levels off; so are,
-    in any case, those whose pixels would take more than `decode_limit` megabytes. The defaults of the fields from
+    in any case, those whose pixels would take more than `decode_limit` megabytes. With `truncated="accept"` a file that
+    ends too early is decoded as far as it goes. Transparent images are laid over the color `background`, or, if that is
+    None, their transparency is dropped. The defaults of the fields from
     `orientation` on are what was done before there was a choice.
     """
 
@@ -72,6 +67,8 @@ class Preprocess:
     resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
     draft: bool = True
     decode_limit: int = DECODE_LIMIT
+    truncated: Literal["error", "accept"] = "error"
+    background: Optional[str] = None  # #rrggbb
 
     def __call__(self, image: Source) -> np.ndarray:
         """Decode an image into uint8 [S, S, 3], RGB. Raises UserError if that cannot be done."""
@@ -128,14 +125,18 @@ class Preprocess:
                 if self.draft:
                     scale = max(scale, *(s for s in scales if width // s >= least[0] and height // s >= least[1]), 1)
                 decode_at(image, scale)
-                rgb = to_rgb(image if scale > 1 or image is source else self._decoded(image), turn=turn)
+                decoded = image if scale > 1 or image is source else self._decoded(image)
+                if self.truncated == "accept":
+                    load_truncated(decoded)
+                rgb = to_rgb(decoded, turn=turn, background=self.background)
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         except FileNotFoundError:
             raise UserError(f"{name}: no such image") from None
         except Exception as error:  # a damaged file may raise anything
-            reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
-            raise UserError(f"{name}: unreadable image ({reason}): replace it or take it out") from None
+            reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+            accept = ", or set truncated to accept" if "truncated" in reason and self.truncated == "error" else ""
+            raise UserError(f"{name}: unreadable image ({reason}): replace it or take it out{accept}") from None
         across, down = rgb.width / width, rgb.height / height
         box = (left * across, top * down, min(right * across, rgb.width), min(bottom * down, rgb.height))
         resample = Image.Resampling[self.resample.upper()]
@@ -184,7 +185,8 @@ class _BySimplejpeg(Preprocess):
 
         assert image.fp is not None  # the file is open, for its pixels are not there yet
         image.fp.seek(0)
-        return Image.fromarray(simplejpeg.decode_jpeg(image.fp.read(), "RGB"))
+        content = image.fp.read()
+        return Image.fromarray(simplejpeg.decode_jpeg(content, "RGB", strict=self.truncated == "error"))
 
 
 def whole_levels(mean: np.ndarray) -> np.ndarray:
@@ -213,21 +215,8 @@ def open_image(source: Source) -> Iterator[Image.Image]:
             raise UserError(f"it is {source.dtype} {list(source.shape)}: give uint8 [height, width, 3]")
         yield Image.fromarray(source)
     else:
-        Image.init()
         with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
-            yield _identify(stream)
-
-
-def _identify(stream: IO[bytes]) -> Image.Image:
-    prefix = stream.read(16)
-    for name in IMAGE_FORMATS:
-        factory, accept = Image.OPEN[name]
-        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # by which the plugins say: not mine
-            known = accept is None or accept(prefix)
-            if known and not isinstance(known, str):  # a text says what Pillow lacks for the format
-                stream.seek(0)
-                return factory(stream, "")
-    raise UnidentifiedImageError("cannot identify image file")
+            yield identify(stream)
 
 
 def scales_within(image: Image.Image, limit: int = DECODE_LIMIT, *, whole: bool = False) -> list[int]:
@@ -264,16 +253,20 @@ def exif_orientation(image: Image.Image) -> int:
     return 1
 
 
-def to_rgb(image: Image.Image, *, turn: int = 1) -> Image.Image:
+def to_rgb(image: Image.Image, *, turn: int = 1, background: Optional[str] = None) -> Image.Image:
     """The pixels of an image in 8 bits of R, G and B, upright by its EXIF orientation `turn`.
 
-    Transparency is dropped; CMYK goes by Pillow's plain formula, without colour profiles. Grey of 16 bits is divided by
-    257, so that white stays white. Raises ValueError for pixels of 32 bits, whose white is not known.
+    Transparency is dropped, or the image is laid over the color `background`; CMYK goes by Pillow's plain formula,
+    without colour profiles. Grey of 16 bits is divided by 257, so that white stays white. Raises ValueError for pixels
+    of 32 bits, whose white is not known.
     """
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
     elif image.mode in ("La", "RGBa") or "transparency" in image.info:  # which Pillow takes to RGB by this way alone
         image = image.convert("LA" if image.mode == "La" else "RGBA")
+    if background and image.mode in ("LA", "PA", "RGBA"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     rgb.load()
     return rgb.transpose(_TURNS[turn]) if turn in _TURNS else rgb

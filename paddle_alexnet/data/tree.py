@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Optional
 from unicodedata import normalize
 
-from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
+from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.splits import SPLIT_FOLDERS, draw_splits, open_to
 
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -179,7 +180,9 @@ def input_in_words(preprocess: Preprocess) -> str:
     centre = "" if patch == size else f", of it the central {size}×{size}"
     image = " (an image)" if preprocess.mean_image else ""
     turned = ", turned as EXIF says" if preprocess.orientation == "exif" else ""
-    return f"{part} at {patch}×{patch}{centre}, mean {mean}{image}, std {std}, {preprocess.resample}{turned}"
+    over = f", over {preprocess.background}" if preprocess.background else ""
+    cut = ", truncated files accepted" if preprocess.truncated == "accept" else ""
+    return f"{part} at {patch}×{patch}{centre}, mean {mean}{image}, std {std}, {preprocess.resample}{turned}{over}{cut}"
 
 
 def _lift(flat: dict[str, Any]) -> dict[str, Any]:
@@ -215,6 +218,8 @@ def _faults(metadata: Metadata) -> Iterator[str]:
         yield f"image_size {size}, resize {preprocess.resize}: must be 1 to {MAX_IMAGE_SIZE}, image_size the smaller"
     if not 1 <= preprocess.decode_limit <= MAX_DECODE_LIMIT:
         yield f"decode_limit {preprocess.decode_limit}: must be 1 to {MAX_DECODE_LIMIT} megabytes"
+    if preprocess.background is not None and not re.fullmatch("#[0-9a-f]{6}", preprocess.background):
+        yield f"background {preprocess.background!r:.20}: must be #rrggbb"
     if not all(map(math.isfinite, (*preprocess.mean, *preprocess.std))) or 0 in preprocess.std:
         yield f"mean {preprocess.mean}, std {preprocess.std}: must be finite, and std not 0"
     if preprocess.mean_image is not None and _png_size(preprocess.mean_image) != (size, size):

@@ -348,7 +348,7 @@ def test_simplejpeg_s_pixels_are_pillow_s_to_the_bit(kind, size):
 def test_simplejpeg_decodes_jpeg_files_in_colour_alone_and_only_in_full(monkeypatch, tmp_path):
     decoded = []
 
-    def decode_jpeg(data, colorspace):
+    def decode_jpeg(data, colorspace, strict):
         decoded.append(len(data))
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image.convert(colorspace))

@@ -12,9 +12,9 @@ import pandas as pd
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.findings import Finding
+from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.inspect.duplicates import find_copies
 from paddle_alexnet.data.inspect.photo import Photo
-from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
 from paddle_alexnet.data.splits import SPLITS
 from paddle_alexnet.data.table import Rows
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from paddle_alexnet.data.findings import Finding
+from paddle_alexnet.data.formats import suffix_fits
 from paddle_alexnet.data.inspect.duplicates import THUMBNAIL
 from paddle_alexnet.data.preprocess import decode_at, open_image, scales_within, to_rgb
 from paddle_alexnet.errors import UserError
@@ -106,7 +107,7 @@ def _damage(data: bytes, mode: str) -> Iterator[str]:
 def _oddities(image: Image.Image, suffix: str, *, deep: bool) -> Iterator[tuple[str, str]]:
     """Kind and detail of what training would take otherwise than a person sees it."""
     content = "JPEG" if image.format == "MPO" else image.format  # a camera's MPO is a JPEG with another behind it
-    if Image.registered_extensions().get(suffix.lower()) != content:
+    if not suffix_fits(suffix, content or ""):
         yield "extension", f"{content} by its content, named {suffix or 'without an extension'}"
     if image.mode == "CMYK":
         yield "cmyk", "CMYK: save it as RGB"

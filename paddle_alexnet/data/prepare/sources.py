@@ -16,7 +16,7 @@ from typing import Optional
 
 from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
 from paddle_alexnet.data.findings import shown
-from paddle_alexnet.data.preprocess import IMAGE_SUFFIXES
+from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.splits import SPLIT_FOLDERS
 from paddle_alexnet.errors import UserError
 

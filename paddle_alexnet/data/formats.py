@@ -1,0 +1,130 @@
+"""Image formats: which ones are read, and how a file is opened by its content."""
+
+import io
+import struct
+from contextlib import suppress
+from importlib.util import find_spec
+from types import FunctionType
+from typing import IO
+
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+
+from paddle_alexnet.errors import UserError
+
+# Pillow's names of the formats that are read (JPEG is MPO too). Others are no pictures, or start programs (PostScript).
+IMAGE_FORMATS = ["JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000"]
+if find_spec("PIL.AvifImagePlugin"):  # since Pillow 11.3
+    IMAGE_FORMATS.append("AVIF")
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .avif .jp2 .j2k".split()
+)
+HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
+HEIC_REMEDY = 'pip install "paddle-alexnet[heic]"'
+if find_spec("pillow_heif"):
+    IMAGE_SUFFIXES |= HEIC_SUFFIXES
+_HEIC_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1".split())
+_PIXEL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # of PNG: not critical, but they change pixels
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_END_OF_JPEG = b"\xff\xd9"
+
+
+def identify(stream: IO[bytes]) -> Image.Image:
+    """Open an image file by its content, not yet decoded.
+
+    Raises UnidentifiedImageError for what is none of IMAGE_FORMATS, UserError for HEIC without pillow-heif, and what
+    Pillow raises for a damaged file.
+    """
+    Image.init()
+    prefix = stream.read(16)
+    for name in IMAGE_FORMATS:
+        factory, accept = Image.OPEN[name]
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # by which the plugins say: not mine
+            known = accept is None or accept(prefix)
+            if known and not isinstance(known, str):  # a text says what Pillow lacks for the format
+                stream.seek(0)
+                return factory(_without_refused_chunks(stream) if name == "PNG" else stream, "")
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIC_BRANDS:
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError:
+            raise UserError(f"is HEIC, which needs pillow-heif; {HEIC_REMEDY}, or save it as JPEG") from None
+        stream.seek(0)
+        return HeifImageFile(stream, "")  # not registered with Pillow, whose formats are the whole process's
+    raise UnidentifiedImageError("cannot identify image file")
+
+
+def suffix_fits(suffix: str, image_format: str) -> bool:
+    """Whether a file of a format (Pillow's name) may be called so."""
+    if image_format == "HEIF":
+        return suffix.lower() in HEIC_SUFFIXES
+    return Image.registered_extensions().get(suffix.lower()) == image_format
+
+
+def load_truncated(image: Image.Image) -> None:
+    """Decode an opened file as far as it goes: black, or what the decoder makes of it, in place of what is missing.
+
+    As Pillow does with `ImageFile.LOAD_TRUNCATED_IMAGES`, which is one setting for all threads of a process.
+    """
+    if not isinstance(image, ImageFile.ImageFile):
+        return
+    if image.format in ("JPEG", "MPO"):
+        read, end = image.load_read, [_END_OF_JPEG]  # type: ignore[attr-defined]
+        image.load_read = lambda size: read(size) or (end.pop() if end else b"")  # type: ignore[attr-defined]
+    if type(image).load is _load or getattr(image, "use_load_libtiff", None) is False:  # else the format's own way
+        _LOAD_TRUNCATED(image)
+    image.load()
+
+
+# Pillow's own function, which sees another value of the setting.
+_load = ImageFile.ImageFile.load
+_LOAD_TRUNCATED = FunctionType(
+    _load.__code__, {**vars(ImageFile), "LOAD_TRUNCATED_IMAGES": True}, closure=_load.__closure__
+)
+
+
+def _without_refused_chunks(stream: IO[bytes]) -> IO[bytes]:
+    """Return a PNG file without the text, profiles and other metadata for which Pillow would refuse all of it.
+
+    Pillow refuses more than 1 MB of unpacked text in a chunk or 64 MB in all, and damaged metadata.
+    """
+    stream.seek(8)
+    judge, kept, end, refused = PngImagePlugin.PngStream(stream), [(0, 8)], 8, False
+    try:
+        kind = b""
+        while kind != b"IEND":
+            kind, start, length = judge.read()
+            optional = kind[0] & 0x20 and kind not in _PIXEL_CHUNKS
+            if optional and not _takes(judge, kind, start, length):
+                refused = True
+            else:
+                kept.append((start - 8, start + length + 4))
+            end = stream.seek(start + length + 4)
+    except Exception:  # damaged: the rest stays as it is, for Pillow to judge
+        kept.append((end, max(end, stream.seek(0, io.SEEK_END))))
+    stream.seek(0)
+    if not refused:
+        return stream
+    content = io.BytesIO()
+    for start, end in kept:
+        stream.seek(start)
+        content.write(stream.read(end - start))
+    content.seek(0)
+    return content
+
+
+def _takes(judge: PngImagePlugin.PngStream, kind: bytes, start: int, length: int) -> bool:
+    """Whether Pillow takes a chunk; of text only until there is too much in all."""
+    if kind in _TEXT_CHUNKS and judge.text_memory > PngImagePlugin.MAX_TEXT_MEMORY:
+        return False
+    try:
+        try:
+            data = judge.call(kind, start, length)
+        except AttributeError:  # a kind that Pillow does not know
+            data = ImageFile._safe_read(judge.fp, length)  # type: ignore[arg-type]
+        judge.crc(kind, data)
+    except Exception:
+        return False
+    finally:
+        judge.im_info.clear()
+        judge.im_text.clear()
+    return True
