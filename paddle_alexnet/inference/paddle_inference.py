@@ -8,11 +8,12 @@ import threading
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import paddle
 from paddle import inference
+from paddle.base.proto import framework_pb2
 
 from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
@@ -75,8 +76,15 @@ class PaddleInference:
                     _quantise(config, calibration())
         quiet = nullcontext() if precision == "float32" else _silent()
         if program == "model.pdmodel":
-            config.set_model_buffer(files[program], len(files[program]), files[WEIGHTS], len(files[WEIGHTS]))
+            _set_model(config, files[program], files[WEIGHTS])
             with quiet:
+                if precision == "int8" and not _sums_in_32_bits():
+                    quantised = _create(config, source, paddle.base.core.create_paddle_predictor)
+                    config = inference.Config()
+                    config.disable_glog_info()
+                    config.set_cpu_math_library_num_threads(computing_threads())
+                    config.switch_ir_optim(False)  # the program is what Paddle's passes have made of it
+                    _set_model(config, _with_7_bit_weights(quantised.program().serialize_to_string()), files[WEIGHTS])
                 self._predictor = _create(config, source)
         else:  # Paddle 3 reads its own form from files alone
             with quiet, tempfile.TemporaryDirectory() as folder:
@@ -118,9 +126,55 @@ def _quantise(config: inference.Config, calibration: np.ndarray) -> None:
     config.quantizer_config().set_quant_batch_size(len(calibration))
 
 
-def _create(config: inference.Config, source: Path) -> inference.Predictor:
+def _sums_in_32_bits() -> bool:
+    """Return whether oneDNN multiplies 8-bit integers with VNNI here.
+
+    Without VNNI it uses `vpmaddubsw`, which adds two products of an unsigned and a signed integer in 16 bits and cuts
+    what does not fit: 2 × 255 × 127 is 64,770, and 32,767 is the largest. The bits are those of `dnnl_cpu_isa_t`:
+    `avx2_vnni` and `avx512_core_vnni`. oneDNN itself is asked because ONEDNN_MAX_CPU_ISA limits it.
+    """
     try:
-        return inference.create_predictor(config)
+        return bool(ctypes.CDLL("libdnnl.so.3").dnnl_get_effective_cpu_isa() & (0x8 | 0x40))
+    except (OSError, AttributeError):  # another oneDNN; 7 bits are right everywhere
+        return False
+
+
+def _with_7_bit_weights(content: bytes) -> bytes:
+    """Return a quantised program that halves the scale of its weights where oneDNN's 16-bit sums could overflow.
+
+    With weights up to 64, 2 × 255 × 64 fits in 16 bits. oneDNN halves the weights of convolutions of signed integers
+    by itself, but not of convolutions of unsigned ones, nor of linear layers, whose input it shifts by 128.
+    """
+    program = framework_pb2.ProgramDesc.FromString(content)
+    unsigned: set[str] = set()  # variables of 8 bits without a sign: the outputs of ReLU, also after pooling
+    for operator in program.blocks[0].ops:
+        attributes = {attribute.name: attribute for attribute in operator.attrs}
+        outputs = [name for output in operator.outputs for name in output.arguments]
+        of_unsigned = any(name in unsigned for entry in operator.inputs for name in entry.arguments)
+        if scales := attributes.get("Scale_weights"):
+            if of_unsigned or operator.type == "fc":
+                scales.floats[:] = [scale / 2 for scale in scales.floats]
+            activation = attributes.get("fuse_activation") or attributes.get("activation_type")
+            if activation and activation.s == "relu":
+                unsigned.update(outputs)
+        elif operator.type == "quantize":
+            if not attributes["is_negative_input"].b:
+                unsigned.update(outputs)
+        elif operator.type == "pool2d" and of_unsigned:
+            unsigned.update(outputs)
+    result: bytes = program.SerializeToString()
+    return result
+
+
+def _set_model(config: inference.Config, program: bytes, weights: bytes) -> None:
+    config.set_model_buffer(program, len(program), weights, len(weights))
+
+
+def _create(
+    config: inference.Config, source: Path, create: Callable[[inference.Config], Any] = inference.create_predictor
+) -> Any:
+    try:
+        return create(config)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
         reason = (str(error).strip().splitlines() or [""])[-1].strip()
         raise UserError(f"{source}: Paddle cannot load it ({reason[:300]}): export the model again") from None
