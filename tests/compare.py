@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import paddle
 from paddle import nn
+from rounding import LOGITS
 
 from paddle_alexnet.conversion import convert
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.metadata import Metadata
 
-TOLERANCE = 1e-5
 Outputs = list[tuple[str, np.ndarray]]  # a layer's name, what it gives
 
 
@@ -67,7 +67,7 @@ def assert_same(ours: Outputs, theirs: Outputs) -> None:
     apart = [
         f"{name} / {original}: {share:.1e}"
         for (name, a), (original, b) in zip(ours, theirs)
-        if not (share := difference(a, b)) <= TOLERANCE
+        if not (share := difference(a, b)) <= LOGITS
     ]
     assert np.abs(theirs[-1][1]).max() > 0, "an original that gives nothing proves nothing"
     assert not apart, f"they part at {apart[0]}; then {apart[1:]}"

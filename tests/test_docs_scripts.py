@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import REPOSITORY, run_tool, save_untrained
 from PIL import Image
+from rounding import LOGITS, PROBABILITIES
 
 from paddle_alexnet import Predictor
 from paddle_alexnet.data.images import find_images
@@ -41,7 +42,7 @@ def test_the_script_of_the_quickstart_computes_what_predict_does(folder):
     found = {"print": lambda *words: None}
     exec(script, found)
     [answer] = Predictor("inference").answers("photo.jpg")
-    assert found["logits"] == pytest.approx(Predictor("inference").logits(found["x"])[0], abs=1e-5)
+    assert found["logits"] == pytest.approx(Predictor("inference").logits(found["x"])[0], abs=LOGITS)
     assert np.exp(log_softmax(found["logits"][None]))[0] == pytest.approx(answer.probabilities, rel=1e-4)
 
 
@@ -60,4 +61,4 @@ def test_the_scripts_of_export_run_and_answer_as_predict_does(folder):
     shown = []
     exec(with_package, {"print": lambda *words: shown.append(words)})
     assert len(shown) == 3 * (1 + 5)
-    assert shown[0][1:] == (top.label, pytest.approx(top.probability, rel=1e-5))
+    assert shown[0][1:] == (top.label, pytest.approx(top.probability, rel=PROBABILITIES))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import assert_user_error, run_tool
+from rounding import LOSS
 
 from paddle_alexnet import Predictor, UserError
 from paddle_alexnet.evaluation import Predictions, evaluate, figures, open_table, predict_split
@@ -52,7 +53,7 @@ def test_every_image_is_predicted_once_in_order_and_as_the_predictor_does(predic
     logarithms = np.concatenate([batch.log_probabilities for batch in batches])
     np.testing.assert_allclose(np.exp(logarithms).sum(axis=1), 1)
     result = evaluate(predictor, split="test", batch_size=3)
-    assert result.loss == pytest.approx(figures(batches).loss, rel=1e-6)
+    assert result.loss == pytest.approx(figures(batches).loss, rel=LOSS)
 
 
 def test_log_softmax_of_large_logits():
@@ -63,7 +64,7 @@ def test_log_softmax_of_large_logits():
 def test_checkpoint_and_exported_folder_agree(predictor, finished_run):
     ours, theirs = (evaluate(p, split="test") for p in (predictor, Predictor(finished_run.output / "inference")))
     assert ours.images == theirs.images == 10
-    assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
+    assert ours.loss == pytest.approx(theirs.loss, rel=LOSS)
     assert ours.top1 == theirs.top1
 
 

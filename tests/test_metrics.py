@@ -1,6 +1,7 @@
 import numpy as np
 import paddle
 import pytest
+from rounding import FEW
 
 from paddle_alexnet.metrics import CrossEntropy
 
@@ -13,4 +14,4 @@ def test_label_smoothing_spreads_a_share_of_each_label_over_all_classes():
         for smoothing in (0.0, 0.1):
             expected = -((shares * (1 - smoothing) + smoothing / 4) * log_probabilities).sum(axis=1).mean()
             loss = CrossEntropy(smoothing)(paddle.to_tensor(logits), paddle.to_tensor(label))
-            assert loss.item() == pytest.approx(expected, rel=1e-6)
+            assert loss.item() == pytest.approx(expected, rel=FEW)

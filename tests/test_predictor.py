@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from helpers import assert_user_error, run_tool
 from PIL import Image
+from rounding import PROBABILITIES, SIX_DIGITS
 
 from paddle_alexnet import Predictor, UserError
 from paddle_alexnet.data.images import find_images
@@ -66,7 +67,7 @@ def test_a_short_script_without_the_package_reads_the_exported_folder(exported, 
     result = json.loads(printed.splitlines()[-1])
     _, probabilities = next(Predictor(exported).predict([image]))
     theirs = np.exp(result["logits"]) / np.exp(result["logits"]).sum()
-    np.testing.assert_allclose(theirs, probabilities, atol=1e-5)
+    np.testing.assert_allclose(theirs, probabilities, atol=PROBABILITIES)
 
 
 def test_predict_writes_the_top_classes_of_every_image(exported, demo_set, tmp_path):
@@ -104,7 +105,7 @@ def test_one_unreadable_image_among_many_is_named_and_the_rest_predicted(exporte
     predicted = dict(Predictor(exported).predict(sound))
     for row in table.itertuples():
         if Path(row.image) in predicted:
-            assert float(row.probability) == pytest.approx(predicted[Path(row.image)].max(), rel=1e-5)
+            assert float(row.probability) == pytest.approx(predicted[Path(row.image)].max(), rel=SIX_DIGITS)
 
 
 def test_what_was_predicted_before_an_interruption_is_kept(exported, demo_set, tmp_path, monkeypatch):

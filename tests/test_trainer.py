@@ -19,6 +19,7 @@ import pytest
 from helpers import REPOSITORY, OneLayer, assert_user_error, run_tool, small_config
 from paddle.metric import Accuracy
 from PIL import Image
+from rounding import FEW, LOSS, SIX_DIGITS
 
 from paddle_alexnet import Predictor, UserError, load_config, train, trainer
 from paddle_alexnet.config import DataConfig, OptimizerConfig, ScheduleConfig
@@ -54,14 +55,14 @@ def test_a_run_leaves_everything_a_person_looks_for(finished_run):
     metrics = pd.read_csv(output / "metrics.csv")
     assert list(metrics["epoch"]) == [1, 2]
     assert set(metrics["data"]) == {"embedded demo set"}
-    assert metrics["val_loss"].min() == pytest.approx(finished_run.best.val_loss, rel=1e-5)
+    assert metrics["val_loss"].min() == pytest.approx(finished_run.best.val_loss, rel=SIX_DIGITS)
 
 
 def test_validation_loss_is_the_mean_over_every_image(finished_run, demo_set):
     """Paddle reports the last batch's loss. 10 images in batches of 8 and 2 tell the difference."""
     result = evaluate(Predictor(finished_run.output), split="val", batch_size=3)
     assert result.images == 10
-    assert finished_run.best.val_loss == pytest.approx(result.loss, rel=1e-5)
+    assert finished_run.best.val_loss == pytest.approx(result.loss, rel=LOSS)
     assert finished_run.best.val_top1 == pytest.approx(result.top1)
 
 
@@ -72,7 +73,7 @@ def test_training_loss_is_the_mean_over_every_image():
     model = paddle.Model(paddle.nn.Identity(), inputs=paddle.static.InputSpec([None, 2], "float32", "logits"))
     model.prepare(loss=paddle.nn.CrossEntropyLoss(), metrics=[MeanLoss()])
     expected = (3 * math.log(1 + math.exp(-9)) + 2 * math.log(1 + math.exp(9))) / 5
-    assert model.evaluate(batches, verbose=0)["loss"] == pytest.approx(expected, rel=1e-6)
+    assert model.evaluate(batches, verbose=0)["loss"] == pytest.approx(expected, rel=FEW)
 
 
 def test_best_model_is_that_of_the_best_epoch_after_its_validation(finished_run):
@@ -103,13 +104,13 @@ def fit_frozen(epochs, schedule=None, patience=0):
 def test_schedule_steps_by_the_epoch():
     """Paddle's own callback steps per batch: with 4 batches an epoch the rate would fall in the first."""
     history = fit_frozen(3, ScheduleConfig(name="step", milestones=(1, 2)))
-    assert [epoch.learning_rate for epoch in history.epochs] == pytest.approx([1e-30, 1e-31, 1e-32], abs=0, rel=1e-5)
+    assert [epoch.learning_rate for epoch in history.epochs] == pytest.approx([1e-30, 1e-31, 1e-32], abs=0, rel=FEW)
 
 
 def test_plateau_watches_the_validation_loss():
     history = fit_frozen(4, ScheduleConfig(name="plateau", patience=1, factor=0.5))
     rates = [epoch.learning_rate for epoch in history.epochs]
-    assert rates == pytest.approx([1e-30, 1e-30, 0.5e-30, 0.25e-30], abs=0, rel=1e-5)
+    assert rates == pytest.approx([1e-30, 1e-30, 0.5e-30, 0.25e-30], abs=0, rel=FEW)
 
 
 def test_patience_counts_epochs_without_improvement():
@@ -157,7 +158,7 @@ def test_a_run_that_goes_on_is_computed_by_the_kernels_it_had(asked, before, exp
 def test_starting_from_a_checkpoint_starts_from_its_weights(finished_run, demo_set, tmp_path):
     frozen = ("optimizer.learning_rate=1e-30", "train.epochs=1", f"model.weights={finished_run.output}")
     results = train(small_config(demo_set, tmp_path / "run", *frozen))
-    assert results.best.val_loss == pytest.approx(finished_run.best.val_loss, rel=1e-5)
+    assert results.best.val_loss == pytest.approx(finished_run.best.val_loss, rel=LOSS)
 
 
 def test_a_run_that_fails_says_where_and_that_nothing_is_kept(demo_set, tmp_path, caplog):

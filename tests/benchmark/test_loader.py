@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 from PIL import Image
+from rounding import PIXELS
 
 from paddle_alexnet.benchmark.loader import (
     PLAIN,
@@ -38,7 +39,7 @@ def test_the_plain_loaders_do_the_same_work(tmp_path, size):
     for one in (plain_image, vision_image):
         image = np.asarray(one(tmp_path / "a.png"))
         assert image.shape == (3, 224, 224) and image.dtype == np.float32
-        np.testing.assert_allclose(image, PREPROCESS.batch(expected[None])[0], atol=1e-5)
+        np.testing.assert_allclose(image, PREPROCESS.batch(expected[None])[0], atol=PIXELS)
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "b.png")
     random.seed(1)

@@ -5,6 +5,7 @@ import importlib.util
 import numpy as np
 import paddle
 import pytest
+from rounding import LOGITS
 
 from paddle_alexnet import PRESETS, AlexNet, load_config
 from paddle_alexnet.benchmark.network import benchmark_network
@@ -26,7 +27,7 @@ def test_the_network_in_pytorch_is_the_same(preset):
     with paddle.no_grad(), torch.no_grad():
         ours = network(paddle.to_tensor(image)).numpy()
         theirs = torch_twin(network).eval()(torch.from_numpy(image)).numpy()
-    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(ours).max()
+    assert np.abs(ours - theirs).max() < LOGITS * np.abs(ours).max()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "momentum"])

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from helpers import assert_user_error, run_tool, save_untrained
+from rounding import PROBABILITIES
 
 from paddle_alexnet import Predictor
 from paddle_alexnet.data.images import find_images
@@ -43,7 +44,7 @@ def test_what_is_exported_predicts_as_the_network_does(to, options, checkpoint, 
     images = find_images([demo_set])[:5]
     for (path, expected), (same, found) in zip(ours.predict(images), theirs.predict(images)):
         assert path == same
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(found, expected, atol=PROBABILITIES)
 
 
 def test_all_are_put_in_place_or_none(checkpoint, tmp_path, monkeypatch):

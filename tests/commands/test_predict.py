@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from helpers import assert_user_error, run_tool, save_untrained
 from PIL import Image
+from rounding import SIX_DIGITS
 
 from paddle_alexnet.commands.predict import folder_names
 
@@ -42,7 +43,7 @@ def test_json_is_an_object_a_line(model, folder, tmp_path):
     assert first["error"] is None
     assert (third["top"], third["error"]) == ([], "unreadable image (not an image): replace it or take it out")
     table = pd.read_csv(tmp_path / "t.csv")
-    assert table["probability"][0] == pytest.approx(first["top"][0]["probability"], rel=1e-5)
+    assert table["probability"][0] == pytest.approx(first["top"][0]["probability"], rel=SIX_DIGITS)
 
     printed = run_tool("predict", model, folder, "--top", 2, "--json", "-")
     assert printed.returncode == 1

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from helpers import assert_user_error, run_tool, small_config
+from rounding import LOSS
 
 import paddle_alexnet
 from paddle_alexnet.data.table import read_table
@@ -27,7 +28,7 @@ def rows_of(path):
 def test_a_training_ends_with_its_report(reported_run, demo_set):
     run = read_run(reported_run)
     assert run.validation.epoch == 1
-    assert run.validation.loss == pytest.approx(run.best.val_loss, rel=1e-5)
+    assert run.validation.loss == pytest.approx(run.best.val_loss, rel=LOSS)
     assert run.validation.top1 == run.best.val_top1
     assert run.environment["device"] == "cpu"
     table = read_table(demo_set)

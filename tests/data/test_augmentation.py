@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import paddle
 import pytest
+from rounding import FEW, PIXELS
 
 from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data import augmentation
@@ -70,8 +71,8 @@ def test_the_mean_image_is_cropped_and_flipped_with_the_patches_where_that_is_as
     mean, std = statistics.mean_image.round(), 255 * np.array(STD)[:, None, None]
     for n, (patch, (top, left)) in enumerate(zip(patches.astype(float), (draws(40).corner * 17).astype(int))):
         window, turn = np.s_[:, top : top + 48, left : left + 48], -1 if draws(40).flip[n] < 0.5 else 1
-        np.testing.assert_allclose(at_crop[n], (patch - mean)[window][..., ::turn] / std, atol=1e-5)
-        np.testing.assert_allclose(centre[n], (patch[window][..., ::turn] - centre_mean.round()) / std, atol=1e-5)
+        np.testing.assert_allclose(at_crop[n], (patch - mean)[window][..., ::turn] / std, atol=PIXELS)
+        np.testing.assert_allclose(centre[n], (patch[window][..., ::turn] - centre_mean.round()) / std, atol=PIXELS)
 
 
 @pytest.mark.parametrize("size", [(500, 375), (60, 600), (1, 1), (3, 2000)])
@@ -108,9 +109,9 @@ def test_noise_shifts_the_whole_image_by_one_colour(statistics):
         for c in (config, replace(config, pca_noise=0.0))
     )
     difference = noisy - plain
-    assert difference.std(axis=(2, 3)).max() < 1e-5 < np.abs(difference).max()
+    assert difference.std(axis=(2, 3)).max() < PIXELS < np.abs(difference).max()
     expected = augmentation.pca_noise(statistics, 0.5 * draws(4).noise, deviations=False) / (255 * np.array(STD))
-    np.testing.assert_allclose(difference[:, :, 0, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(difference[:, :, 0, 0], expected, atol=PIXELS)
 
 
 def test_jitter_is_brightness_then_contrast_then_saturation():
@@ -151,12 +152,12 @@ def test_mixup_blends_images_and_labels_alike(train_set):
     dataset = LabelledImages(train_set.table, "train", WHOLE)
     plain, label = next(iter(Loader(dataset, WHOLE, batch_size=6)))
     mixed, shares = next(iter(Loader(dataset, WHOLE, batch_size=6, augmentation=config)))
-    np.testing.assert_allclose(shares.numpy().sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(shares.numpy().sum(axis=1), 1, atol=FEW)
     shares, label, plain = shares.numpy(), label.numpy(), plain.numpy()
     share = next(s[a] for s, a, b in zip(shares, label, label[::-1]) if a != b)
     assert 0 < share < 1
-    np.testing.assert_allclose(mixed.numpy(), share * plain + (1 - share) * plain[::-1], atol=1e-5)
-    np.testing.assert_allclose(shares, share * np.eye(10)[label] + (1 - share) * np.eye(10)[label[::-1]], atol=1e-6)
+    np.testing.assert_allclose(mixed.numpy(), share * plain + (1 - share) * plain[::-1], atol=PIXELS)
+    np.testing.assert_allclose(shares, share * np.eye(10)[label] + (1 - share) * np.eye(10)[label[::-1]], atol=FEW)
 
 
 def test_loss_of_blended_labels_is_the_blend_of_the_losses():
@@ -164,10 +165,10 @@ def test_loss_of_blended_labels_is_the_blend_of_the_losses():
     shares = 0.3 * np.eye(10, dtype=np.float32)[label] + 0.7 * np.eye(10, dtype=np.float32)[label[::-1]]
     loss = CrossEntropy()
     parts = [loss(logits, paddle.to_tensor(np.ascontiguousarray(n))).item() for n in (label, label[::-1])]
-    assert loss(logits, paddle.to_tensor(shares)).item() == pytest.approx(0.3 * parts[0] + 0.7 * parts[1], rel=1e-5)
+    assert loss(logits, paddle.to_tensor(shares)).item() == pytest.approx(0.3 * parts[0] + 0.7 * parts[1], rel=FEW)
     metric = MeanLoss()
     metric.update(metric.compute(logits, paddle.to_tensor(shares)).numpy())
-    assert metric.accumulate() == pytest.approx(loss(logits, paddle.to_tensor(shares)).item(), rel=1e-5)
+    assert metric.accumulate() == pytest.approx(loss(logits, paddle.to_tensor(shares)).item(), rel=FEW)
     assert metric.count == 4
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers import truncate
 from PIL import Image
+from rounding import PIXELS
 
 from paddle_alexnet import UserError
 from paddle_alexnet.config import DataConfig
@@ -40,7 +41,7 @@ def test_batches_are_the_network_s_input(root):
     (batch, labels), (last, _) = Loader(split(root), SQUASH, batch_size=2)
     assert batch.shape == [2, 3, 32, 32] and last.shape == [1, 3, 32, 32] and list(labels.numpy()) == [1, 0]
     red = [(1 - 0.485) / 0.229, (0 - 0.456) / 0.224, (0 - 0.406) / 0.225]
-    np.testing.assert_allclose(batch.numpy()[0, :, 5, 5], red, rtol=1e-5)
+    np.testing.assert_allclose(batch.numpy()[0, :, 5, 5], red, rtol=PIXELS)
 
 
 def test_every_epoch_has_its_own_order_and_every_image_once(demo_set):
@@ -144,11 +145,11 @@ def test_images_in_a_row_may_share_crop_and_flip_but_no_noise(train_set, statist
 def test_what_is_normalised_on_the_device_is_the_same(train_set, statistics):
     pixel = replace(CROP, mean_image=encode_mean_image(statistics.mean_image[:, 8:56, 8:56]))
     at_crop = replace(ALL, normalise="pixel_at_crop")
-    for config, tolerance in ((None, 1e-6), (replace(ALL, colour_jitter=0.0), 1e-6), (ALL, 1e-5), (at_crop, 1e-5)):
+    for config in (None, replace(ALL, colour_jitter=0.0), ALL, at_crop):
         settings = {"batch_size": 9, "augmentation": config, "statistics": statistics}
         batches = [next(iter(Loader(train_set, pixel, on_device=on, **settings)))[0] for on in (False, True)]
         here, there = (batch.numpy() for batch in batches)
-        np.testing.assert_allclose(here, there, atol=tolerance, rtol=tolerance)
+        np.testing.assert_allclose(here, there, atol=PIXELS, rtol=PIXELS)
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -172,7 +173,7 @@ def test_an_image_that_turns_unreadable_is_named_counted_and_skipped(root, stati
     for _ in range(2):
         images, labels = zip(*loader(unreadable=unreadable, on_device=cached))
         assert [int(n) for label in labels for n in label] == good
-        np.testing.assert_allclose(np.concatenate([image.numpy() for image in images]), whole, atol=1e-5)
+        np.testing.assert_allclose(np.concatenate([image.numpy() for image in images]), whole, atol=PIXELS)
     for path in bad:
         assert caplog.text.count(str(path)) == 1, "named once"
     assert caplog.text.count("2 unreadable train images were skipped in this epoch") == 2

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers import assert_user_error, run_tool, small_config
 from PIL import Image
+from rounding import LOSS, PIXELS
 
 from paddle_alexnet import Predictor, UserError, train
 from paddle_alexnet.data.dataset import LabelledImages
@@ -48,7 +49,7 @@ def test_a_new_run_turns_images_as_exif_asks_and_its_model_says_so(root, tmp_pat
         assert np.abs(images.numpy()[0] - expected).mean() < 0.1
         preprocess = train_loader.preprocess
         assert preprocess == val_loader.preprocess and (preprocess.orientation == "exif") == turned
-        np.testing.assert_allclose(images.numpy()[0], preprocess.batch(preprocess(path)[None])[0], atol=1e-6)
+        np.testing.assert_allclose(images.numpy()[0], preprocess.batch(preprocess(path)[None])[0], atol=PIXELS)
 
 
 def test_what_is_measured_is_what_the_model_s_images_go_through(root, tmp_path, statistics):
@@ -66,7 +67,9 @@ def test_what_is_measured_is_what_the_model_s_images_go_through(root, tmp_path, 
         images = np.stack([train_loader.dataset[n][0] for n in range(30)])
         average = preprocess.batch(images).mean(axis=0)
         if normalise == "pixel":
-            assert np.abs(average).max() < 0.5 / 255 / min(given.std) + 1e-5, "the mean image, rounded to whole levels"
+            assert np.abs(average).max() < 0.5 / 255 / min(given.std) + PIXELS, (
+                "the mean image, rounded to whole levels"
+            )
 
 
 def test_a_cache_of_central_squares_does_not_serve_random_parts_of_the_whole(demo_set, tmp_path):
@@ -91,7 +94,7 @@ def augmented_run(demo_set, tmp_path_factory):
 
 def test_run_checkpoint_and_export_agree_with_crops_and_mean_image(augmented_run):
     for model in (augmented_run.output, augmented_run.output / "inference"):
-        assert evaluate(Predictor(model), split="val").loss == pytest.approx(augmented_run.best.val_loss, rel=1e-5)
+        assert evaluate(Predictor(model), split="val").loss == pytest.approx(augmented_run.best.val_loss, rel=LOSS)
 
 
 @pytest.mark.slow
@@ -113,7 +116,7 @@ def test_ten_crops_average_the_probabilities(augmented_run, demo_set, tmp_path, 
         losses.append(-np.log(probabilities.mean(axis=0)[dataset.labels[index]]))
     result = evaluate(predictor, split="val", root=demo_set, csv=csv, crops=10, batch_size=2)
     assert result.images == 2
-    assert result.loss == pytest.approx(np.mean(losses), rel=1e-5)
+    assert result.loss == pytest.approx(np.mean(losses), rel=LOSS)
 
 
 def test_ten_crops_of_a_model_that_sees_whole_images_is_one_line(finished_run):

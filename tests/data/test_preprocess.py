@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from pydantic import TypeAdapter
+from rounding import PIXELS
 
 from paddle_alexnet import UserError
 from paddle_alexnet.data import preprocess as preprocess_module
@@ -288,7 +289,7 @@ def test_mean_image_is_subtracted_pixel_by_pixel(train_set: LabelledImages, stat
     pixel = replace(CROP, mean_image=encode_mean_image(mean))
     image = CROP(train_set.path(0))
     expected = (image.transpose(2, 0, 1) - mean.round()) / 255 / np.array(STD)[:, None, None]
-    np.testing.assert_allclose(pixel.batch(image[None])[0], expected, atol=1e-5)
+    np.testing.assert_allclose(pixel.batch(image[None])[0], expected, atol=PIXELS)
     assert TypeAdapter(Preprocess).validate_json(TypeAdapter(Preprocess).dump_json(pixel)) == pixel
 
 

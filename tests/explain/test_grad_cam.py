@@ -4,6 +4,7 @@ import numpy as np
 import paddle
 import pytest
 from planted import GREEN, RED, SIDE, planted, red_and_green
+from rounding import FEW
 from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet.explain.drawing import enlarged
@@ -47,7 +48,7 @@ def test_it_is_the_formula_of_the_article():
         x = layer(x)
     maps = x.numpy()[0]
     # Each of the 2×2 windows of pool5 passes a slope of 1 to its largest cell of map 0: 4 of 25 cells on average.
-    np.testing.assert_allclose(heat, 4 / 25 * maps[0], rtol=1e-5)
+    np.testing.assert_allclose(heat, 4 / 25 * maps[0], rtol=FEW)
 
 
 def test_a_trained_network_looks_at_what_it_was_trained_to_see():

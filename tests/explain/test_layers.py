@@ -3,6 +3,7 @@
 import numpy as np
 import paddle
 import pytest
+from rounding import LOGITS
 from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet.explain.layers import last_hidden_layer, normalisations, rectified_convolutions, watch
@@ -21,7 +22,7 @@ def test_it_keeps_what_the_layers_put_out_and_leaves_nothing_behind():
         assert list(seen) == ["conv1", "relu7", "fc8"]
         np.testing.assert_array_equal(seen["conv1"].numpy(), first.numpy())
         np.testing.assert_array_equal(seen["fc8"].numpy(), logits.numpy())
-        np.testing.assert_allclose(network.classifier[-1](seen["relu7"]).numpy(), logits.numpy(), atol=1e-6)
+        np.testing.assert_allclose(network.classifier[-1](seen["relu7"]).numpy(), logits.numpy(), atol=LOGITS)
         seen.clear()
         network(image)
     assert seen == {}

@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 import pytest
 from helpers import assert_user_error, metadata_of, run_tool
+from rounding import LOGITS
 
 from paddle_alexnet import AlexNet, UserError, files
 from paddle_alexnet.export.folder import export, exporting
@@ -39,7 +40,7 @@ print(grown[-1] - grown[1])
 
 def test_the_exported_model_differs_by_rounding_at_most(tmp_path):
     network = AlexNet("small", 3)
-    assert export(network, metadata_of(network), tmp_path / "model").difference <= 1e-5
+    assert export(network, metadata_of(network), tmp_path / "model").difference <= LOGITS
     assert network.training, "the network goes on training as before"
     model = read_model(tmp_path / "model")
     assert model.metadata.kind == "inference"
@@ -102,14 +103,14 @@ def test_an_export_takes_no_checkpoint_s_place(tmp_path):
 @pytest.mark.parametrize("lrn", ["native", "avgpool3d", "builtin", "band"])
 def test_every_backend_exports_or_is_swapped_for_one_that_can(lrn, narrow_presets, tmp_path):
     network = AlexNet("caffenet", 10, lrn)
-    assert export(network, metadata_of(network), tmp_path / "model").difference <= 1e-5
+    assert export(network, metadata_of(network), tmp_path / "model").difference <= LOGITS
 
 
 @pytest.mark.parametrize("lrn", ["native", "avgpool3d"])
 def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, narrow_presets, tmp_path):
     paddle.seed(0)
     network = AlexNet("source145", 10, lrn)
-    assert export(network, metadata_of(network), tmp_path / "model").difference <= 1e-5
+    assert export(network, metadata_of(network), tmp_path / "model").difference <= LOGITS
     image = 50 * np.random.default_rng(1).standard_normal((2, 3, 224, 224), np.float32)
     exported = open_engine(read_model(tmp_path / "model"))(image)
 
@@ -120,7 +121,7 @@ def test_dropout_that_scales_in_evaluation_is_exported_with_its_scale(lrn, narro
             if isinstance(layer, paddle.nn.Dropout):
                 layer.p = 0.0  # no scale either
         unscaled = network(paddle.to_tensor(image)).numpy()
-    assert np.abs(exported - live).max() <= 1e-5 * np.abs(live).max()
+    assert np.abs(exported - live).max() <= LOGITS * np.abs(live).max()
     assert np.abs(unscaled - live).max() > 0.5 * np.abs(live).max()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 import pytest
 from helpers import metadata_of
+from rounding import LOGITS, PROBABILITIES
 
 from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.export.onnx import onnx_file
@@ -48,7 +49,7 @@ def test_every_preset_computes_as_the_network_does(preset, narrow_presets):
     image = images(network.image_size, scale=30)  # so that the normalisation does something
     expected = logits(network, image)
     found = run(onnx_file(network, metadata_of(network)), image)
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(found - expected).max() <= LOGITS * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("preset, quirk", [("paddle2", "lrn_exclusive"), ("fluid", "dead_fc2")])
@@ -60,7 +61,7 @@ def test_a_quirk_is_exported_with_the_network(preset, quirk, narrow_presets):
     image = images(network.image_size, scale=300)
     expected = logits(network, image)
     found = run(onnx_file(network, metadata_of(network)), image)
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(found - expected).max() <= LOGITS * np.abs(expected).max()
     assert np.abs(found - logits(plain, image)).max() > 1e-3 * np.abs(expected).max()
 
 
@@ -70,7 +71,7 @@ def test_activations_of_thousands_are_normalised_exactly():
     image = images(network.image_size, scale=3e4)
     expected = logits(network, image)
     found = run(onnx_file(network, metadata_of(network)), image)
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(found - expected).max() <= LOGITS * np.abs(expected).max()
 
 
 def test_batch_and_output_are_as_asked():
@@ -79,13 +80,15 @@ def test_batch_and_output_are_as_asked():
     expected = logits(network, image)
     content = onnx_file(network, metadata)
     most = np.abs(expected).max()
-    np.testing.assert_allclose(run(content, image, "logits"), expected, atol=1e-5 * most)
-    np.testing.assert_allclose(run(content, image[:1]), expected[:1], atol=1e-5 * most)
+    np.testing.assert_allclose(run(content, image, "logits"), expected, atol=LOGITS * most)
+    np.testing.assert_allclose(run(content, image[:1]), expected[:1], atol=LOGITS * most)
 
     content = onnx_file(network, replace(metadata, output="probabilities", batch_size=3))
     exponentials = np.exp(expected)
     probabilities = run(content, image, "probabilities")
-    np.testing.assert_allclose(probabilities, exponentials / exponentials.sum(axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(
+        probabilities, exponentials / exponentials.sum(axis=1, keepdims=True), atol=PROBABILITIES * most
+    )
     with pytest.raises(Exception, match="Got: 2 Expected: 3"):
         run(content, image[:2])
 

@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 import pytest
 from helpers import metadata_of
+from rounding import LOGITS
 
 from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.export import proof
@@ -39,7 +40,7 @@ def test_every_way_to_run_it_is_told_with_its_figures(network, shown, tmp_path, 
         assert set(check.milliseconds) == {1, 2}
         assert check.milliseconds[1] > 0
         assert check.top1_agreement == 1
-    assert 0 < told.checks[1].difference <= 1e-5
+    assert 0 < told.checks[1].difference <= LOGITS
     assert told.bytes == sum(path.stat().st_size for path in (tmp_path / "model").glob("model.*"))
     has_bfloat16 = any("bfloat16" in each for each in (*engines, *told.left_out))
     assert has_bfloat16 == paddle.base.core.supports_bfloat16()
@@ -57,7 +58,7 @@ def test_one_that_differs_in_one_way_to_run_it_is_not_kept(network, shown, tmp_p
     export = exporting(network, metadata_of(network), tmp_path / "model", shown=shown)
     with pytest.raises(Unproven, match=r"differs from the network by \d\.\de-0[34]") as error, export:
         pass
-    assert error.value.proof.checks[1].difference <= 1e-5
+    assert error.value.proof.checks[1].difference <= LOGITS
     assert not list(tmp_path.iterdir())
 
 
@@ -67,7 +68,7 @@ def test_where_the_native_kernel_s_rounding_shows_the_band_takes_its_place(netwo
     first.set_value(first * 1e4)
     with exporting(network, metadata_of(network), tmp_path / "model", shown=shown) as told:
         pass
-    assert told.difference <= 1e-5
+    assert told.difference <= LOGITS
     assert read_metadata(tmp_path / "model").model.lrn == "band"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import metadata_of
 from paddle.base.proto import framework_pb2
+from rounding import LOGITS
 
 from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.data.classes import ClassList
@@ -90,7 +91,7 @@ def test_the_engines_agree(models):
     image = np.random.default_rng(0).standard_normal((3, 3, 131, 131), np.float32)
     live, exported = (open_engine(read_model(models / name))(image) for name in ("checkpoint", "exported"))
     assert live.shape == exported.shape == (3, 3)
-    np.testing.assert_allclose(live, exported, atol=1e-5)
+    np.testing.assert_allclose(live, exported, atol=LOGITS)
 
 
 def test_eight_threads_get_the_answers_of_one(tmp_path):

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from handmade_run import NAMES, answers
+from rounding import SIX_DIGITS
 
 from paddle_alexnet import UserError
 from paddle_alexnet.report.validation import read_validation, write_confusion
@@ -23,9 +24,9 @@ def test_every_image_has_a_line_with_what_it_is_and_what_it_was_taken_for(run_fo
         assert row["label"] == NAMES[n % 3]
         assert row["predicted"] == NAMES[known.classes[n, 0]]
         assert row["predicted_3"] == NAMES[known.classes[n, 2]]
-        assert float(row["probability"]) == pytest.approx(known.probabilities[n, 0], rel=1e-5)
+        assert float(row["probability"]) == pytest.approx(known.probabilities[n, 0], rel=SIX_DIGITS)
         assert (row["predicted"] == row["label"]) == (row["label_rank"] == "1")
-        assert float(row["loss"]) == pytest.approx(known.loss[n], rel=1e-5)
+        assert float(row["loss"]) == pytest.approx(known.loss[n], rel=SIX_DIGITS)
 
 
 def test_means_and_tables_agree_with_the_lines(run_folder):
@@ -34,7 +35,7 @@ def test_means_and_tables_agree_with_the_lines(run_folder):
     right = [row for row in rows if row["label"] == row["predicted"]]
     assert figures["images"] == 12
     assert figures["top1"] == pytest.approx(len(right) / 12)
-    assert figures["loss"] == pytest.approx(np.mean([float(row["loss"]) for row in rows]), rel=1e-5)
+    assert figures["loss"] == pytest.approx(np.mean([float(row["loss"]) for row in rows]), rel=SIX_DIGITS)
     for row in rows_of(folder / "classes.csv"):
         hits = sum(one["label"] == row["label"] for one in right)
         taken = sum(one["predicted"] == row["label"] for one in rows)

@@ -15,6 +15,7 @@ import paddle
 import pytest
 from helpers import REPOSITORY, small_config
 from launched import NO_DROPOUT
+from rounding import FEW
 
 import paddle_alexnet
 from paddle_alexnet.errors import UserError
@@ -207,7 +208,7 @@ def test_loss_and_metrics_are_means_over_the_samples_of_all_ranks(monkeypatch):
 
     monkeypatch.setattr(paddle.distributed, "all_reduce", lambda value: value.set_value(paddle.to_tensor(4.0)))
     loss = global_loss(CrossEntropy())
-    assert sum(loss(*part).item() for part in parts) / 2 == pytest.approx(expected.mean().item(), rel=1e-6)
+    assert sum(loss(*part).item() for part in parts) / 2 == pytest.approx(expected.mean().item(), rel=FEW)
     nothing = loss(logits[4:], label[4:])
     assert nothing.item() == 0
 
@@ -227,4 +228,4 @@ def test_loss_and_metrics_are_means_over_the_samples_of_all_ranks(monkeypatch):
             rows = rows.detach()
             rows.stop_gradient = gathered
             metric.update(metric.compute(rows, labels).numpy())
-            assert (metric.accumulate(), metric.count) == (pytest.approx(expected.mean().item(), rel=1e-6), 4)
+            assert (metric.accumulate(), metric.count) == (pytest.approx(expected.mean().item(), rel=FEW), 4)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from helpers import small_config
 from paddle.nn import functional
+from rounding import LOGITS
 from tiny import narrow
 
 from paddle_alexnet import UserError, train
@@ -98,7 +99,7 @@ def test_patches_are_what_the_convolution_sees(stage):
     expected = layer(paddle.to_tensor(x)).numpy().transpose(1, 0, 2, 3).reshape(stage.out_channels, -1)
     filters = np.split(layer.weight.numpy().reshape(stage.out_channels, -1), stage.groups)
     found = np.concatenate([f @ p.T for f, p in zip(filters, patches_of(x, stage, rng))])
-    np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-5)
+    np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=LOGITS)
 
 
 def test_there_are_no_more_patches_than_are_needed(monkeypatch):

@@ -7,6 +7,7 @@ import paddle
 import pytest
 from helpers import OneLayer, assert_user_error, run_tool
 from paddle import nn
+from rounding import FEW
 
 from paddle_alexnet import AlexNet, UserError, load_config
 from paddle_alexnet.training.model import TrainingModel, check_amp, in_full_precision, set_cudnn_search
@@ -50,7 +51,7 @@ def test_an_update_of_several_batches_is_that_of_one_as_large():
     """11 numbers by twos, three to an update: 6 and 5, of which the last batch holds one."""
     expected, _ = trained(Batches(11, 6), epochs=2)
     weights, updated = trained(Batches(11, 2), accumulate=3, epochs=2)
-    assert weights == pytest.approx(expected, rel=1e-5)
+    assert weights == pytest.approx(expected, rel=FEW)
     assert updated == [False, False, True, False, False, True] * 2
 
 

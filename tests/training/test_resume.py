@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import REPOSITORY, assert_user_error, run_tool, small_config, truncate
+from rounding import LOSS
 
 from paddle_alexnet import Predictor, UserError, load_config, train
 from paddle_alexnet.evaluation import evaluate
@@ -180,7 +181,7 @@ def test_the_average_is_what_is_evaluated_and_exported(averaged, demo_set):
         assert all(np.array_equal(average[name], value) for name, value in weights.items())
     assert best.read_bytes() != last.read_bytes()
     figures = evaluate(Predictor(averaged / "inference"), root=demo_set)
-    assert figures.loss == pytest.approx(min(epoch["val_loss"] for epoch in epochs), rel=1e-5)
+    assert figures.loss == pytest.approx(min(epoch["val_loss"] for epoch in epochs), rel=LOSS)
 
 
 def test_a_cosine_of_another_length_is_remarked_on(averaged, demo_set, tmp_path, caplog):

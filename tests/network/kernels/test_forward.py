@@ -7,6 +7,7 @@ import paddle
 import pytest
 from helpers import metadata_of
 from paddle import nn
+from rounding import LOGITS
 
 from paddle_alexnet import LRN, PRESETS, AlexNet, UserError
 from paddle_alexnet.export.folder import export
@@ -16,8 +17,6 @@ from paddle_alexnet.network.padding import side_after
 from paddle_alexnet.network.presets import LRN as StageLRN
 from paddle_alexnet.network.presets import Conv, Flatten, Linear, MaxPool, Preset, walk
 from paddle_alexnet.network.presets import ReLU as StageReLU
-
-TOLERANCE = 1e-5  # of the largest value
 
 
 def layers_of(kind):
@@ -51,7 +50,7 @@ def assert_same(ours, theirs):
     for our, their in zip(ours, theirs):
         our, their = our.numpy(), their.numpy()
         assert our.shape == their.shape
-        assert np.abs(our - their).max() <= TOLERANCE * np.abs(their).max()
+        assert np.abs(our - their).max() <= LOGITS * np.abs(their).max()
 
 
 def picture(channels, size, batch=2):

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from helpers import OneLayer
+from rounding import FEW
 
 from paddle_alexnet.training.callbacks.average import AverageWeights
 
@@ -21,8 +22,8 @@ def test_the_average_is_of_each_update_and_lent_to_the_evaluation():
     average.set_model(SimpleNamespace(updated=False))
     average.on_train_batch_end(0, {})
     average.on_eval_begin({})
-    assert network.weight.item() == pytest.approx(expected, rel=1e-6) != 4
-    assert network.bias.item() == pytest.approx(1, rel=1e-6)
+    assert network.weight.item() == pytest.approx(expected, rel=FEW) != 4
+    assert network.bias.item() == pytest.approx(1, rel=FEW)
     assert average.trained["weight"].item() == 4
     average.on_eval_end({})
     assert network.weight.item() == 4
