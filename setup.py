@@ -26,7 +26,7 @@ setup(
     entry_points={"console_scripts": ["paddle-alexnet = paddle_alexnet.commands.main:main"]},
     packages=find_packages(include=["paddle_alexnet*"]),
     package_data={
-        "paddle_alexnet": ["data/synset_words.txt", "network/kernels/*.cc", "report/templates/*", "service/page.html"]
+        "paddle_alexnet": ["data/synset_words.txt", "network/kernels/*.cc", "report/templates/*", "service/*.html"]
     },
     install_requires=[
         "jinja2",  # the pages of a run; VisualDL's Flask brings it in any case
@@ -68,7 +68,6 @@ setup(
         "inspect": ["simplejpeg"],  # finds damaged data in JPEG files
         "serve": [
             "fastapi",
-            "httptools",  # uvicorn's quicker parser
             "prometheus-client",
             "python-multipart>=0.0.13",
             "uvicorn",

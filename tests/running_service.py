@@ -35,8 +35,8 @@ class Service:
     def get(self, path: str) -> Response:
         return self._open(urllib.request.Request(self.address + path))
 
-    def post(self, path: str, body: bytes, kind: str) -> Response:
-        return self._open(urllib.request.Request(self.address + path, body, {"Content-Type": kind}))
+    def post(self, path: str, body: bytes, kind: str, **headers: str) -> Response:
+        return self._open(urllib.request.Request(self.address + path, body, {"Content-Type": kind, **headers}))
 
     def send(self, path: str, *files: bytes) -> Response:
         """Send files as a form."""
@@ -60,11 +60,11 @@ def form(*files: bytes) -> tuple[bytes, str]:
 
 
 @contextmanager
-def running(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -> Iterator[Service]:
-    """A service that ends with the block."""
+def running(served: Served, limits: Limits, samples: Sequence[Sample] = (), **more: Any) -> Iterator[Service]:
+    """A service that ends with the block; `more` is for `create_app`."""
     started = threading.Event()
     with closing(listen("127.0.0.1", 0)) as listening:
-        server = Server(create_app(served, limits, samples), timeout=limits.timeout, started=started.set)
+        server = Server(create_app(served, limits, samples, **more), limits, started=started.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

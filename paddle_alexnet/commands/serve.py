@@ -1,11 +1,12 @@
 """Serve a model over HTTP, and a page to try it in a browser.
 
 POST /predict answers images with their most probable classes, POST /explain shows what the network saw; /health,
-/metrics (Prometheus) and /openapi.json tell about the service. It listens on this machine alone unless --host says
+/metrics (Prometheus) and /docs tell about the service. It listens on this machine alone unless --host says
 otherwise, and knows neither passwords nor encryption. Needs `pip install ".[serve]"`.
 """
 
 import argparse
+import re
 from contextlib import closing
 
 from paddle_alexnet.commands.options import add_device_option, add_precision_options, not_negative, positive, typed_path
@@ -36,6 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="for an upload, and for an answer, default %(default)s",
     )
+    limits.add_argument(
+        "--decoding", type=positive, default=10, metavar="S", help="to decode an image, default %(default)s"
+    )
+    limits.add_argument("--connections", type=positive, default=256, metavar="N", help="open, default %(default)s")
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a site whose pages may use the service, such as https://example.org, or * for all; repeat for more",
+    )
     parser.add_argument(
         "--samples", type=not_negative, default=10, metavar="N", help="pictures on the page, default %(default)s"
     )
@@ -45,6 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.runs.model_folder import find_model
 
     find_model(arguments.model)
+    for origin in arguments.allow_origin:
+        if origin != "*" and not re.fullmatch(r"https?://[^/?#\s]+", origin):
+            raise UserError(f"{origin}: not the origin of a page; name scheme, host and port, as http://localhost:3000")
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
@@ -63,6 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         gather=arguments.gather / 1000,
         timeout=arguments.timeout,
+        decoding=arguments.decoding,
+        connections=arguments.connections,
     )
     listening = listen(arguments.host, arguments.port)
     from paddle_alexnet.service.app import create_app
@@ -79,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
     if served.network is None:
         print("an exported model alone: it answers, but cannot be looked into; a run or a checkpoint can")
-    app = create_app(served, limits, samples(metadata, arguments.samples))
+    app = create_app(served, limits, samples(metadata, arguments.samples), allow_origins=arguments.allow_origin)
 
     def started() -> None:
         print(f"serving at {address_of(listening)} (Ctrl-C stops)", flush=True)
@@ -89,4 +106,4 @@ def run(arguments: argparse.Namespace) -> None:
             )
 
     with closing(listening):
-        Server(app, timeout=limits.timeout, started=started).run(sockets=[listening])
+        Server(app, limits, started=started).run(sockets=[listening])

@@ -4,9 +4,8 @@ import asyncio
 import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Optional, TypeVar, Union
+from typing import Any, Optional, TypeVar
 
 import numpy as np
 from fastapi import FastAPI, Query, Request
@@ -14,24 +13,23 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
+from starlette.middleware.cors import CORSMiddleware
 
-from paddle_alexnet.cores import available_cores
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.explain import views
 from paddle_alexnet.predictor import top_classes
 from paddle_alexnet.report.pictures import encoded
 from paddle_alexnet.service.batcher import Batcher
+from paddle_alexnet.service.decoders import Content, Decoders
 from paddle_alexnet.service.guard import Guard
-from paddle_alexnet.service.images import decode, from_base64
 from paddle_alexnet.service.insight import insight
 from paddle_alexnet.service.limits import Limits, Refused
 from paddle_alexnet.service.metrics import Metrics
-from paddle_alexnet.service.page import CONTENT_SECURITY_POLICY, render_page
+from paddle_alexnet.service.page import CONTENT_SECURITY_POLICY, render_api, render_page
 from paddle_alexnet.service.samples import Sample
 from paddle_alexnet.service.served import Served
 
 Result = TypeVar("Result")
-Content = Union[bytes, str]  # of an image file, or its base64
 
 _EXPLAINING = 8  # images that an explanation counts as: it takes about as long
 
@@ -87,6 +85,7 @@ _IMAGES = {
                     "required": ["images"],
                 }
             },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
         },
     }
 }
@@ -95,17 +94,24 @@ _REFUSALS: dict[Any, dict[str, Any]] = {
     for status, text in {
         400: "a body that cannot be read",
         408: "the upload did not arrive in time",
-        413: "too many bytes, pixels or images",
+        413: "too many bytes, pixels or images, or too much memory to decode one",
         415: "no image, or a body of another type",
-        422: "a damaged image, or parameters that make no sense",
+        422: "a damaged image, one that takes too long to decode, or parameters that make no sense",
         429: "too many images are waiting",
+        431: "headers that are too long",
         503: "no answer in time",
     }.items()
 }
 
 
-def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -> FastAPI:
-    """The application that answers by a model."""
+def create_app(
+    served: Served, limits: Limits, samples: Sequence[Sample] = (), *, allow_origins: Sequence[str] = ()
+) -> FastAPI:
+    """Return the application that answers by a model.
+
+    Args:
+        allow_origins: Origins whose pages may read the answers in a browser (CORS), `*` for all.
+    """
     predictor, network = served.predictor, served.network
     metadata = predictor.metadata
     names, wnids = metadata.classes.names, metadata.classes.wnids
@@ -117,21 +123,21 @@ def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -
         "kind": metadata.kind,
     }
     metrics = Metrics()
-    decoders = ThreadPoolExecutor(available_cores(), thread_name_prefix="decode")
+    decoders = Decoders(metadata.preprocess, limits)
 
     def compute(images: np.ndarray) -> np.ndarray:
         return np.exp(predictor.log_probabilities(metadata.preprocess.batch(images)))
 
     batcher = Batcher(compute, limits, observe=metrics.batches.observe)
     metrics.inside.set_function(lambda: batcher.inside)
-    read = functools.partial(decode, preprocess=metadata.preprocess, megapixels=limits.megapixels)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await batcher.start()
+        decoders.start()
         yield
         await batcher.stop()
-        decoders.shutdown()
+        decoders.stop()
 
     app = FastAPI(
         title="paddle-alexnet",
@@ -141,8 +147,10 @@ def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -
         redoc_url=None,
         lifespan=lifespan,
     )
-    paths = frozenset(("/", "/predict", "/explain", "/health", "/metrics", "/filters.png", "/openapi.json"))
+    paths = frozenset(("/", "/predict", "/explain", "/health", "/metrics", "/filters.png", "/docs", "/openapi.json"))
     app.add_middleware(Guard, batcher=batcher, limits=limits, metrics=metrics, paths=paths)
+    if allow_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=allow_origins, allow_methods=["GET", "HEAD", "POST"])
 
     @app.exception_handler(Refused)
     async def refuse(request: Request, refusal: Refused) -> JSONResponse:
@@ -159,15 +167,9 @@ def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -
         except asyncio.TimeoutError:
             raise Refused(503, f"no answer within {limits.timeout:g} s: try again") from None
 
-    async def pixels_of(content: Content) -> np.ndarray:
-        def job() -> np.ndarray:
-            return read(from_base64(content) if isinstance(content, str) else content)
-
-        return await asyncio.get_running_loop().run_in_executor(decoders, job)
-
     async def predict_one(name: str, content: Content, top: int) -> dict[str, Any]:
         try:
-            probabilities = await batcher(await pixels_of(content))
+            probabilities = await batcher(await decoders(content))
         except Refused as refusal:
             metrics.images.labels("refused").inc()
             return {"name": name, "top": [], "status": refusal.status, "error": refusal.reason}
@@ -184,8 +186,9 @@ def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -
     async def predict(request: Request, top: int = Query(5, ge=1, le=1000)) -> Response:
         """The most probable classes of images.
 
-        Send files as a form, in any fields, or base64 in JSON. Where one of several cannot be read, the others are
-        answered, and it has a `status` and an `error` of its own; where none can, that is the answer's status.
+        Send files as a form, in any fields, base64 in JSON, or one file as the body. Where one of several cannot be
+        read, the others are answered, and it has a `status` and an `error` of its own; where none can, that is the
+        answer's status.
         """
         images = await read_images(request, limits)
         with batcher.room(len(images) - 1):  # the first has its place since before the upload
@@ -215,7 +218,7 @@ def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -
             raise Refused(422, str(error)) from None
 
         async def answer() -> dict[str, Any]:
-            pixels = await pixels_of(images[0][1])
+            pixels = await decoders(images[0][1])
             probabilities = await batcher(pixels)
             seen = None
             if network is not None:
@@ -242,6 +245,12 @@ def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -
     async def show_page() -> HTMLResponse:
         return HTMLResponse(page, headers={"content-security-policy": CONTENT_SECURITY_POLICY})
 
+    api = render_api(app.openapi())
+
+    @app.get("/docs", include_in_schema=False)
+    async def show_api() -> HTMLResponse:
+        return HTMLResponse(api, headers={"content-security-policy": CONTENT_SECURITY_POLICY})
+
     @app.get("/samples/{number}.jpg", include_in_schema=False)
     async def sample(number: int) -> Response:
         if not 0 <= number < len(samples):
@@ -260,7 +269,7 @@ def create_app(served: Served, limits: Limits, samples: Sequence[Sample] = ()) -
 
 
 async def read_images(request: Request, limits: Limits) -> list[tuple[str, Content]]:
-    """The images of a request, each with its name: the bytes of files of a form, or texts of base64 in JSON.
+    """The images of a request, each with its name: bytes of files of a form or of the body, or base64 in JSON.
 
     Raises Refused for a body without images, with too many, or of another type.
     """
@@ -269,7 +278,7 @@ async def read_images(request: Request, limits: Limits) -> list[tuple[str, Conte
     if kind == "multipart/form-data":
         async with request.form(max_files=limits.images + 1, max_fields=limits.images) as form:
             files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            images = [(file.filename or f"image {n}", await file.read()) for n, file in enumerate(files, start=1)]
+            images = [(_name(file, n), await file.read()) for n, file in enumerate(files, start=1)]
     elif kind == "application/json":
         try:
             found = json.loads(await request.body())
@@ -279,10 +288,18 @@ async def read_images(request: Request, limits: Limits) -> list[tuple[str, Conte
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise Refused(422, '"images" is not a list of texts in base64')
         images = [(f"image {n}", text) for n, text in enumerate(texts, start=1)]
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        body = await request.body()
+        images = [("image 1", body)] if body else []
     else:
-        raise Refused(415, "send images as multipart/form-data, or base64 as application/json")
+        raise Refused(415, "send images as multipart/form-data, base64 as application/json, or a file as image/jpeg")
     if not images:
         raise Refused(422, "there is no image in the request")
     if len(images) > limits.images:
         raise Refused(413, f"more than {limits.images} images in a request: send them in several")
     return images
+
+
+def _name(file: UploadFile, number: int) -> str:
+    """The name that a file has in the answer; a name in a strange charset may hold what UTF-8 cannot."""
+    return (file.filename or f"image {number}").encode("utf-8", "replace").decode()

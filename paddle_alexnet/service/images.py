@@ -14,13 +14,16 @@ from paddle_alexnet.service.limits import Refused
 def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.ndarray:
     """The bytes of an image file as uint8 [S, S, 3].
 
-    Raises Refused with 415 for what is no image, 413 for one of more pixels, 422 for one that is damaged.
+    Raises Refused with 415 for what is no image, 413 for one of more pixels, 422 for one that is damaged, and
+    MemoryError.
     """
     try:
         with open_image(content) as image:
             width, height = image.size
     except UnidentifiedImageError:
         raise Refused(415, "not an image of a known format, such as JPEG or PNG") from None
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file may raise anything
         raise Refused(422, f"a damaged image ({error})") from None
     if width * height > megapixels * 1e6:
@@ -28,6 +31,8 @@ def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.nda
     try:
         return preprocess(content)
     except UserError as error:
+        if isinstance(error.__context__, MemoryError):
+            raise error.__context__ from None
         raise Refused(422, str(error).removeprefix("the image: ").partition(": replace it")[0]) from None
 
 

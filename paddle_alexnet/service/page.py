@@ -1,7 +1,8 @@
-"""The page at /: one HTML file that asks for nothing from elsewhere."""
+"""The page at / and the API's at /docs: HTML files that ask for nothing from elsewhere."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -17,12 +18,22 @@ CONTENT_SECURITY_POLICY = (
 
 def render_page(metadata: Metadata, explains: bool, limits: Limits, samples: Sequence[str]) -> str:
     """The page of a model that `explains` or does not; `samples` are the labels of the pictures to click."""
-    folders = [Path(__file__).parent, Path(report.__file__).with_name("templates")]  # the style is the report's
-    templates = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined)
-    return templates.get_template("page.html").render(
+    return _render(
+        "page.html",
         metadata=metadata,
         input=input_in_words(metadata.preprocess),
         explains=explains,
         limits=limits,
         samples=samples,
     )
+
+
+def render_api(openapi: dict[str, Any]) -> str:
+    """The page of what the service answers to programs, by its OpenAPI description."""
+    return _render("api.html", openapi=openapi)
+
+
+def _render(name: str, **what: Any) -> str:
+    folders = [Path(__file__).parent, Path(report.__file__).with_name("templates")]  # the style is the report's
+    templates = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined)
+    return templates.get_template(name).render(what)

@@ -127,6 +127,20 @@ def test_one_bad_image_does_not_keep_the_others_from_their_answers(service):
     assert metric(service, 'alexnet_images_total{outcome="refused"}') == before + 2
 
 
+def test_a_file_as_the_body_is_one_image(service):
+    for kind in ("image/png", "image/jpeg", "application/octet-stream"):
+        (prediction,) = service.post("predict?top=1", GREEN_FILE, kind).json["predictions"]
+        assert (prediction["name"], prediction["top"][0]["label"]) == ("image 1", "class 1")
+        assert service.post("explain?top=1", GREEN_FILE, kind).json["insight"]["label"] == "class 1"
+
+
+def test_a_name_that_utf8_cannot_hold_is_answered(service):
+    border = b'--x\r\ncontent-disposition: form-data; name=file; filename="\\ud800.png"\r\n\r\n'
+    kind = "multipart/form-data; boundary=x; charset=unicode_escape"
+    (prediction,) = service.post("predict", border + RED_FILE + b"\r\n--x--\r\n", kind).json["predictions"]
+    assert (prediction["name"], prediction["status"]) == ("?.png", 200)
+
+
 JSON, FORM = "application/json", "multipart/form-data; boundary=x"
 BAD = [
     ("predict", *form(b"no image"), 415, "not an image"),
@@ -135,7 +149,9 @@ BAD = [
     ("predict", *form(*[RED_FILE] * 5), 413, "more than 4 images"),
     ("predict", *form(bytes(1_100_000)), 413, "at most 1 megabytes"),
     ("predict", *form(), 422, "no image"),
-    ("predict", b"", "image/jpeg", 415, "multipart/form-data"),
+    ("predict", b"", "text/plain", 415, "multipart/form-data"),
+    ("predict", b"", "image/jpeg", 422, "no image"),
+    ("predict", b"no image", "image/jpeg", 415, "not an image"),
     ("predict", b"--x\r\nnonsense", FORM, (400, 422), ""),
     ("predict", b"{", JSON, 422, "not JSON of the form"),
     ("predict", b"[" * 100_000, JSON, 422, "not JSON of the form"),
@@ -248,7 +264,8 @@ def test_it_tells_about_itself(service):
     assert (health["status"], health["model"]["preset"], health["model"]["classes"]) == ("ok", "tiny", 2)
     described = service.get("openapi.json").json
     assert set(described["paths"]) == {"/predict", "/explain", "/health", "/metrics"}
-    assert set(described["paths"]["/predict"]["post"]["requestBody"]["content"]) == {JSON, "multipart/form-data"}
+    content = described["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert set(content) == {JSON, "multipart/form-data", "image/*"}
     assert {"200", "413", "415", "422", "429", "503"} <= set(described["paths"]["/predict"]["post"]["responses"])
     before = metric(service, 'alexnet_requests_total{path="/predict",status="200"}')
     service.send("predict", RED_FILE, RED_FILE)
@@ -258,12 +275,45 @@ def test_it_tells_about_itself(service):
     assert metric(service, "process_resident_memory_bytes") > 1e6
 
 
-def test_the_page_asks_for_nothing_from_elsewhere(service):
-    page = service.get("")
-    text = page.body.decode()
-    assert page.headers["content-security-policy"].startswith("default-src 'none'")
-    assert page.headers["x-content-type-options"] == "nosniff"
-    assert "//" not in "".join(line for line in text.splitlines() if "src=" in line or "href=" in line)
+def test_head_is_answered_as_get_without_a_body(service):
+    for path in ("", "docs", "health", "metrics", "openapi.json", "filters.png", "samples/0.jpg", "no/such/path"):
+        connection = http.client.HTTPConnection(urlsplit(service.address).netloc, timeout=20)
+        connection.request("HEAD", f"/{path}")
+        head, got = connection.getresponse(), service.get(path)
+        assert (head.status, head.read()) == (got.status, b""), path
+        assert head.headers["content-type"] == got.headers["content-type"]
+        connection.request("HEAD", "/predict")  # the connection is still of use
+        refused = connection.getresponse()
+        assert (refused.status, refused.headers["allow"]) == (405, "POST")
+        connection.close()
+
+
+def test_pages_of_other_sites_may_use_it_only_if_they_are_allowed(service, served):
+    def preflight(address, origin):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+        connection.request("OPTIONS", "/predict", headers=headers)
+        answer = connection.getresponse()
+        connection.close()
+        return answer.status, answer.headers.get("access-control-allow-origin")
+
+    site = "https://example.org"
+    assert preflight(service.address, site) == (405, None)
+    with running(served, Limits(), allow_origins=[site, "http://localhost:3000"]) as open_to_it:
+        assert preflight(open_to_it.address, site) == (200, site)
+        assert preflight(open_to_it.address, "https://example.com") == (400, None)
+        for content, status in ((RED_FILE, 200), (b"no image", 415)):  # a refusal can be read, too
+            answer = open_to_it.post("predict", content, "image/png", Origin=site)
+            assert (answer.status, answer.headers["access-control-allow-origin"]) == (status, site)
+
+
+def test_the_pages_ask_for_nothing_from_elsewhere(service):
+    for path in ("docs", ""):
+        page = service.get(path)
+        text = page.body.decode()
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert "//" not in "".join(line for line in text.splitlines() if "src=" in line or "href=" in line)
     assert "&lt;green&gt;" in text and "<green>" not in text
     assert service.get("samples/0.jpg").body == RED_FILE
     assert [service.get(f"samples/{n}.jpg").status for n in ("2", "-1", "x")] == [404, 404, 422]
@@ -285,7 +335,7 @@ def test_the_commands_of_the_docs_are_answered(service, tmp_path):
         (tmp_path / name).write_bytes(RED_FILE)
     text = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if "curl " in line]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         command = line.replace("curl ", "curl --silent --fail ").replace("http://127.0.0.1:8000/", service.address)
         answer = subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=True).stdout

@@ -1,0 +1,136 @@
+"""Image decoding in processes of limited time and memory: a small file can keep a decoder busy for hours."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import queue
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection, Pipe
+from typing import Any, Union
+
+import numpy as np
+
+from paddle_alexnet.cores import available_cores
+from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.service.images import decode, from_base64
+from paddle_alexnet.service.limits import Limits, Refused
+
+Content = Union[bytes, str]  # of an image file, or its base64
+
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from paddle_alexnet.service.decoders import work; work({descriptor})"
+
+
+class Decoders:
+    """Decodes images in at most as many processes as there are cores, each started when it is first needed.
+
+    A process that takes longer than `limits.decoding` seconds or more than `limits.memory` megabytes for an image is
+    replaced, and the image is refused.
+    """
+
+    def __init__(self, preprocess: Preprocess, limits: Limits) -> None:
+        self._preprocess, self._limits = preprocess, limits
+        self._threads = ThreadPoolExecutor(available_cores(), thread_name_prefix="decode")
+        self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
+
+    def start(self) -> None:
+        """Start the first process, without waiting for it."""
+        self._idle.put(_Process(self._preprocess, self._limits))
+
+    async def __call__(self, content: Content) -> np.ndarray:
+        """Return an image as uint8 [S, S, 3].
+
+        Raises:
+            Refused: The content is no image, is damaged, too large, or takes too long to decode.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, content)
+
+    def stop(self) -> None:
+        """End the processes, once they have decoded what they are at."""
+        self._threads.shutdown()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().end()
+
+    def _decode(self, content: Content) -> np.ndarray:
+        try:
+            process = self._idle.get_nowait()
+        except queue.Empty:
+            process = _Process(self._preprocess, self._limits)
+        try:
+            found = process.decode(content, self._limits.decoding)
+        except BaseException:
+            process.end()
+            raise
+        self._idle.put(process)
+        if isinstance(found, np.ndarray):
+            return found
+        raise Refused(*found)
+
+
+class _Process:
+    """A process that decodes one image at a time."""
+
+    def __init__(self, preprocess: Preprocess, limits: Limits) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno())
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", program],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # where libraries speak of each damaged image
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the service alone
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # whose threads reserve memory, unused here
+            )
+        self._connection.send((preprocess, limits))
+
+    def decode(self, content: Content, seconds: float) -> Any:
+        """Return pixels, or the status and reason of a refusal. After an exception the process must be ended."""
+        try:
+            if not self._connection.poll(60):
+                raise Refused(503, "no process to decode the image: try again")
+            self._connection.recv()  # ready
+            self._connection.send(content)
+            if not self._connection.poll(seconds):
+                raise Refused(422, f"the image takes more than {seconds:g} s to decode: save it in another format")
+            return self._connection.recv()
+        except (EOFError, OSError):
+            raise Refused(422, "the image ended the process that decoded it: save it in another format") from None
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def work(descriptor: int) -> None:
+    """Decode what comes through a connection until the other end is closed."""
+    with Connection(descriptor) as connection, contextlib.suppress(EOFError, OSError):
+        preprocess, limits = connection.recv()
+        _limit_memory(limits.memory)
+        while True:
+            connection.send(None)
+            connection.send(_pixels(connection.recv(), preprocess, limits))
+
+
+def _pixels(content: Content, preprocess: Preprocess, limits: Limits) -> Any:
+    try:
+        content = from_base64(content) if isinstance(content, str) else content
+        return decode(content, preprocess, megapixels=limits.megapixels)
+    except Refused as refusal:
+        return refusal.status, refusal.reason
+    except MemoryError:
+        return 413, f"the image takes more than {limits.memory} MB to decode: save it smaller or in another format"
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Limit the memory of this process, on systems that have such a limit, and have it give back what it frees."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6, megabytes * 10**6))
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
+        ctypes.CDLL(None).mallopt(-3, 1 << 20)  # the mmap threshold, which `before_paddle` sets high
