@@ -28,14 +28,14 @@ def answers(images: int = 12, classes: int = 3) -> Answers:
     return answers_of(truth, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
 
-def write_run(folder: RunFolder, pictures: Path, *overrides: str) -> None:
+def write_run(folder: RunFolder, pictures: Path, *overrides: str, names: tuple[str, ...] = NAMES) -> None:
     """A run without models."""
     folder.path.mkdir(parents=True)
     save_config(load_config(None, ["model.preset=half", *overrides]), folder.config, comment="a test's")
     folder.metrics.write_text(METRICS)
     save_environment(folder.environment, "cpu")
     filenames = [f"{n}.png" for n in range(12)]
-    classes, preprocess = ClassList(NAMES, (None,) * 3), Preprocess(32, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    classes, preprocess = ClassList(names, (None,) * 3), Preprocess(32, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     write_validation(
         folder.validation,
         answers(),

@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_outputs(predictions=arguments.csv, confusion=arguments.confusion)
     from paddle_alexnet.evaluation import collect, means, open_table, predict_split
     from paddle_alexnet.figures import confusion_matrix, interval_text
+    from paddle_alexnet.fonts import legend
     from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
 
@@ -91,6 +92,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.confusion:
         write_confusion(arguments.confusion, confusion, names)
         print(f"wrote {arguments.confusion}")
+        if arguments.confusion.suffix == ".png" and (meaning := legend(names)):
+            print(f"no font here has the names of all classes; {meaning}")
     if arguments.csv:
         write_predictions(arguments.csv, answers, table.filenames[table.rows(arguments.split)], metadata.classes)
         print(f"wrote {arguments.csv}")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from paddle_alexnet.report.pictures import cut, font_of
+from paddle_alexnet.fonts import draw_text, text_width
 
 # From dark to light, evenly in lightness, after Matplotlib's inferno.
 _PALETTE = np.array(
@@ -76,15 +76,14 @@ def sheet(rows: Sequence[Row]) -> Image.Image:
     across = max(len(row.tiles) for row in rows)
     lines = [1 + any(tile.caption for tile in row.tiles) for row in rows]
     width, height = _GAP + across * (_TILE + _GAP), _GAP + sum(_TILE + line * _LINE + _GAP for line in lines)
-    font = font_of(13)
-    paper = Image.new("RGB", (max(width, *(_GAP * 2 + int(font.getlength(row.title)) for row in rows)), height), _PAPER)
+    paper = Image.new("RGB", (max(width, *(_GAP * 2 + int(text_width(row.title, 13)) for row in rows)), height), _PAPER)
     draw, top = ImageDraw.Draw(paper), _GAP
     for row, line in zip(rows, lines):
-        draw.text((_GAP, top), row.title, _INK, font)
+        draw_text(draw, (_GAP, top), row.title, size=13, ink=_INK)
         for n, (picture, caption) in enumerate(row.tiles):
             left = _GAP + n * (_TILE + _GAP)
             how = Image.Resampling.NEAREST if picture.width < _TILE else Image.Resampling.LANCZOS
             paper.paste(picture.convert("RGB").resize((_TILE, _TILE), how), (left, top + _LINE))
-            draw.text((left, top + _LINE + _TILE + 2), cut(caption, font_of(11), _TILE), _FAINT, font_of(11))
+            draw_text(draw, (left, top + _LINE + _TILE + 2), caption, size=11, ink=_FAINT, room=_TILE)
         top += _TILE + line * _LINE + _GAP
     return paper

@@ -1,10 +1,13 @@
 """Curves of loss and accuracy, from a run's `metrics.csv` alone."""
 
+import io
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image, ImageDraw
 
 from paddle_alexnet.files import atomic_file
+from paddle_alexnet.fonts import can_draw, draw_text, text_width
 
 
 def draw_curves(metrics: Path, picture: Path) -> None:
@@ -31,6 +34,14 @@ def draw_curves(metrics: Path, picture: Path) -> None:
         panel.grid(alpha=0.3)
         panel.legend()
     panels[1].set_ylim(0, 1)
-    figure.suptitle(f"trained on {table['data'].iloc[0]}", fontsize=10)
+    plots = io.BytesIO()
+    figure.savefig(plots, dpi=110, format="png")
+    with Image.open(plots) as drawn:
+        whole = Image.new("RGB", (drawn.width, drawn.height + 30), "white")
+        whole.paste(drawn.convert("RGB"), (0, 30))
+    data = str(table["data"].iloc[0])
+    title = f"trained on {data}" if can_draw(data) else "the data set is named in metrics.csv"
+    at = max(10.0, (whole.width - text_width(title, 15)) / 2)
+    draw_text(ImageDraw.Draw(whole), (at, 10), title, size=15, ink="black", room=whole.width - 20)
     with atomic_file(picture) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+        whole.save(partial, "PNG")

@@ -16,6 +16,7 @@ from paddle_alexnet.config import Config
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import class_figures, confused_pairs, wilson_interval
 from paddle_alexnet.files import write_text
+from paddle_alexnet.fonts import legend
 from paddle_alexnet.report.chart import Chart, line_chart
 from paddle_alexnet.report.comparison import Comparison
 from paddle_alexnet.report.pictures import MOST_NAMED, encoded, filter_grid, read_mistakes
@@ -47,6 +48,7 @@ def write_report(run: Run) -> Path:
             charts=_charts(run),
             validation=validation,
             classes=_class_rows(validation) if validation else [],
+            legend=legend(validation.classes) if validation else "",
             pairs=_pairs(validation) if validation else [],
             shares=_shares(validation) if validation and len(validation.classes) <= MOST_NAMED else None,
             confusion=_picture(validation.folder / "confusion.png") if validation else "",

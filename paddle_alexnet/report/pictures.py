@@ -3,43 +3,62 @@
 import io
 import math
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_file
+from paddle_alexnet.fonts import draw_text, drawable_names, text_image, text_width
 
 MOST_NAMED = 30  # classes: of more, neither names nor numbers can be read
 
 _ACROSS, _TILE, _GAP, _TEXT = 6, 160, 12, 44  # of the sheet of mistakes: tiles across, and pixels
 _PAPER, _INK, _RIGHT, _WRONG = "#ffffff", "#1f2328", "#1a7f37", "#b3261e"
+_LABEL = 200  # pixels that the name of a class may take beside a confusion matrix
+_BLUES = (  # of ColorBrewer, from light to dark
+    *((247, 251, 255), (222, 235, 247), (198, 219, 239), (158, 202, 225), (107, 174, 214)),
+    *((66, 146, 198), (33, 113, 181), (8, 81, 156), (8, 48, 107)),
+)
 
 
 def draw_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
     """Draw a confusion matrix [C, C] as a PNG, each row's shares as shades. Raises UserError if that cannot be done."""
-    from matplotlib.figure import Figure  # slow to import
-
-    named = len(names) <= MOST_NAMED
-    side = 3 + 0.45 * len(names) if named else 9
-    figure = Figure(figsize=(side, side), layout="constrained")
-    panel = figure.subplots()
+    count, named = len(names), len(names) <= MOST_NAMED
+    cell = 50 if named else max(1, 900 // count)
+    step = 1 if named else math.ceil(count / 10)
+    texts = drawable_names(names) if named else map(str, range(count))
+    marks = {n: text for n, text in enumerate(texts) if n % step == 0}
+    margin = 60 + math.ceil(max(min(_LABEL, text_width(text, 14)) for text in marks.values()))
+    side = count * cell
+    title = f"confusion matrix, {confusion.sum()} images"
+    width = 24 + max(margin + side, math.ceil(text_width(title, 16)))
+    sheet = Image.new("RGB", (width, 60 + side + margin), _PAPER)
+    draw, left, top = ImageDraw.Draw(sheet), margin, 50
+    draw_text(draw, (12, 14), title, size=16, ink=_INK)
     shares = confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
-    panel.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    panel.set(xlabel="predicted", ylabel="label", title=f"confusion matrix, {confusion.sum()} images")
+    levels = [np.interp(shares, np.linspace(0, 1, len(_BLUES)), plane) for plane in zip(*_BLUES)]
+    shades = Image.fromarray(np.stack(levels, axis=-1).round().astype(np.uint8))
+    sheet.paste(shades.resize((side, side), Image.Resampling.NEAREST), (left, top))
+    draw.rectangle((left - 1, top - 1, left + side, top + side), outline=_INK)
+    for n, text in marks.items():
+        middle = (n + 0.5) * cell
+        draw_text(draw, (left - 10, top + middle - 9), text, size=14, ink=_INK, room=_LABEL, right=True)
+        turned = text_image(text, size=14, ink=_INK, paper=_PAPER, room=_LABEL).rotate(90, expand=True)
+        sheet.paste(turned, (round(left + middle - turned.width / 2), top + side + 10))
+    draw_text(draw, (left + side / 2 - 40, sheet.height - 30), "predicted", size=14, ink=_INK)
+    turned = text_image("label", size=14, ink=_INK, paper=_PAPER, room=_LABEL).rotate(90, expand=True)
+    sheet.paste(turned, (12, round(top + side / 2 - turned.height / 2)))
     if named:
-        shown = [_plain(name) for name in names]
-        panel.set_xticks(range(len(names)), shown, rotation=45, ha="right")
-        panel.set_yticks(range(len(names)), shown)
-        for (row, column), count in np.ndenumerate(confusion):
-            if count:
-                ink = "white" if shares[row, column] > 0.5 else "black"
-                panel.text(column, row, str(count), ha="center", va="center", color=ink, fontsize=9)
+        for (row, column), number in np.ndenumerate(confusion):
+            ink, text = _PAPER if shares[row, column] > 0.5 else _INK, str(number)
+            if number:
+                at = (left + (column + 0.5) * cell - text_width(text, 13) / 2, top + (row + 0.5) * cell - 8)
+                draw_text(draw, at, text, size=13, ink=ink)
     with atomic_file(place) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+        sheet.save(partial, "PNG")
 
 
 def draw_mistakes(
@@ -49,7 +68,6 @@ def draw_mistakes(
 
     Raises UserError if it cannot be written; an image that cannot be read is left blank.
     """
-    font = font_of(13)
     deep = max(1, math.ceil(len(images) / _ACROSS))
     size = (_GAP + _ACROSS * (_TILE + _GAP), _GAP + deep * (_TILE + _TEXT + _GAP))
     sheet = Image.new("RGB", size, _PAPER)
@@ -61,9 +79,9 @@ def draw_mistakes(
         except UserError:
             draw.rectangle((left, top, right - 1, bottom - 1), fill="#d0d7de")
         for line, (text, ink) in enumerate(zip(caption, (_RIGHT, _WRONG))):
-            draw.text((left, bottom + 4 + 18 * line), cut(text, font, _TILE), ink, font)
+            draw_text(draw, (left, bottom + 4 + 18 * line), text, size=13, ink=ink, room=_TILE)
     if not images:
-        draw.text((_GAP, _GAP), "no mistakes", _INK, font)
+        draw_text(draw, (_GAP, _GAP), "no mistakes", size=13, ink=_INK)
     with atomic_file(place) as partial:
         sheet.save(partial, "PNG")
 
@@ -101,25 +119,3 @@ def _tile(n: int) -> tuple[int, int, int, int]:
     """Where the n-th image lies on the sheet of mistakes: left, top, right, bottom."""
     left, top = _GAP + n % _ACROSS * (_TILE + _GAP), _GAP + n // _ACROSS * (_TILE + _TEXT + _GAP)
     return left, top, left + _TILE, top + _TILE
-
-
-@cache
-def font_of(size: int) -> ImageFont.FreeTypeFont:
-    """The font of Matplotlib's pictures, in pixels."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
-
-
-def cut(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """A text, cut to a width in pixels."""
-    shown = text
-    while font.getlength(shown) > width:
-        text = text[:-1]
-        shown = f"{text}…"
-    return shown
-
-
-def _plain(name: str) -> str:
-    """A class's name as Matplotlib is to draw it: `$` is no formula; cut where it is long."""
-    return (name if len(name) <= 24 else f"{name[:23]}…").replace("$", r"\$")

@@ -2,7 +2,7 @@
 
 figures.json      of which epoch it is, and the means over the split
 predictions.csv   a line for each image
-classes.csv       count, precision, recall and F1 of each class
+classes.csv       count, precision, recall and F1 of each class; its number, which pictures show if no font has its name
 confusion.csv     a row for each class, a column for each class that it was taken for; confusion.png the same drawn
 mistakes.csv      the wrong images whose wrong class had the highest probability; mistakes.png shows them
 """
@@ -22,6 +22,7 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import Answers, class_figures, confident_mistakes, confusion_matrix
 from paddle_alexnet.files import atomic_folder, read_small, write_csv
+from paddle_alexnet.fonts import drawable_names
 from paddle_alexnet.report.pictures import draw_confusion, draw_mistakes
 
 MISTAKES = 24  # shown
@@ -80,7 +81,8 @@ def write_validation(
             write_confusion(folder / f"confusion{suffix}", confusion, classes.names)
         rows = list(_prediction_rows(answers, filenames, classes.names, chosen, top=1))
         write_csv(folder / "mistakes.csv", _prediction_header(1), rows)
-        captions = [(row[1], f"{row[2]} {float(row[3]):.0%}") for row in rows]
+        shown = dict(zip(classes.names, drawable_names(classes.names)))
+        captions = [(shown[row[1]], f"{shown[row[2]]} {float(row[3]):.0%}") for row in rows]
         draw_mistakes(folder / "mistakes.png", [root / filenames[n] for n in chosen], captions, preprocess)
 
 
@@ -153,10 +155,10 @@ def class_table(confusion: np.ndarray, names: Sequence[str]) -> tuple[list[str],
     figures = class_figures(confusion)
     shares = np.stack([figures.precision, figures.recall, figures.f1], axis=1)
     rows = [
-        [name, count, *("" if np.isnan(share) else f"{share:.4f}" for share in row)]
-        for name, count, row in zip(names, figures.count.tolist(), shares)
+        [name, count, *("" if np.isnan(share) else f"{share:.4f}" for share in row), number]
+        for number, (name, count, row) in enumerate(zip(names, figures.count.tolist(), shares))
     ]
-    return ["label", "count", "precision", "recall", "f1"], rows
+    return ["label", "count", "precision", "recall", "f1", "class"], rows
 
 
 def _prediction_header(top: int) -> list[str]:

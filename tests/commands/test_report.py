@@ -71,7 +71,7 @@ def test_evaluate_shows_each_class_and_writes_what_it_found(finished_run, tmp_pa
     assert f"top1 {right / 10:.4f} ({interval_text(right / 10, 10)})" in result.stdout
     assert right == sum(int(row[row["label"]]) for row in matrix)
     shown = result.stdout.splitlines()
-    assert shown[3].split() == ["label", "count", "precision", "recall", "f1"]
+    assert shown[3].split() == ["label", "count", "precision", "recall", "f1", "class"]
     assert len(shown) == 4 + 10 + 2  # a line for each class, then what was written
     run_tool("evaluate", finished_run.output, "--confusion", tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")

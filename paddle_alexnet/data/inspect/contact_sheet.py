@@ -2,15 +2,15 @@
 
 import math
 import warnings
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from paddle_alexnet.data.inspect.inspection import Inspection
 from paddle_alexnet.data.preprocess import decode_at, exif_orientation, open_image, scales_within, to_rgb
 from paddle_alexnet.files import atomic_file
+from paddle_alexnet.fonts import can_draw, draw_text, drawable_names, legend
 
 _MOST_CLASSES = 1000
 _GAP, _MARGIN, _TITLE, _LABEL = 4, 24, 44, 22  # pixels
@@ -37,16 +37,18 @@ def draw_sheet(inspection: Inspection, path: Path) -> str:
     sheet = Image.new("RGB", (_MARGIN + columns * width, _MARGIN + _TITLE + deep * height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     first = f", the first {len(counts)} of them" if len(counts) < len(inspection.classes) else ""
-    title = f"{inspection.root.resolve().name}: {len(rows)} images, {len(inspection.classes)} classes{first}"
-    _write(draw, (_MARGIN, _MARGIN), title, room=sheet.width - 2 * _MARGIN, size=20, ink=_INK)
+    folder = inspection.root.resolve().name
+    title = f"{f'{folder}: ' if can_draw(folder) else ''}{len(rows)} images, {len(inspection.classes)} classes{first}"
+    draw_text(draw, (_MARGIN, _MARGIN), title, room=sheet.width - 2 * _MARGIN, size=20, ink=_INK)
 
     files = rows["file"].to_numpy()
     of_class = rows["class_index"].to_numpy()
-    for index, (name, numbers) in enumerate(counts.iterrows()):
+    names = [str(name) for name in counts.index]
+    for index, (name, (_, numbers)) in enumerate(zip(drawable_names(names), counts.iterrows())):
         left, top = _MARGIN + index // deep * width, _MARGIN + _TITLE + index % deep * height
         said = "   ".join(f"{split} {number}" for split, number in numbers.items()) if size > 100 else ""
-        taken = _write(draw, (left + room, top), said, room=room, size=13, ink=_FAINT, anchor="ra")
-        _write(draw, (left, top), str(name), room=room - taken - _MARGIN, size=15, ink=_INK)
+        taken = draw_text(draw, (left + room, top), said, room=room, size=13, ink=_FAINT, right=True)
+        draw_text(draw, (left, top), name, room=room - taken - _MARGIN, size=15, ink=_INK)
         of_this = files[of_class == index]
         chosen = np.unique(np.linspace(0, len(of_this) - 1, pictures).round().astype(int)) if len(of_this) else []
         for place, number in enumerate(chosen):
@@ -54,7 +56,8 @@ def draw_sheet(inspection: Inspection, path: Path) -> str:
             sheet.paste(small, (left + place * (size + _GAP), top + _LABEL))
     with atomic_file(path) as partial:
         sheet.save(partial, "PNG")
-    return f"wrote {path}"
+    meaning = legend(names)
+    return f"wrote {path}" + (f"\nno font here has the names of all classes; {meaning}" if meaning else "")
 
 
 def _small(path: Path, size: int) -> Image.Image:
@@ -66,31 +69,3 @@ def _small(path: Path, size: int) -> Image.Image:
             decode_at(image, max([s for s in scales if min(image.size) // s >= 2 * size], default=scales[0]))
             rgb = to_rgb(image, turn=exif_orientation(image))
     return ImageOps.pad(rgb, (size, size), Image.Resampling.LANCZOS, color=_FRAME)
-
-
-def _write(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[float, float],
-    text: str,
-    *,
-    room: float,
-    size: int,
-    ink: str,
-    anchor: str = "la",
-) -> float:
-    """Write a line, cut to the room that there is, and return its width in pixels."""
-    font = ImageFont.truetype(_font_file(), size)
-    if font.getlength(text) > room:
-        while text and font.getlength(f"{text}…") > room:
-            text = text[:-1]
-        text = f"{text}…"
-    draw.text(place, text, ink, font, anchor)
-    return font.getlength(text)
-
-
-@lru_cache(1)
-def _font_file() -> str:
-    """DejaVu Sans, which Matplotlib brings with it: Pillow's own font lacks all letters but those of English."""
-    import matplotlib
-
-    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
