@@ -11,6 +11,7 @@ import numpy as np
 from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.table import ImageTable, read_table
+from paddle_alexnet.data.tree import say_notes
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import Answers, answers_of, join
 from paddle_alexnet.predictor import Predictor
@@ -73,7 +74,9 @@ def open_table(predictor: Predictor, root: Optional[Path], csv: Optional[Path]) 
     metadata = predictor.metadata
     root, csv = metadata.origin.dataset(root, csv)
     try:
-        return read_table(root, csv, metadata.classes)
+        table = read_table(root, csv, metadata.classes)
+        say_notes(root, table.notes)
+        return table
     except UserError as error:
         if "not in the class list" not in str(error):
             raise

@@ -16,6 +16,7 @@ from paddle_alexnet.config import Config, DataConfig, ModelConfig
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
 from paddle_alexnet.data.table import ImageTable, find_root, read_table
+from paddle_alexnet.data.tree import say_notes
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.evaluation import report_run
@@ -218,6 +219,7 @@ def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
                     raise
                 # Another run that started at the same time was first; it has drawn the same images.
     table = read_table(root, csv, classes)
+    say_notes(table.root, table.notes)
     return table, DEMO_NAME if is_demo(table.classes) else str(table.csv)
 
 

@@ -9,8 +9,10 @@ from paddle_alexnet.commands.options import positive, typed_path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "exit code: 0 if nothing is wrong, 1 with findings (remarks do not count), 2 for an error"
     parser.add_argument("root", type=typed_path, metavar="ROOT", help="folder of images; --fix alone writes there")
-    parser.add_argument("--csv", type=typed_path, metavar="FILE", help="its table (default: labels.csv in ROOT)")
-    parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="accuracy you will report (default: 5)")
+    parser.add_argument(
+        "--csv", type=typed_path, metavar="FILE", help="its table (default: labels.csv in ROOT, else its class folders)"
+    )
+    parser.add_argument("--top-k", type=positive, metavar="K", help="top-k accuracy that you will report")
     parser.add_argument(
         "--fix",
         action="store_true",
@@ -40,12 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from paddle_alexnet.data.table import check_there
 
-    check_there(arguments.root, arguments.csv)
+    csv = check_there(arguments.root, arguments.csv)
     from paddle_alexnet.data.findings import faults, format_findings, write_report
     from paddle_alexnet.data.inspect.contact_sheet import draw_sheet
     from paddle_alexnet.data.inspect.inspection import check_outputs, fix, format_inspection, inspect
 
-    csv = arguments.csv or arguments.root / "labels.csv"
     check_outputs(root=arguments.root, csv=csv, sheet=arguments.sheet, report=arguments.report, fixing=arguments.fix)
     inspection = inspect(arguments.root, csv, top_k=arguments.top_k, workers=arguments.workers, accept=arguments.accept)
     findings, accepted = inspection.findings, inspection.accepted

@@ -54,8 +54,8 @@ class LabelledImages(paddle.io.Dataset):
         try:
             return decode(self.path(index))
         except UserError as error:
-            line = self.table.lines[self.rows[index]]  # 0 where there is no CSV
-            raise UserError(f"{self.table.csv}, line {line}: {error}" if line else str(error)) from None
+            line = self.table.lines[self.rows[index]]  # below 0 where there is no CSV
+            raise UserError(f"{self.table.csv}, line {line}: {error}" if line > 0 else str(error)) from None
 
     def patches(
         self, indices: Sequence[int], parts: Optional[Sequence[Part]] = None

@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
     "top-k": ("fault", "top-k"),
     "imagenet-val": ("fault", "ImageNet's validation set in the train split"),
     "held-out": ("remark", "ImageNet's train set held out"),
+    "left-out": ("remark", "files and folders that are left out, or taken otherwise than usual"),
     "link": ("remark", "symbolic links that leave the data folder"),
     "no-test": ("remark", "no test split"),
     "alpha": ("remark", "images with transparency, which is ignored"),
@@ -43,7 +44,11 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
 
 
 class Finding(NamedTuple):
-    """What is wrong or odd; `line` is that of the CSV on which its row ends, 0 where it is about no row."""
+    """What is wrong or odd.
+
+    `line` is that of the CSV on which its row ends, 0 where it is about no row; the images of class folders, which have
+    no CSV, are counted from -1 down.
+    """
 
     kind: str
     line: int
@@ -51,8 +56,13 @@ class Finding(NamedTuple):
     detail: str
 
     def __str__(self) -> str:
-        where = f"line {self.line}" if self.line else ""
+        where = f"line {self.line}" if self.line > 0 else ""
         return ": ".join(filter(None, (where, shown(self.file), self.detail)))
+
+
+def row_in_words(line: int, filename: str) -> str:
+    """A row by its line of the CSV, if it has one, and its file."""
+    return f"line {line}, {filename}" if line > 0 else filename
 
 
 def shown(name: str) -> str:
@@ -96,5 +106,5 @@ def format_findings(findings: Sequence[Finding], accepted: Collection[str] = (),
 
 def write_report(findings: Sequence[Finding], path: Path, accepted: Collection[str] = ()) -> None:
     """Every finding as a CSV. Raises UserError if it cannot be written."""
-    rows = [(f.kind, severity(f.kind, accepted), f.line, shown(f.file), f.detail) for f in findings]
+    rows = [(f.kind, severity(f.kind, accepted), max(f.line, 0), shown(f.file), f.detail) for f in findings]
     write_csv(path, ("kind", "severity", "line", "file", "detail"), rows)

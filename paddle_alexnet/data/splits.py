@@ -11,7 +11,8 @@ import numpy as np
 from paddle_alexnet.errors import UserError
 
 SPLITS = ("train", "val", "test")
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES = {"train": "train", "val": "val", "test": "test"}  # by what people call them
+SPLIT_NAMES.update(training="train", valid="val", validation="val", testing="test")
 DEFAULT_SPLIT = (70.0, 10.0, 20.0)
 
 

@@ -5,7 +5,7 @@ Training and inspection read it here, by the same rules. Python's own csv knows 
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from csv import Error, reader
 from dataclasses import dataclass
 from itertools import chain
@@ -28,12 +28,17 @@ _COLUMNS = ("filename", "label", "split")
 
 
 class Rows(NamedTuple):
-    """The complete rows of a CSV as columns, faulty ones too; `lines` are those on which they end."""
+    """The complete rows of a CSV as columns, faulty ones too; `lines` are those on which they end.
+
+    The images of class folders, which have no CSV, are counted from -1 down; `notes` say what of the folders was left
+    out.
+    """
 
     lines: list[int]
     filenames: list[str]
     labels: list[str]
     splits: list[str]
+    notes: Sequence[str] = ()
 
     def codes(self, classes: ClassList) -> tuple[np.ndarray, np.ndarray]:
         """The index of each row's class, int64, and of its split in SPLITS, int8; -1 for an unknown one."""
@@ -56,6 +61,7 @@ class ImageTable:
     filenames: np.ndarray  # [rows] str, below root
     labels: np.ndarray  # [rows] int64
     splits: np.ndarray  # [rows] int8, index into SPLITS
+    notes: Sequence[str] = ()  # on what of class folders was left out
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split. Raises UserError if there are none."""
@@ -101,13 +107,14 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Union[Path, Clas
     that is wrong with a row, naming its line.
     """
     csv, rows, class_list, malformed = read_rows(root, csv, classes)
-    first = min(chain(malformed, check_rows(rows, root, class_list)), key=lambda finding: finding.line, default=None)
+    findings = chain(malformed, check_rows(rows, root, class_list))
+    first = min(findings, key=lambda finding: abs(finding.line), default=None)
     if first is not None:
         raise UserError(f"{csv}, {first} (the images are in {root}; inspect-data finds every such row)")
     if not rows.lines:
         raise UserError(f"{csv}: there is no row below its header")
-    labels, splits = rows.codes(class_list)
-    return ImageTable(root, csv, class_list, np.array(rows.lines), np.array(rows.filenames, object), labels, splits)
+    lines, filenames = np.array(rows.lines), np.array(rows.filenames, object)
+    return ImageTable(root, csv, class_list, lines, filenames, *rows.codes(class_list), rows.notes)
 
 
 def read_rows(
@@ -158,14 +165,15 @@ def _from_csv(csv: Path) -> tuple[Rows, list[Finding]]:
 
 
 def _from_tree(root: Path) -> tuple[Rows, list[Finding]]:
-    """The rows of class folders, which stand in line 0."""
-    listed = list_tree(root)
+    """The rows of class folders."""
+    listed, notes = list_tree(root)
     if len({label for _, label, _ in listed}) < 2:
         raise UserError(
-            f"{root}: neither labels.csv in it nor a folder of images for each of two or more classes; "
-            "prepare-data makes one"
+            f"{root}: neither labels.csv in it nor a folder of images for each of two or more classes"
+            f"{''.join(f' ({note})' for note in notes if note.startswith('left'))}; prepare-data makes one"
         )
-    return Rows([0] * len(listed), *map(list, zip(*listed))), []
+    filenames, labels, splits = map(list, zip(*listed))
+    return Rows([-1 - n for n in range(len(listed))], filenames, labels, splits, notes), []
 
 
 def check_rows(rows: Rows, root: Path, classes: ClassList) -> Iterator[Finding]:
@@ -202,14 +210,24 @@ def _composed(name: str) -> str:
 def _files_in(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
+            return {entry.name for entry in entries if _is_file(entry)}
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return set()
 
 
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
 def cleaned_csv(csv: Path) -> Path:
-    """Where the CSV without its bad rows goes. Raises UserError if there is something already."""
-    target = csv.with_name(f"{csv.stem}.cleaned.csv")
+    """Where the CSV without its bad rows goes: for class folders, labels.csv in their folder.
+
+    Raises UserError if there is something already.
+    """
+    target = csv / "labels.csv" if csv.is_dir() else csv.with_name(f"{csv.stem}.cleaned.csv")
     if target.exists():
         raise UserError(f"{target}: is there already; move it away, fixing never overwrites")
     return target
@@ -218,6 +236,11 @@ def cleaned_csv(csv: Path) -> Path:
 def write_without(csv: Path, lines: set[int]) -> Path:
     """Copy a CSV beside itself without the rows that end on these lines, and say where."""
     target = cleaned_csv(csv)
+    if csv.is_dir():
+        listed, _ = _from_tree(csv)
+        rows_of_tree = zip(listed.lines, listed.filenames, listed.labels, listed.splits)
+        write_csv(target, _COLUMNS, [row for line, *row in rows_of_tree if line not in lines])
+        return target
     with csv.open(encoding="utf-8-sig", newline="") as stream:
         rows = reader(stream)
         header, *kept = [row for row in rows if rows.line_num not in lines]

@@ -1,13 +1,20 @@
 """Class folders without a CSV: the rows that prepare would give them."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import small_config
 from PIL import Image
 
 from paddle_alexnet import Predictor, UserError, train
+from paddle_alexnet.data.findings import faults
+from paddle_alexnet.data.formats import IMAGE_SUFFIXES
+from paddle_alexnet.data.images import find_images
+from paddle_alexnet.data.inspect.inspection import fix, inspect
 from paddle_alexnet.data.prepare.preparation import prepare
+from paddle_alexnet.data.prepare.sources import find_classes
 from paddle_alexnet.data.table import check_there, read_table
 from paddle_alexnet.evaluation import evaluate
 
@@ -63,3 +70,71 @@ def test_a_tree_is_trained_on_and_evaluated_and_a_broken_image_is_named(tmp_path
     (root / "cat" / "3.png").write_bytes(b"no")
     with pytest.raises(UserError, match=r"^\S*tree/cat/3\.png: unreadable image \(not an image\)"):
         train(small_config(root, tmp_path / "run2", "data.verify=true"))
+
+
+def test_training_says_what_it_leaves_out_and_follows_links_that_lead_out(tmp_path, caplog):
+    sizes = {"train/cat": 4, "train/dog": 4, "train/owl": 0, "val/cat": 2, "val/dog": 2, "testing/cat": 2, "old/cat": 3}
+    root = make_tree(tmp_path / "tree", sizes)
+    store = make_tree(tmp_path / "store", {"more": 2}) / "more"
+    (root / "train" / "dog" / "more").symlink_to(store)
+    (store / "back").symlink_to(root)
+    (store / "again").symlink_to(store)
+    (root / "train" / "dog" / "val").symlink_to(root / "val" / "dog")
+    (root / "train" / "dog" / "b.heic").write_bytes(b"")
+    (root / "train" / "cat" / "me").symlink_to("me")
+    table = read_table(root)
+    assert [(table.splits == split).sum() for split in range(3)] == [10, 4, 2]
+    train(small_config(root, tmp_path / "run", "train.epochs=1", "train.report=false"))
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith(f"{root}: ")]
+    assert [line.removeprefix(f"{root}: ") for line in said] == [
+        "taken: testing as test",
+        "left out: old, beside train but no split",
+        "taken: 2 images in folders within their class's folder, as of that class",
+        "left out: 1 classes without images, such as train/owl",
+        "left out: 3 links to folders of the tree itself, such as train/dog/more/again",
+        "left out: 2 other files (no ending 1, .heic 1), such as train/cat/me"
+        '; for .heic: pip install "paddle-alexnet[heic]"',
+    ]
+    assert table.notes == [line.removeprefix(f"{root}: ") for line in said]
+
+
+def test_a_folder_of_images_reads_links_and_says_what_it_leaves_out(tmp_path, caplog):
+    root = make_tree(tmp_path / "tree", {"a": 2})
+    (root / "b").symlink_to(make_tree(tmp_path / "store", {"b": 1}) / "b")
+    (root / "x.txt").touch()
+    assert [path.relative_to(root).as_posix() for path in find_images([root])] == ["a/0.png", "a/1.png", "b/0.png"]
+    assert caplog.messages == [f"{root}: left out: 1 other files (.txt 1), such as x.txt"]
+
+
+@pytest.mark.skipif(".heic" in IMAGE_SUFFIXES, reason="pillow-heif is installed")
+@pytest.mark.parametrize("read", [read_table, lambda root: find_images([root]), lambda root: find_classes(root)])
+def test_a_folder_of_heic_alone_names_the_extra(tmp_path, read):
+    for name in ("cat/a.heic", "dog/b.HEIC"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r'pip install "paddle-alexnet\[heic\]"'):
+        read(tmp_path)
+
+
+def test_class_folders_are_inspected_and_fixed_as_they_are_trained_on(tmp_path):
+    root = make_tree(tmp_path / "tree", {"cat": 10, "dog": 10})
+    noise = np.random.default_rng(0)
+    for path in root.rglob("*.png"):
+        Image.fromarray(noise.integers(0, 256, (16, 16, 3), np.uint8)).resize((64, 64)).save(path)
+    assert faults(inspect(root).findings) == []
+    (root / "cat" / "3.png").write_bytes(b"no")
+    (root / "dog" / "3.png").write_bytes((root / "dog" / "4.png").read_bytes())
+    (root / "notes.txt").touch()
+    inspection = inspect(root)
+    [unreadable] = [finding for finding in inspection.findings if finding.kind == "unreadable"]
+    assert str(unreadable) == "cat/3.png: unreadable (not an image)"
+    [copy] = [finding for finding in inspection.findings if finding.kind in ("leak", "duplicate")]
+    assert re.fullmatch(r"dog/[34]\.png: in \w+; the same as dog/[34]\.png, in \w+", str(copy))
+    assert "left out: 1 other files (.txt 1), such as notes.txt" in [finding.detail for finding in inspection.findings]
+    before = read_table(root)
+    assert fix(inspection).startswith(f"wrote {root / 'labels.csv'} without 2 rows")
+    after = read_table(root)
+    splits = dict(zip(before.filenames, before.splits))
+    assert set(before.filenames) - set(after.filenames) == {"cat/3.png", copy.file}
+    assert all(splits[name] == split for name, split in zip(after.filenames, after.splits))
+    assert faults(inspect(root).findings) == []

@@ -5,13 +5,13 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
 
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.data.findings import Finding
+from paddle_alexnet.data.findings import Finding, row_in_words
 from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.inspect.duplicates import find_copies
 from paddle_alexnet.data.inspect.photo import Photo
@@ -81,12 +81,14 @@ def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Findin
 
     findings = []
     for kind, copy, original in pairs:
-        name = "" if copy.file == original.file else f", {original.filename}"
+        same_file = copy.file == original.file
+        where = f"line {original.line}" if same_file else row_in_words(original.line, original.filename)
         label = "" if copy.class_index == original.class_index else f", labelled {original.label!r} there"
-        detail = f"in {copy.split}; the same as line {original.line}{name}, in {original.split}{label}"
+        detail = f"in {copy.split}; the same as {where}, in {original.split}{label}"
         findings.append(Finding(kind, copy.line, copy.filename, detail))
     for line, (row, other) in sorted({row.line: (row, other) for row, other in reversed(conflicts)}.items()):
-        detail = f"labelled {row.label!r}; line {other.line}, {other.filename}, has it as {other.label!r}"
+        where = row_in_words(other.line, other.filename)
+        detail = f"labelled {row.label!r}; {where}, has it as {other.label!r}"
         findings.append(Finding("conflict", line, row.filename, detail))
     return findings
 
@@ -109,7 +111,8 @@ def check_names(rows: pd.DataFrame) -> list[Finding]:
     ):
         if some.any():
             first = next(rows[some].itertuples())
-            detail = f"{some.sum()} files, the first in line {first.line}, {first.filename}: {what}"
+            where = row_in_words(first.line, first.filename)
+            detail = f"{some.sum()} files, the first in {where}: {what}"
             findings.append(Finding(kind, 0, "", detail))
     return findings
 
@@ -128,11 +131,12 @@ def check_links(rows: pd.DataFrame, root: Path) -> list[Finding]:
             outside.append(row)
     if not outside:
         return []
-    detail = f"{len(outside)} images, the first in line {outside[0].line}, {outside[0].filename}: a copy lacks them"
+    where = row_in_words(outside[0].line, outside[0].filename)
+    detail = f"{len(outside)} images, the first in {where}: a copy lacks them"
     return [Finding("link", 0, "", detail)]
 
 
-def check_classes(counts: pd.DataFrame, *, top_k: int) -> list[Finding]:
+def check_classes(counts: pd.DataFrame, *, top_k: Optional[int]) -> list[Finding]:
     """What a table of images by class (rows) and split (columns) lacks."""
     empty = [split for split in SPLITS if not counts[split].any()]
     details = [f"split {split}: no images" for split in empty if split != "test"]
@@ -145,7 +149,7 @@ def check_classes(counts: pd.DataFrame, *, top_k: int) -> list[Finding]:
     findings = [Finding("gap", 0, "", detail) for detail in details]
     if "test" in empty:
         findings.append(Finding("no-test", 0, "", "split test: no images"))
-    if top_k > len(counts):
+    if top_k is not None and top_k >= len(counts):
         detail = f"top-{top_k} of {len(counts)} classes counts every answer as right: report top-1"
         findings.append(Finding("top-k", 0, "", detail))
     return findings
@@ -161,7 +165,8 @@ def check_folder(root: Path, listed: Set[str], *, csv: Path) -> list[Finding]:
             file = name if below == "." else f"{below}/{name}"
             suffix = os.path.splitext(name)[1].lower()
             if suffix in IMAGE_SUFFIXES and not name.startswith(".") and file not in listed:
-                findings.append(Finding("unlisted", 0, file, f"in no row of {csv.name}"))
+                where = "no class's folder" if csv.is_dir() else f"no row of {csv.name}"
+                findings.append(Finding("unlisted", 0, file, f"in {where}"))
     return findings
 
 

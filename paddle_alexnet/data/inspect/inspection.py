@@ -57,20 +57,20 @@ class Inspection:
 
 
 def inspect(
-    root: Path, csv: Optional[Path] = None, *, top_k: int = 5, workers: int = 2, accept: Sequence[str] = ()
+    root: Path, csv: Optional[Path] = None, *, top_k: Optional[int] = None, workers: int = 2, accept: Sequence[str] = ()
 ) -> Inspection:
     """Read every row and decode every image once; whatever is wrong with them becomes a finding.
 
-    `csv` is by default `labels.csv` in `root`; the classes are those of `classes.txt` beside it, else its
-    sorted labels. `top_k` is the measure that somebody means to report, `accept` names kinds of findings. Raises
-    UserError where there is nothing to look at.
+    `csv` is by default `labels.csv` in `root`, else the class folders of `root`; the classes are those of `classes.txt`
+    beside it, else its sorted labels. `top_k` is the measure that somebody means to report, `accept` names kinds of
+    findings. Raises UserError where there is nothing to look at.
     """
     for name, value in (("top_k", top_k), ("workers", workers)):
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"{name} {value}: give 1 or more")
     accepted = frozenset(one_of(kind, KINDS, what="kind of finding") for kind in accept)
-    csv, complete, classes, malformed = read_rows(root, root / "labels.csv" if csv is None else csv)
-    of_rows = sorted(check_rows(complete, root, classes), key=lambda finding: finding.line)
+    csv, complete, classes, malformed = read_rows(root, csv)
+    of_rows = sorted(check_rows(complete, root, classes), key=lambda finding: abs(finding.line))
     every_row = row_frame(complete, classes, of_rows)
     no_file = [finding.line for finding in of_rows if finding.kind in ("outside", "missing")]
     there = every_row[~every_row["line"].isin(no_file)]  # with rows whose label or split is wrong
@@ -82,7 +82,8 @@ def inspect(
     decoded, of_images = check_images(there, photos)
     rows = decoded[decoded["sound"]]
     counts = _count(rows, classes)
-    findings = [*malformed, *of_rows, *of_images, *check_copies(rows, photos)]
+    findings = [Finding("left-out", 0, "", note) for note in complete.notes]
+    findings += [*malformed, *of_rows, *of_images, *check_copies(rows, photos)]
     findings += [*check_names(there[there["sound"]]), *check_links(there, root), *check_classes(counts, top_k=top_k)]
     findings += check_folder(root, {*every_row["file"], *_dropped_before(csv)}, csv=csv)
     _say_what_was_not_checked(rows)
@@ -122,6 +123,8 @@ def _dropped_files(inspection: Inspection, dropped: Sequence[Finding]) -> dict[s
     """The images that lose all their rows, with reasons; that of an incomplete row may stand in any of its fields."""
     lines = {finding.line: finding.detail for finding in dropped}
     kept = set(inspection.rows["file"][~inspection.rows["line"].isin(list(lines))])
+    if inspection.csv.is_dir():
+        return {finding.file: finding.detail for finding in dropped}
     files = {}
     with inspection.csv.open(encoding="utf-8-sig", newline="") as stream:
         rows = table.reader(stream)
@@ -134,6 +137,8 @@ def _dropped_files(inspection: Inspection, dropped: Sequence[Finding]) -> dict[s
 
 def _dropped_csv(csv: Path) -> Path:
     """The list of images whose rows were dropped from a CSV, or from the one that it was before it was cleaned."""
+    if csv.is_dir():
+        return csv / "labels.dropped.csv"
     return csv.with_name(re.sub(r"(\.cleaned)*$", "", csv.stem) + ".dropped.csv")
 
 

@@ -13,7 +13,8 @@ from typing import BinaryIO, Optional
 
 from paddle_alexnet.data.classes import is_wnid
 from paddle_alexnet.data.prepare.ilsvrc import val_labels
-from paddle_alexnet.data.prepare.sources import Found, Record, image_suffix, is_hidden
+from paddle_alexnet.data.prepare.sources import Found, Record
+from paddle_alexnet.data.tree import image_suffix, is_hidden
 from paddle_alexnet.errors import UserError
 
 Span = tuple[int, int]  # offset and size in a file

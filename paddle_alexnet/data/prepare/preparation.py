@@ -141,7 +141,10 @@ def _choose(
     source: Path,
 ) -> tuple[ClassList, list[str]]:
     """The classes in output order, and the label that the source has for each."""
-    wanted = ClassList(tuple(sorted(found)), (None,) * len(found)) if classes is None else classes
+    if classes is None:  # all but the empty ones
+        labels = sorted(label for label, records in found.items() if records)
+        classes = ClassList(tuple(labels), (None,) * len(labels))
+    wanted = classes
     given = {wnid: name for name, wnid in zip(wanted.names, wanted.wnids) if wnid}
     words = {**imagenet_words(), **given, **words}
     called: dict[str, list[str]] = {}

@@ -109,7 +109,7 @@ def tree(root: Path) -> dict[str, str]:
 
 def test_sound_set(root):
     (root / "images" / "cat" / "0.jpg").write_bytes(encode(picture(0, size=(100, 40)).convert("L"), quality=95))
-    inspection = inspect(root, top_k=3)
+    inspection = inspect(root)
     assert inspection.findings == []
     assert inspection.counts.to_numpy().tolist() == [[4, 2, 2]] * 3
     text = format_inspection(inspection)
@@ -274,9 +274,10 @@ def test_empty_table(root):
 
 
 def test_top_k(root):
-    assert found(root, top_k=3) == []
-    [finding] = found(root, top_k=5)
-    assert str(finding) == "top-5 of 3 classes counts every answer as right: report top-1"
+    assert inspect(root).findings == [] == found(root, top_k=2)
+    for top_k in (3, 5):
+        [finding] = found(root, top_k=top_k)
+        assert str(finding) == f"top-{top_k} of 3 classes counts every answer as right: report top-1"
 
 
 def test_names_of_imagenet(root):
@@ -548,7 +549,7 @@ def test_outputs_are_checked_first(root, tmp_path, option, path, message):
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        (lambda root: (root / "labels.csv").unlink(), ["labels.csv", "no such CSV"]),
+        (lambda root: (root / "labels.csv").unlink(), ["labels.csv", "neither"]),
         (lambda root: (root / "labels.csv").write_text("a,b\n"), ["no column 'filename'", "'a', 'b'"]),
         (lambda root: (root / "labels.csv").write_text(""), ["labels.csv: is empty"]),
         (lambda root: (root / "labels.csv").write_bytes(b"filename,label,split\n\xff,a,b\n"), ["cannot read the CSV"]),
@@ -591,7 +592,7 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 def test_tool_exits_with_0_and_2(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     before = tree(root)
-    assert exit_code(monkeypatch, root, "--top-k", 3) == 0
+    assert exit_code(monkeypatch, root) == 0
     assert "no findings" in capsys.readouterr().out and (tmp_path / "contact-sheet.png").is_file()
     assert tree(root) == before
     for arguments in (

@@ -322,7 +322,7 @@ def test_unusable_classes(tmp_path):
     for name, message in {
         "nowhere": "nowhere: no such file",
         "one": "one: only a of its 1 classes",
-        "gap": "gap: class b has no images",
+        "gap": "gap: only a of its 2 classes",
         "val_only": "class b has no training images",
         "nul\0": "cannot hold a NUL",
     }.items():
@@ -367,7 +367,7 @@ def test_tool_says_what_was_left_out_and_that_a_split_is_empty(tmp_path):
     done = run_tool("prepare-data", "--source", source, "--output", tmp_path / "out", "--split", "80,0,20")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "left out: 1 other files (.txt 1)"
+    assert lines[0] == "left out: 1 other files (.txt 1), such as a/notes.txt"
     assert lines[-1] == "no images in val: training needs some, give --split other percentages"
 
 

@@ -50,7 +50,7 @@ def test_what_is_left_out_is_told(tmp_path):
     assert {label: len(records) for label, records in names(found).items()} == {"cat": 2, "dog": 2}
     assert found.notes == [
         "left out: 1 images that lie in no class's folder",
-        "left out: 6 other files (hidden 3, .txt 2, no ending 1)",
+        "left out: 6 other files (hidden 3, .txt 2, no ending 1), such as README",
     ]
 
 
@@ -61,7 +61,16 @@ def test_folders_beside_the_splits_are_told(tmp_path):
         ("000.JPEG", "train"),
         ("000.JPEG", "val"),
     ]
-    assert found.notes == ["left out: more, old, beside train but no split"]
+    assert found.notes == ["taken: valid as val", "left out: more, old, beside train but no split"]
+
+
+def test_a_split_without_class_folders_is_told(tmp_path):
+    found = find_classes(make_tree(tmp_path, {"Training/a": 2, "Training/b": 2, "Testing": 3}))
+    assert {label: len(records) for label, records in names(found).items()} == {"a": 2, "b": 2}
+    assert found.notes == [
+        "taken: Testing as test, Training as train",
+        "left out: Testing, 3 images without class folders",
+    ]
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -164,7 +173,7 @@ def test_links_within_the_source_are_taken_but_no_circles(tmp_path):
     (source / "dog" / "again").symlink_to(source)
     found = find_classes(source)
     assert names(found) == {"cat": ["000.JPEG", "link.jpg"], "dog": ["000.JPEG"]}
-    assert found.notes == ["left out: 1 symbolic links to folders within a class's folder"]
+    assert found.notes == ["left out: 1 links to folders of the tree itself, such as dog/again"]
 
 
 def test_a_linked_table_cell_is_refused(tmp_path):
@@ -178,7 +187,6 @@ def test_a_linked_table_cell_is_refused(tmp_path):
 def test_unusable_sources(tmp_path):
     (tmp_path / "empty").mkdir()
     make_tree(tmp_path / "flat", {"": 1})
-    make_tree(tmp_path / "unlabelled", {"train/a": 2, "train/b": 2, "val": 2})
     put(tmp_path / "notes.txt")
     put_table(tmp_path / "columns.csv", ("file", "label"))
     put_table(tmp_path / "header.csv", ("path", "label"))
@@ -186,7 +194,6 @@ def test_unusable_sources(tmp_path):
     for name, message in {
         "empty": "empty: no images in it",
         "flat": "000.JPEG: its name does not begin with a wnid",
-        "unlabelled": "val: has no class folders",
         "notes.txt": "notes.txt: not a source",
         "columns.csv": "columns.csv: needs a column path",
         "header.csv": "header.csv: the table has no rows",
