@@ -48,11 +48,11 @@ class Browser:
             assert time.monotonic() < end, f"{condition} did not become true"
             time.sleep(0.05)
 
-    def choose_file(self, selector: str, path: Path) -> None:
-        """Choose a file in an input of the page, as a person does in the dialogue."""
+    def choose_file(self, selector: str, *paths: Path) -> None:
+        """Choose files in an input of the page, as a person does in the dialogue."""
         root = self.devtools("DOM.getDocument", {})["root"]["nodeId"]
         node = self.devtools("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
-        self.devtools("DOM.setFileInputFiles", {"nodeId": node, "files": [str(path.resolve())]})
+        self.devtools("DOM.setFileInputFiles", {"nodeId": node, "files": [str(path.resolve()) for path in paths]})
 
     def press(self, key: str) -> None:
         """Press a key that is a character."""

@@ -182,13 +182,19 @@ def create_app(
             for rank, n in enumerate(top_classes(probabilities, top), start=1)
         ]
 
-    @app.post("/predict", response_model=Answer, responses=_REFUSALS, openapi_extra=_IMAGES)
+    @app.post(
+        "/predict",
+        response_model=Answer,
+        response_description="the answer",
+        responses=_REFUSALS,
+        openapi_extra=_IMAGES,
+    )
     async def predict(request: Request, top: int = Query(5, ge=1, le=1000)) -> Response:
-        """The most probable classes of images.
+        """Return the most probable classes of images, in the order in which they were sent.
 
-        Send files as a form, in any fields, base64 in JSON, or one file as the body. Where one of several cannot be
-        read, the others are answered, and it has a `status` and an `error` of its own; where none can, that is the
-        answer's status.
+        Send files as a form (in any fields), base64 in JSON, or one file as the body. If one of several images cannot
+        be read, its entry has a `status` and an `error`, and the others are answered. If none can be read, the response
+        has the status of the first.
         """
         images = await read_images(request, limits)
         with batcher.room(len(images) - 1):  # the first has its place since before the upload
@@ -197,17 +203,17 @@ def create_app(
             raise Refused(predictions[0]["status"], predictions[0]["error"])
         return JSONResponse({"model": about, "predictions": predictions})
 
-    @app.post("/explain", responses=_REFUSALS, openapi_extra=_IMAGES)
+    @app.post("/explain", response_description="the answer", responses=_REFUSALS, openapi_extra=_IMAGES)
     async def explain(
         request: Request,
         top: int = Query(5, ge=1, le=1000),
         maps: int = Query(8, ge=0, le=32),
         label: Optional[str] = Query(None, max_length=1000),
     ) -> Response:
-        """The most probable classes of one image, what it was for the network, and pictures of what that saw in it.
+        """Return the most probable classes of one image and, in `insight`, Grad-CAM and feature maps as data URIs.
 
-        With a `label` Grad-CAM is that of another class. Pictures are data URIs. Where the model is an exported one
-        alone, `insight` is null.
+        `label` names the class for Grad-CAM, by default the most probable one. `insight` is null if the model is an
+        exported one away from its run.
         """
         images = await read_images(request, limits)
         if len(images) > 1:
@@ -229,14 +235,14 @@ def create_app(
         with batcher.room(_EXPLAINING - 1):
             return JSONResponse(await in_time(answer()))
 
-    @app.get("/health")
+    @app.get("/health", response_description="the answer")
     async def health() -> dict[str, Any]:
-        """That the service answers, by which model, and how many images are in it."""
+        """Return the status, the model and the number of images in the service."""
         return {"status": "ok", "model": about, "inside": batcher.inside}
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=Response, response_description="the answer")
     async def show_metrics() -> Response:
-        """What was counted, in the text format of Prometheus."""
+        """Return counters of requests, images, batches and times, in the text format of Prometheus."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     page = render_page(metadata, network is not None, limits, [sample.label for sample in samples])
