@@ -109,6 +109,12 @@ def test_images_are_measured():
     assert data("data.geometry=random_resized_crop", "data.pca_noise=0")["geometry"] == "a random part"
 
 
+def test_pixels_of_one_weird_trick_are_as_large_as_in_cuda_convnet2():
+    """Its convdata.py divides by 1 plus the coefficient of the noise, as the code of 2012 does."""
+    facts = data_facts(recipe("owt2014", "train.batch_size=100", "data.resize=128"), 112)
+    assert facts["pictures divided after the noise"] == "by 1.1"
+
+
 def test_what_only_the_code_of_2012_does_is_seen_where_it_is_done():
     facts = data("train.epochs=68", size=224)  # a pixel of it is seen to the half, as 32 equal crops need
     assert facts["pictures divided after the noise"] == "by 1.1"
