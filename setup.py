@@ -85,6 +85,6 @@ setup(
         ],
         "onnx": ["onnx", "onnxruntime"],  # `export --to onnx`, and to predict with what it writes
         "torch": ["torch"],  # `benchmark network --against torch`
-        "parity": ["torch", "tensorflow-cpu", "safetensors", "h5py"],
+        "parity": ["torch", "torchvision", "opencv-python-headless", "tensorflow-cpu", "safetensors", "h5py"],
     },
 )

@@ -108,7 +108,7 @@ def convert(
     changed = {name: value for name, value in (preprocess or {}).items() if value is not None}
     inputs, whose = _preprocess(found, network.image_size)
     inputs = replace(inputs, **changed)
-    words = f"{input_in_words(inputs)}; geometry, resize, mean and std set another"
+    words = f"{input_in_words(inputs)}; geometry, resize, resample, orientation, mean and std set another"
     notes.append(f"input {', changed from' if changed else 'as'} {whose}: {words}")
     if to_file:
         beside = [f"quirks {', '.join(network.quirks)}"] if network.quirks else []
@@ -161,8 +161,13 @@ def _read(source: Path, preset: Optional[str], source_format: Optional[str], key
     return _Found(file.file_format, preset, to_state(weights, preset, layout), tuple(notes))
 
 
-# Upright and decoded in full; the defaults of `Preprocess` are what models from before these fields had.
-_AS_RUNS: dict[str, Any] = {"orientation": DataConfig().orientation, "draft": DataConfig().draft}
+# What each source does between a file and the network; all decode in full.
+# Caffe: tools/convert_imageset, by OpenCV of 2014 (2.4), which did not look at EXIF. PaddleClas:
+# ppcls/data/preprocess/ops/operators.py, by OpenCV, whose `imdecode` turns.
+# torchvision: transforms/_presets.py, on Pillow images.
+_CAFFE: dict[str, Any] = {"geometry": "squash", "resize": 256, "resample": "opencv", "orientation": "stored"}
+_PADDLECLAS: dict[str, Any] = {"geometry": "paddleclas", "resize": 256, "resample": "opencv", "orientation": "exif"}
+_TORCHVISION: dict[str, Any] = {"geometry": "torchvision", "resize": 256, "orientation": "stored"}
 
 
 def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
@@ -170,12 +175,14 @@ def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
     if found.metadata is not None:
         return found.metadata.preprocess, "the checkpoint has it"
     if LAYOUTS[found.file_format].bgr:
-        usual = Preprocess(size, CAFFE_MEAN, CAFFE_STD, geometry="squash", resize=256, **_AS_RUNS)
+        usual = Preprocess(size, CAFFE_MEAN, CAFFE_STD, **_CAFFE, draft=False)
         return usual, "Caffe has it, pixels 0..255 less the mean pixel"
-    if found.file_format in ("torch", "paddleclas"):
-        usual = Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, geometry="crop", resize=256, **_AS_RUNS)
-        return usual, "torchvision and PaddleClas have it"
-    usual = Preprocess(size, DataConfig().mean, DataConfig().std, **_AS_RUNS)
+    if found.file_format == "torch":
+        return Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, **_TORCHVISION, draft=False), "torchvision has it"
+    if found.file_format == "paddleclas":
+        return Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, **_PADDLECLAS, draft=False), "PaddleClas has it"
+    ours = DataConfig()
+    usual = Preprocess(size, ours.mean, ours.std, orientation=ours.orientation, draft=ours.draft)
     return usual, "the recipes here have it, for nothing is known of it"
 
 

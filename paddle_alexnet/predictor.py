@@ -127,7 +127,8 @@ class Predictor:
         def network_input(pixels: list[np.ndarray]) -> np.ndarray:
             if crops == 1:
                 return preprocess.batch(np.stack(pixels))
-            parts = ten_crops(np.stack(pixels).transpose(0, 3, 1, 2), preprocess.image_size)
+            edge = preprocess.edge(preprocess.patch_size)
+            parts = ten_crops(np.stack(pixels).transpose(0, 3, 1, 2), preprocess.image_size, edge)
             return preprocess.normalise(parts.reshape(-1, *parts.shape[2:]).astype(np.float32))
 
         def answered(sources: Iterable[Source]) -> Iterator[Answer]:

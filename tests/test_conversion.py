@@ -254,25 +254,26 @@ def test_paddleclas_in_a_wrapper_is_halved_too(state, tmp_path):
     assert_same_state(tmp_path / "ours", state)
 
 
+OPENCV = {"resample": "opencv", "orientation": "exif"}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 @pytest.mark.parametrize(
     "layout, turned, expected",
     [
-        ("paddleclas", as_paddleclas, {"geometry": "crop", "resize": 256, **IMAGENET}),
-        ("caffe", as_caffe, {"geometry": "squash", "resize": 256, "std": (1 / 255,) * 3}),
-        ("tensorflow", as_tensorflow, {"geometry": "squash", "resize": None, **IMAGENET}),
+        ("paddleclas", as_paddleclas, {"geometry": "paddleclas", "resize": 256, **OPENCV, **IMAGENET}),
+        ("caffe", as_caffe, {"resize": 256, **OPENCV, "orientation": "stored", "std": (1 / 255,) * 3}),
+        ("tensorflow", as_tensorflow, {"resize": None, "resample": "bilinear", "orientation": "exif", **IMAGENET}),
     ],
 )
 def test_converted_weights_carry_what_their_input_goes_through(layout, turned, expected, state, tmp_path):
     np.savez(tmp_path / "tiny.npz", **turned(state))
     notes = convert(tmp_path / "tiny.npz", tmp_path / "ours", source_format=layout).notes
-    preprocess = load_checkpoint(tmp_path / "ours")[1].preprocess
+    preprocess, geometry = load_checkpoint(tmp_path / "ours")[1].preprocess, expected.get("geometry", "squash")
     assert {name: getattr(preprocess, name) for name in expected} == expected
-    assert (preprocess.image_size, preprocess.orientation, preprocess.draft) == (99, "exif", False)
+    assert (preprocess.image_size, preprocess.geometry, preprocess.draft) == (99, geometry, False)
     [note] = [note for note in notes if note.startswith("input as")]
-    assert ("the central square" if expected["geometry"] == "crop" else "the whole image") in note
+    assert ("the whole image" if geometry == "squash" else "the central square in paddleclas's whole pixels") in note
     assert "256×256" in note if expected["resize"] else "nothing is known" in note
 
 
@@ -280,8 +281,10 @@ def test_torchvision_s_input_is_assumed_of_files_of_pytorch_and_the_next_command
     convert(checkpoint, tmp_path / "tiny.safetensors")
     done = run_tool("convert_weights", tmp_path / "tiny.safetensors", tmp_path / "ours")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip().endswith("-o data.geometry=crop -o data.resize=256")
-    changed = ["--resize", "110", "--geometry", "squash", "--mean", "0.5,0.5,0.5", "--std", "0.25,0.5,1"]
+    assert done.stdout.rstrip().endswith("-o data.geometry=torchvision -o data.resize=256 -o data.orientation=stored")
+    theirs = {"geometry": "torchvision", "resize": 256, "orientation": "stored", "draft": False}
+    assert load_checkpoint(tmp_path / "ours")[1].preprocess == Preprocess(99, *IMAGENET.values(), **theirs)
+    changed = "--resize 110 --geometry squash --orientation exif --mean 0.5,0.5,0.5 --std 0.25,0.5,1".split()
     done = run_tool("convert_weights", tmp_path / "tiny.safetensors", tmp_path / "mine", *changed)
     assert done.returncode == 0, done.stderr
     assert "-o 'data.mean=[0.5, 0.5, 0.5]' -o 'data.std=[0.25, 0.5, 1.0]'" in done.stdout

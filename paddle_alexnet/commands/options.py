@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from paddle_alexnet.config import Config
     from paddle_alexnet.data.preprocess import Preprocess
 
-PREPROCESS_OPTIONS = ("geometry", "resize", "mean", "std", "truncated", "background")
+PREPROCESS_OPTIONS = ("geometry", "resize", "resample", "orientation", "mean", "std", "truncated", "background")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default: str = DEFAULT_RECIPE) -> None:
@@ -138,8 +138,18 @@ def print_table(rows: Sequence[Sequence[object]]) -> None:
 def add_preprocess_options(parser: argparse.ArgumentParser, *, default: str) -> None:
     """Add what sets a model's input otherwise than `default`; `preprocess_changes` reads it."""
     group = parser.add_argument_group("input", f"what an image goes through, default {default}")
-    group.add_argument("--geometry", choices=("squash", "crop"), help="the whole image, or its central square")
+    group.add_argument(
+        "--geometry",
+        choices=("squash", "crop", "torchvision", "paddleclas"),
+        help="the whole image, its central square, or that square in the pixels that torchvision or PaddleClas takes",
+    )
     group.add_argument("--resize", type=positive, metavar="P", help="side of the patch whose centre the network sees")
+    group.add_argument(
+        "--resample",
+        choices=("nearest", "box", "bilinear", "bicubic", "lanczos", "opencv"),
+        help="filter of resizing: Pillow's, or OpenCV's bilinear",
+    )
+    group.add_argument("--orientation", choices=("exif", "stored"), help="whether images are turned as EXIF says")
     group.add_argument("--mean", type=_three, metavar="R,G,B", help="subtracted, of values in 0..1")
     group.add_argument("--std", type=_three_positive, metavar="R,G,B", help="divided by, of values in 0..1")
     group.add_argument(

@@ -77,7 +77,8 @@ def random_part(width: int, height: int, *, area: np.ndarray, shape: np.ndarray,
     """A part of that share of the area and of 3:4 to 4:3, anywhere.
 
     The RandomResizedCrop of torchvision and `paddle.vision`, whose shares are 8 to 100 %: the first of ten attempts
-    that fits, else the largest part in the middle.
+    that fits, else the largest part in the middle, of whole pixels. (They cut before they resize; here the filter
+    reaches a pixel or so beyond the part, as far as the image goes.)
     """
     pixels = width * height * area
     ratio = np.exp(math.log(4 / 3) * (2 * shape - 1))
@@ -87,8 +88,8 @@ def random_part(width: int, height: int, *, area: np.ndarray, shape: np.ndarray,
         first = int(fits.argmax())
         left, top = int(corner[0] * (width - across[first] + 1)), int(corner[1] * (height - down[first] + 1))
         return (left, top, left + across[first], top + down[first])
-    across_, down_ = min(width, height * 4 / 3), min(height, width * 4 / 3)
-    left_, top_ = (width - across_) / 2, (height - down_) / 2
+    across_, down_ = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
+    left_, top_ = (width - across_) // 2, (height - down_) // 2
     return (left_, top_, left_ + across_, top_ + down_)
 
 
@@ -164,10 +165,14 @@ def mirrored(planes: np.ndarray) -> np.ndarray:
     return rows.view(np.uint64)[..., ::-1].byteswap().view(np.uint8)[..., :size]
 
 
-def ten_crops(patches: np.ndarray, size: int) -> np.ndarray:
-    """The corners, the centre and their horizontal flips, uint8 [n, 3, P, P] to [n, 10, 3, S, S] (section 4.1)."""
+def ten_crops(patches: np.ndarray, size: int, edge: Optional[int] = None) -> np.ndarray:
+    """The corners, the centre and their horizontal flips, uint8 [n, 3, P, P] to [n, 10, 3, S, S] (section 4.1).
+
+    The centre begins after `edge` pixels, by default half of what is left over, rounded down.
+    """
     end = patches.shape[-1] - size
-    corners = [(0, 0), (0, end), (end, 0), (end, end), (end // 2, end // 2)]
+    middle = end // 2 if edge is None else edge
+    corners = [(0, 0), (0, end), (end, 0), (end, end), (middle, middle)]
     five = np.stack([patches[..., top : top + size, left : left + size] for top, left in corners], axis=1)
     return np.concatenate([five, five[..., ::-1]], axis=1)
 

@@ -96,11 +96,11 @@ def in_cache_folder(folder: Path, root: Path) -> Path:
 
 def image_key(dataset: LabelledImages) -> str:
     """A hash of every image's name, size and time of change, and of what makes a patch of it."""
-    fields = asdict(dataset.preprocess)
-    settings = {
-        name: value for name, value in fields.items() if name not in ("mean", "std", "mean_image", "image_size")
-    }
-    digest = hashlib.sha256(repr({**settings, "resize": dataset.preprocess.patch_size}).encode())
+    p = dataset.preprocess
+    # The patch does not depend on its centre, except where whole pixels are cut by it.
+    without = {"mean", "std", "mean_image"} | (set() if p.rounds else {"image_size"})
+    settings = {name: value for name, value in asdict(p).items() if name not in without}
+    digest = hashlib.sha256(repr({**settings, "resize": p.patch_size}).encode())
     for index in range(len(dataset)):
         path = dataset.path(index)
         try:

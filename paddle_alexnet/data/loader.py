@@ -145,8 +145,8 @@ class Loader:
         config, changes = self.augmentation, PixelChanges()
         if config is None:
             patches, unreadable = self.dataset.patches(indices)
-            size = self.preprocess.image_size
-            image = ten_crops(patches, size) if self.crops == 10 else self.preprocess.centre(patches)
+            size, edge = self.preprocess.image_size, self.preprocess.edge(patches.shape[-1])
+            image = ten_crops(patches, size, edge) if self.crops == 10 else self.preprocess.centre(patches)
         else:
             draws = draw(indices, leaders, seed=self.seed, epoch=epoch)
             parts = random_parts(draws, least=config.crop_area) if config.geometry == "random_resized_crop" else None

@@ -29,7 +29,7 @@ def open_loaders(
         raise UserError(f"data.resize is {data.resize}, less than the network's input of {image_size}: raise it")
     if data.cache != "none" and data.geometry == "random_resized_crop":
         raise UserError(
-            f"data.cache={data.cache} keeps central squares alone, data.geometry=random_resized_crop needs the "
+            f"data.cache={data.cache} keeps patches alone, data.geometry=random_resized_crop needs the "
             "whole image: use data.cache=none or data.geometry=crop"
         )
     if data.normalise == "pixel_at_crop" and data.geometry == "random_resized_crop":
@@ -41,7 +41,7 @@ def open_loaders(
         image_size,
         data.mean,
         data.std,
-        geometry="squash" if data.geometry == "squash" else "crop",
+        geometry="torchvision" if data.geometry == "random_resized_crop" else data.geometry,
         resize=data.resize,
         orientation=data.orientation,
         resample=data.resample,

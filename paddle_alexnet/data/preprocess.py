@@ -14,6 +14,7 @@ from typing import Any, Callable, Literal, Optional, Union
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from paddle_alexnet.data import opencv
 from paddle_alexnet.data.formats import identify, load_truncated
 from paddle_alexnet.errors import UserError
 
@@ -45,14 +46,17 @@ class Preprocess:
 
     Its `geometry` gives a patch of P×P, where P is `resize` or else `image_size`: `squash` takes the whole image, as
     the `fluid` system and Caffe do, `crop` its central square, which is what section 2 of the paper cuts from the image
-    whose shorter side was rescaled to P. The network sees the centre of the patch, S×S with S = `image_size`,
-    scaled to 0..1, less `mean` [R, G, B] or less each pixel of the mean image, and divided by `std`.
+    whose shorter side was rescaled to P, exact to fractions of a pixel. `torchvision` and `paddleclas` rescale the
+    image to a shorter side of P, round the longer one and cut whole pixels, each as its source does: the same pixels as
+    there. The network sees the centre of the patch, S×S with S = `image_size`, scaled to 0..1, less `mean` [R, G, B] or
+    less each pixel of the mean image, and divided by `std`.
 
     With `orientation="exif"` an image is first turned as its EXIF data asks. `resample` is Pillow's filter; all but
-    `nearest` take in every pixel where they reduce. With `draft`, JPEG files that are at least four times too large
-    are decoded at a half, a quarter or an eighth, which is up to four times as fast and up to 4 levels off; so are,
-    in any case, those whose pixels would take more than `decode_limit` megabytes. With `truncated="accept"` a file that
-    ends too early is decoded as far as it goes. Transparent images are laid over the color `background`, or, if that is
+    `nearest` take in every pixel where they reduce. `opencv` is OpenCV's bilinear filter, which takes in four. With
+    `draft`, JPEG files that are at least four times too large are decoded at a half, a quarter or an eighth, which is
+    up to four times as fast and about a level off, up to 18 at edges; so are, in any case, those whose pixels would
+    take more than `decode_limit` megabytes. With `truncated="accept"` a file that ends too early is decoded as far as
+    it goes. Transparent images are laid over the color `background`, or, if that is
     None, their transparency is dropped. The defaults of the fields from
     `orientation` on are what was done before there was a choice.
     """
@@ -60,11 +64,11 @@ class Preprocess:
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    geometry: Literal["squash", "crop"] = "squash"
+    geometry: Literal["squash", "crop", "torchvision", "paddleclas"] = "squash"
     resize: Optional[int] = None
     mean_image: Optional[str] = None  # a PNG [S, S] in base64; `mean` is its mean then
     orientation: Literal["stored", "exif"] = "stored"
-    resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos", "opencv"] = "bilinear"
     draft: bool = True
     decode_limit: int = DECODE_LIMIT
     truncated: Literal["error", "accept"] = "error"
@@ -76,8 +80,9 @@ class Preprocess:
 
     def patch(self, image: Source, *, planar: bool = False) -> np.ndarray:
         """Decode an image into uint8 [P, P, 3], RGB, or [3, P, P]. Raises UserError if that cannot be done."""
-        part = _whole if self.geometry == "squash" else _central_square
-        return _pixels(self._decode(image, self.patch_size, part), planar=planar)
+        part = _central_square if self.geometry == "crop" else _whole
+        sides = self._sides if self.rounds else None
+        return _pixels(self._decode(image, self.patch_size, part, sides), planar=planar)
 
     def cut(self, image: Source, part: Part, *, planar: bool = False) -> np.ndarray:
         """Decode that part of an image into uint8 [S, S, 3], RGB, or [3, S, S].
@@ -88,8 +93,22 @@ class Preprocess:
 
     def centre(self, patches: np.ndarray) -> np.ndarray:
         """The central S×S of patches [..., P, P]."""
-        edge = (self.patch_size - self.image_size) // 2
+        edge = self.edge(self.patch_size)
         return patches[..., edge : edge + self.image_size, edge : edge + self.image_size]
+
+    def edge(self, side: int) -> int:
+        """Return the pixels of a `side` that lie before the centre that the network sees."""
+        free = side - self.image_size
+        return round(free / 2) if self.geometry == "torchvision" else free // 2
+
+    def _sides(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height that torchvision or PaddleClas resizes an image to, the shorter of P."""
+        size = self.patch_size
+        if self.geometry == "torchvision":
+            long = int(size * max(width, height) / min(width, height))
+        else:
+            long = round(max(width, height) * (size / min(width, height)))
+        return (size, long) if width <= height else (long, size)
 
     def batch(self, images: np.ndarray) -> np.ndarray:
         """Normalise uint8 [N, S, S, 3] to the network's input, float32 [N, 3, S, S]."""
@@ -106,8 +125,13 @@ class Preprocess:
         levels += to_tensor(self.offset) if mean is None else -mean.astype("float32") * scale
         return levels
 
-    def _decode(self, source: Source, size: int, part: Part) -> Image.Image:
+    def _decode(
+        self, source: Source, size: int, part: Part, sides: Optional[Callable[[int, int], tuple[int, int]]] = None
+    ) -> Image.Image:
         """Decode the part of an image that `part(width, height)` names, in one pass, into RGB of size×size.
+
+        With `sides`, the part is resized to `sides(width, height)`, and size×size of it is cut so that the network sees
+        the centre.
 
         Raises UserError for what is no image, is damaged or too large.
         """
@@ -119,8 +143,14 @@ class Preprocess:
                 order = -1 if turn >= 5 else 1
                 width, height = image.size[::order]
                 left, top, right, bottom = part(width, height)
+                wide, high = sides(width, height) if sides else (size, size)
+                if sides and (takes := 4 * wide * high / 1e6) > self.decode_limit:
+                    raise UserError(
+                        f"{width}×{height} pixels, resized to {wide}×{high}, take {takes:,.0f} MB, decode_limit is "
+                        f"{self.decode_limit}: raise it, or crop the image"
+                    )
                 # A draft keeps twice the size at least, for the filter.
-                least = (math.ceil(2 * size * width / (right - left)), math.ceil(2 * size * height / (bottom - top)))
+                least = (math.ceil(2 * wide * width / (right - left)), math.ceil(2 * high * height / (bottom - top)))
                 scale = scales[0]
                 if self.draft:
                     scale = max(scale, *(s for s in scales if width // s >= least[0] and height // s >= least[1]), 1)
@@ -139,8 +169,13 @@ class Preprocess:
             raise UserError(f"{name}: unreadable image ({reason}): replace it or take it out{accept}") from None
         across, down = rgb.width / width, rgb.height / height
         box = (left * across, top * down, min(right * across, rgb.width), min(bottom * down, rgb.height))
+        x, y = (self.edge(side) - self.edge(size) if sides else 0 for side in (wide, high))
+        window = (x, y, x + size, y + size)
+        if self.resample == "opencv":
+            return Image.fromarray(opencv.resize(_whole_pixels(rgb, box), (wide, high), window))
         resample = Image.Resampling[self.resample.upper()]
-        return rgb.resize((size, size), resample, box=box, reducing_gap=2.0 if self.draft else None)
+        resized = rgb.resize((wide, high), resample, box=box, reducing_gap=2.0 if self.draft else None)
+        return resized.crop(window) if sides else resized
 
     def _decoded(self, image: Image.Image) -> Image.Image:
         """An opened file with its pixels, or as it is where Pillow is to decode it."""
@@ -157,6 +192,11 @@ class Preprocess:
     @property
     def patch_size(self) -> int:
         return self.resize or self.image_size
+
+    @property
+    def rounds(self) -> bool:
+        """Whether whole images are resized and whole pixels cut, as another library does."""
+        return self.geometry in ("torchvision", "paddleclas")
 
     @cached_property
     def scale(self) -> np.ndarray:
@@ -286,6 +326,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _whole(width: int, height: int) -> Box:
     return (0, 0, width, height)
+
+
+def _whole_pixels(image: Image.Image, box: Box) -> np.ndarray:
+    """The pixels of a part of an RGB image, uint8 [H, W, 3], the part rounded to whole ones."""
+    left, top, right, bottom = box
+    x, y = round(left), round(top)
+    return np.asarray(image)[y : y + max(1, round(bottom - top)), x : x + max(1, round(right - left))]
 
 
 def _pixels(image: Image.Image, *, planar: bool) -> np.ndarray:

@@ -176,13 +176,15 @@ def input_in_words(preprocess: Preprocess) -> str:
     """What an image goes through before a network sees it."""
     patch, size = preprocess.patch_size, preprocess.image_size
     part = "the whole image" if preprocess.geometry == "squash" else "the central square"
+    part += f" in {preprocess.geometry}'s whole pixels" if preprocess.rounds else ""
     mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
     centre = "" if patch == size else f", of it the central {size}×{size}"
     image = " (an image)" if preprocess.mean_image else ""
-    turned = ", turned as EXIF says" if preprocess.orientation == "exif" else ""
+    turned = "turned as EXIF says" if preprocess.orientation == "exif" else "not turned by EXIF"
     over = f", over {preprocess.background}" if preprocess.background else ""
     cut = ", truncated files accepted" if preprocess.truncated == "accept" else ""
-    return f"{part} at {patch}×{patch}{centre}, mean {mean}{image}, std {std}, {preprocess.resample}{turned}{over}{cut}"
+    patches = f"{part} at {patch}×{patch}{centre}"
+    return f"{patches}, mean {mean}{image}, std {std}, {preprocess.resample}, {turned}{over}{cut}"
 
 
 def _lift(flat: dict[str, Any]) -> dict[str, Any]:

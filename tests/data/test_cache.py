@@ -24,6 +24,7 @@ from paddle_alexnet.data.table import read_table
 
 SQUASH = Preprocess(32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CROP = replace(SQUASH, geometry="crop", resize=40)
+TORCHVISION = replace(SQUASH, geometry="torchvision", resize=47)
 
 
 def split(root: Path, preprocess: Preprocess = SQUASH) -> LabelledImages:
@@ -43,7 +44,7 @@ def fills(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("preprocess", [SQUASH, CROP])
+@pytest.mark.parametrize("preprocess", [SQUASH, CROP, TORCHVISION])
 @pytest.mark.parametrize("kind", ["ram", "disk"])
 def test_cached_batches_are_the_same(root, preprocess, kind):
     files, cached = split(root, preprocess), split(root, preprocess)
@@ -76,6 +77,9 @@ def test_cache_is_built_once_and_again_when_something_changed(root, fills):
     assert len(fills) == 4, "one geometry does not drive out the other"
     opened(root, replace(SQUASH, orientation="exif"))
     assert len(fills) == 5, "turned pictures are others"
+    opened(root, TORCHVISION)
+    opened(root, replace(TORCHVISION, image_size=33))
+    assert len(fills) == 7, "torchvision's patch lies by its centre"
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "header"])
