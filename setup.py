@@ -85,6 +85,7 @@ setup(
         ],
         "onnx": ["onnx", "onnxruntime"],  # `export --to onnx`, and to predict with what it writes
         "torch": ["torch"],  # `benchmark network --against torch`
+        "keras": ["h5py"],  # weights of Keras, .h5 and .keras
         "parity": ["torch", "torchvision", "opencv-python-headless", "tensorflow-cpu", "safetensors", "h5py"],
     },
 )

@@ -74,7 +74,7 @@ def convert(
     """
     source, target = source.expanduser(), target.expanduser()
     target_format = _check_target(target, target_format)
-    to_file = target.suffix in WRITERS
+    to_file = target.suffix.lower() in WRITERS
     if classes is not None and to_file:
         raise UserError(f"{target}: this file holds no class names: leave the classes out or name a folder")
     found = _read(source, preset, source_format, key)
@@ -190,14 +190,14 @@ def _check_target(target: Path, given: Optional[str]) -> str:
     """The format to write: what the suffix says, a checkpoint folder where there is none."""
     if os.path.isfile(target) or (os.path.isdir(target) and any(target.iterdir())):
         raise UserError(f"{target}: is there already: name another, or remove it")
-    if target.name.endswith(".weights.h5"):
+    if target.name.lower().endswith(".weights.h5"):
         raise UserError(f"{target}: .weights.h5 is another layout: name it .h5, Keras reads that")
-    if target.suffix not in WRITERS:
+    if target.suffix.lower() not in WRITERS:
         if target.suffix and given != "paddle":
             raise UserError(f"{target}: not one of {', '.join(WRITERS)}; a folder's format is paddle: say so")
         usual = "paddle"
     else:
-        usual, _ = WRITERS[target.suffix]
+        usual, _ = WRITERS[target.suffix.lower()]
     if given not in (None, usual):
         raise UserError(f"{target}: would be {usual}'s by its name, not {given}'s")
     return usual

@@ -211,7 +211,8 @@ def test_damaged_files_say_which(pdparams, tmp_path):
             convert(tmp_path / name, tmp_path / "ours")
     with pytest.raises(UserError, match=r"none.pth: no such file"):
         convert(tmp_path / "none.pth", tmp_path / "ours")
-    with pytest.raises(UserError, match=r"unknown kind of file.*\.safetensors.*say its format"):
+    (tmp_path / "alexnet.tflite").write_bytes(b"\x1c\0\0\0TFL3")
+    with pytest.raises(UserError, match=r"unknown kind of file.*\.safetensors.*--from: .*torch"):
         convert(tmp_path / "alexnet.tflite", tmp_path / "ours")
 
 

@@ -1,7 +1,8 @@
 """Convert AlexNet weights of PyTorch, Keras, TensorFlow, Caffe or PaddleClas to ours, or ours to theirs.
 
 INPUT   PyTorch .pth .pt .safetensors, Keras .h5 .keras, TensorFlow NAME.index (or NAME alone),
-        Caffe .caffemodel .npz .npy, Paddle and PaddleClas .pdparams, or a run or checkpoint of ours
+        Caffe .caffemodel .npz .npy, Paddle and PaddleClas .pdparams, whatever they are called,
+        or a run or checkpoint of ours
 OUTPUT  a new folder, a checkpoint for training with -o model.weights=FOLDER;
         or a file: Paddle .pdparams, PyTorch .pth .safetensors, Keras .h5
 """
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=typed_path, metavar="INPUT")
     parser.add_argument("target", type=typed_path, metavar="OUTPUT")
     parser.add_argument("--preset", choices=PRESETS, help="network, default the one that the weights fit")
-    parser.add_argument("--from", dest="source_format", choices=LAYOUTS, help="default by its name")
+    parser.add_argument("--from", dest="source_format", choices=LAYOUTS, help="default by its content or name")
     parser.add_argument("--to", dest="target_format", choices=("keras", "paddle", "torch"), help="default by its name")
     parser.add_argument("--key", metavar="NAME", help="which weights of several in INPUT, such as model_ema")
     parser.add_argument("--num-classes", type=positive, metavar="N", help="draw a new last layer for N classes")

@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Optional
@@ -17,6 +18,7 @@ import numpy as np
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_file
+from paddle_alexnet.weights.archive import Archive
 from paddle_alexnet.weights.caffemodel import read_caffemodel
 from paddle_alexnet.weights.entries import (
     MAX_ARRAYS,
@@ -28,9 +30,10 @@ from paddle_alexnet.weights.entries import (
     printable,
 )
 from paddle_alexnet.weights.hdf5 import read_hdf5, read_keras, write_hdf5
+from paddle_alexnet.weights.layout import LAYOUTS
 from paddle_alexnet.weights.numpy_file import read_npy, read_npz
 from paddle_alexnet.weights.safetensors_file import read_safetensors, write_safetensors
-from paddle_alexnet.weights.torch_file import read_torch
+from paddle_alexnet.weights.torch_file import TORCH_LEGACY, read_torch
 from paddle_alexnet.weights.unpickle import PickleReader, named, of_paddle
 
 
@@ -49,23 +52,29 @@ class FileWeights:
 def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[str] = None) -> FileWeights:
     """Read a file's weights and biases.
 
-    What is not of floating point and what an optimiser left there is passed over. The suffix says how to read it; where
-    that says nothing, `file_format` does. `key` names the group of a file that holds several sets of weights, such as a
-    moving average. Raises UserError if the file cannot be read or holds several sets.
+    What is not of floating point and what an optimiser left there is passed over. Its first bytes say how to read it,
+    else its suffix, else `file_format`, which in any case says how its arrays are laid out. `key` names the group of a
+    file that holds several sets of weights, such as a moving average. Raises UserError if the file cannot be read or
+    holds several sets.
     """
     path = path.expanduser()
     if os.path.isfile(f"{path}.index"):  # TensorFlow's own name for its files
         path = Path(f"{path}.index")
     elif path.suffix.startswith(".data-"):
         path = path.with_suffix(".index")
-    usual, read = _READERS.get(path.suffix, (None, None))
-    if read is None:
-        read = next((read for name, read in _READERS.values() if name == file_format), None)
-    if read is None:
-        raise UserError(f"{path}: unknown kind of file; known are {', '.join(_READERS)}: name it so, or say its format")
     unread: set[str] = set()
     try:
         with open_regular(path) as stream:
+            suffix = _kind_of(stream) or path.suffix.lower()
+            stream.seek(0)
+            if suffix not in _READERS:
+                suffix = _BY_FORMAT.get(file_format or "", "")
+            usual, read = _READERS.get(suffix, (None, None))
+            if read is None:
+                raise UserError(
+                    f"{path}: unknown kind of file by its content and its name ({', '.join(_READERS)}); "
+                    f"say what wrote it with --from: {', '.join(LAYOUTS)}"
+                )
             entries = _parameters(read(stream, unread), four_axes=(file_format or usual or "").startswith("caffe"))
             found = choose_group(entries, key, source=str(path), unread=unread)
             if sum(entry.numbers for entry in found.values()) > MAX_NUMBERS:
@@ -89,7 +98,7 @@ def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by name, as the suffix says. Raises UserError if that cannot be done."""
-    _, write = WRITERS[path.suffix]
+    _, write = WRITERS[path.suffix.lower()]
     try:
         with atomic_file(path) as partial:
             write(partial, arrays)
@@ -102,7 +111,33 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _missing(path: Path, error: ImportError) -> UserError:
-    return UserError(f'{path}: needs {error.name} ({error}): pip install -e ".[parity]"')
+    extra = {"torch": "torch", "h5py": "keras"}.get(error.name or "", "parity")
+    return UserError(f'{path}: needs {error.name} ({error}); pip install "paddle-alexnet[{extra}]"')
+
+
+def _kind_of(stream: BinaryIO) -> Optional[str]:
+    """Return the usual suffix of a file that begins like this, None for an unknown beginning."""
+    start, size = stream.read(14), stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    if start.startswith(b"PK\x03\x04"):
+        with suppress(Exception):  # damaged: then its name says what it was
+            names = Archive(stream).names
+            for suffix, end in ((".pth", "/data.pkl"), (".keras", "model.weights.h5"), (".npz", ".npy")):
+                if any(name.endswith(end) for name in names):
+                    return suffix
+    elif 2 <= int.from_bytes(start[:8], "little") <= size - 8 and start[8:9] == b"{":
+        return ".safetensors"
+    else:
+        return next((suffix for begin, suffix in _BEGINNINGS.items() if start.startswith(begin)), None)
+    return None
+
+
+_BEGINNINGS = {
+    b"\x89HDF\r\n\x1a\n": ".h5",
+    b"\x93NUMPY": ".npy",
+    TORCH_LEGACY: ".pth",
+    **{b"\x80" + bytes([protocol]): ".pdparams" for protocol in (2, 3, 4, 5)},  # any other pickle
+}
 
 
 def _parameters(entries: Entries, *, four_axes: bool) -> dict[str, Entry]:
@@ -220,6 +255,11 @@ def _read_tensorflow(stream: BinaryIO, _unread: set[str]) -> Entries:
         yield shown, Entry(checked_shape(list(shape)), types[name].is_floating, read)
 
 
+# How to read a file of which nothing but the format is known.
+_BY_FORMAT = {
+    **{"torch": ".pth", "keras": ".h5", "tensorflow": ".index", "caffe": ".caffemodel", "caffe-tensorflow": ".npy"},
+    **{"paddle": ".pdparams", "paddleclas": ".pdparams"},
+}
 _Reader = Callable[[BinaryIO, set[str]], Entries]
 _READERS: dict[str, tuple[str, _Reader]] = {
     ".pth": ("torch", read_torch),

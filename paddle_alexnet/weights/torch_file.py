@@ -23,6 +23,7 @@ from paddle_alexnet.weights.entries import (
 from paddle_alexnet.weights.unpickle import Name, PickleReader, named
 
 _MAGIC = 0x1950A86A20F9469CFC6C
+TORCH_LEGACY = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little")  # how files begin that are no zip files
 _KINDS = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",

@@ -86,11 +86,25 @@ def test_safetensors_of_every_precision(tmp_path):
     assert {name: array.tolist() for name, array in found.items()} == {kind: [1, -2] for kind in ("F64", "F16", "BF16")}
 
 
-def test_suffix_or_format_says_how_to_read(tmp_path):
-    save(tmp_path / "weights.bin", ARRAYS)
-    with pytest.raises(UserError, match=r"unknown kind of file.*\.safetensors.*say its format"):
+@pytest.mark.parametrize("name, write", WRITERS)
+@pytest.mark.parametrize("called", ["pytorch_model.bin", "last.ckpt", "model_best.pth.tar", "weights", "wrong.h5"])
+def test_content_says_how_to_read_whatever_a_file_is_called(name, write, called, tmp_path):
+    write(tmp_path / name)
+    (tmp_path / name).rename(tmp_path / called)
+    assert_read(read_arrays(tmp_path / called))
+
+
+def test_suffixes_count_in_upper_case_too(tmp_path):
+    write_arrays(tmp_path / "A.SAFETENSORS", ARRAYS)
+    assert_read(read_arrays(tmp_path / "A.SAFETENSORS"))
+
+
+def test_format_says_how_to_read_what_begins_like_nothing(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(b"\x0a\x01a")  # the name of a network of Caffe
+    with pytest.raises(UserError, match=r"unknown kind of file.*\.safetensors.*with --from: paddle, .*torch.*caffe"):
         read_arrays(tmp_path / "weights.bin")
-    assert_read(read_arrays(tmp_path / "weights.bin", "paddle"))
+    with pytest.raises(UserError, match="holds no weights"):
+        read_arrays(tmp_path / "weights.bin", "caffe")
 
 
 def test_no_number_is_a_weight_that_is_not_floating(tmp_path):
@@ -248,9 +262,16 @@ def test_what_is_written_here_is_read_again(suffix, needs, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
+def test_without_h5py_the_extra_that_has_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (tmp_path / "a.H5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(UserError, match=r'a.H5: needs h5py.*pip install "paddle-alexnet\[keras\]"'):
+        read_arrays(tmp_path / "a.H5")
+
+
 def test_a_missing_framework_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UserError, match=r"a.pth: needs torch.*pip install -e \"\.\[parity\]\""):
+    with pytest.raises(UserError, match=r'a.pth: needs torch.*pip install "paddle-alexnet\[torch\]"'):
         write_arrays(tmp_path / "a.pth", ARRAYS)
     assert list(tmp_path.iterdir()) == []
 
