@@ -8,7 +8,6 @@ alone. So Paddle's library is loaded by way of a folder of links, where what it 
 import atexit
 import ctypes
 import hashlib
-import os
 import re
 import shutil
 import sys
@@ -17,6 +16,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
+
+from paddle_alexnet.user_cache import cache_folder, fault_of_folders, make_private
 
 # What Paddle 2.6.2 opens, and the releases of it that go with the CUDA 11.8 and cuDNN 8.6 that it is built for.
 NUMBERED = {
@@ -103,11 +104,12 @@ def preload(paddle: Path) -> None:
 def _folder_of(links: dict[str, Path]) -> Path:
     """A folder that holds those links: in the user's cache, or in a temporary one where there is none to write to."""
     key = hashlib.sha256("\n".join(map(str, links.values())).encode(errors="surrogateescape")).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        if not cache.is_absolute():  # others are to be ignored, says the specification
-            cache = Path.home() / ".cache"
-        folder = cache / "paddle-alexnet" / f"cuda-{key}"
+        folder = cache_folder() / f"cuda-{key}"
+        for name in ("base", "libs"):  # others must not be able to put a library of theirs beside Paddle's
+            make_private(folder / name)
+            if fault := fault_of_folders(folder / name):
+                raise PermissionError(fault)
         _fill(folder, links)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         folder = Path(tempfile.mkdtemp(prefix="paddle-alexnet-cuda-"))
@@ -119,8 +121,9 @@ def _folder_of(links: dict[str, Path]) -> Path:
 def _fill(folder: Path, links: dict[str, Path]) -> None:
     for name, path in links.items():
         link = folder / name
-        if not link.is_symlink():
+        if not (link.is_symlink() and link.readlink() == path):
             link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
             with suppress(FileExistsError):  # another process was first
                 link.symlink_to(path)
 

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Optional
 
 from paddle_alexnet import cuda_code, cuda_libraries
 from paddle_alexnet.cores import available_cores
+from paddle_alexnet.user_cache import cache_folder
 
 _PACKAGE = "paddle-alexnet"
 _DRIVER = (450, 80)  # the oldest driver for CUDA 11, by NVIDIA's table of minor version compatibility
@@ -221,7 +222,7 @@ def check_threads(environment: Mapping[str, str], available: int, *, machine: Op
 def check_folders(here: Path) -> Iterator[Check]:
     """Runs are written below the present folder, and what is kept for later ones in the user's cache."""
     with suppress(RuntimeError):  # there is no home
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = cache_folder().parent
         if _writable(cache):
             yield Check("fine", f"cache: {cache}")
         else:

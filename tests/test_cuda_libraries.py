@@ -88,6 +88,20 @@ def test_what_paddle_asks_for_is_found_and_site_packages_stay_as_they_are(wheels
     assert (folder / "libs" / "libcudnn.so").resolve() == wheels / "nvidia" / "cudnn" / "lib" / "libcudnn.so.8"
 
 
+def test_what_others_put_into_the_cache_is_not_loaded(wheels, tmp_path):
+    assert ask(wheels, tmp_path) == (FOUND, "")
+    [folder] = (tmp_path / "paddle-alexnet").iterdir()
+    link = folder / "libs" / "libcudnn.so"
+    link.unlink()
+    link.symlink_to("/tmp/planted.so")
+    assert ask(wheels, tmp_path) == (FOUND, "")
+    assert link.readlink() == wheels / "nvidia" / "cudnn" / "lib" / "libcudnn.so.8"
+    link.unlink()
+    tmp_path.chmod(0o777)
+    assert ask(wheels, tmp_path) == (FOUND, ""), "by a folder of the process's own"
+    assert not link.exists()
+
+
 def test_without_a_cache_to_write_to_there_is_a_folder_for_the_process(wheels, tmp_path):
     cache = tmp_path / "cache"
     cache.write_text("no folder")

@@ -12,8 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.network.kernels.library import build, built
+    from paddle_alexnet.network.kernels.library import build, whole
 
-    there = built()
+    there = whole()
     path = build()
     print(f"{'there already' if there else 'built'}: {path}")

@@ -47,6 +47,15 @@ def test_the_exported_model_differs_by_rounding_at_most(tmp_path):
     assert {"model.pdiparams"} < set(model.files)
 
 
+def test_a_home_that_cannot_be_written(tmp_path, monkeypatch):
+    """Paddle would write the sources that it traces there."""
+    monkeypatch.setenv("HOME", "/dev/null/none")
+    network = AlexNet("small", 3)
+    export(network, metadata_of(network), tmp_path / "model")
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert names - {"model.json", "model.pdmodel", "model.pdiparams.info"} == {"metadata.json", "model.pdiparams"}
+
+
 def test_an_export_that_differs_is_an_error_and_not_kept(tmp_path, monkeypatch):
     network = AlexNet("small", 3)
     monkeypatch.setattr("paddle_alexnet.export.proof.TOLERANCE", -1.0)

@@ -1,6 +1,8 @@
 """A network's forward pass by compiled operators: the same weights and, but for rounding, the same numbers."""
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import paddle
@@ -8,26 +10,44 @@ from paddle import nn
 from paddle.base import core
 from paddle.nn import functional
 
+from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import KERNELS, one_of
 from paddle_alexnet.network.kernels import library
 from paddle_alexnet.network.lrn import LRN
 from paddle_alexnet.network.padding import zeros
 from paddle_alexnet.network.presets import Conv, MaxPool, Stage
 
+_log = logging.getLogger(__name__)
+
 _FEW = 4  # channels of an image that oneDNN pads only in its reference implementation, where there is no AVX-512
 
 
 def choose_kernels(name: str) -> str:
-    """The kernels to compute with: those asked for; for `auto` compiled ones where they are built, on a CPU.
+    """Return the kernels to compute with: the named ones; for `auto` compiled ones if they are built, on a CPU.
 
-    Raises UserError for an unknown name, and for compiled ones that are not built or cannot be loaded.
+    For `auto`, a library that cannot be loaded gives a warning, the first time, and Paddle's kernels.
+
+    Raises:
+        UserError: The name is unknown, or `compiled` kernels are not built or cannot be loaded.
     """
     one_of(name, ("auto", *KERNELS), what="kernels")
-    if name == "auto":
-        name = "compiled" if library.built() and paddle.device.get_device() == "cpu" else "paddle"
-    if name == "compiled":
+    if name == "auto" and not (library.built() and paddle.device.get_device() == "cpu"):
+        return "paddle"
+    if name == "paddle":
+        return name
+    try:
         library.load()
-    return name
+    except UserError as error:
+        if name == "compiled":
+            raise
+        _warn_once(str(error))
+        return "paddle"
+    return "compiled"
+
+
+@cache
+def _warn_once(error: str) -> None:
+    _log.warning(f"{error}; computing with Paddle's kernels")
 
 
 def can_compute(network: nn.Layer, image: paddle.Tensor) -> bool:

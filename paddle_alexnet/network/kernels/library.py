@@ -4,17 +4,21 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import paddle
 from paddle.base import core
 
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_file
+from paddle_alexnet.files import atomic_file, read_small, write_text
+from paddle_alexnet.user_cache import cache_folder, fault_of, fault_of_folders, make_private
 
 SOURCE = Path(__file__).with_name("operators.cc")
 HEADERS = "onednn-devel-cpu-iomp"  # Paddle's wheel brings its oneDNN without them
@@ -23,41 +27,51 @@ COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-std=c++17", "-w")
 LINKING = ("-shared", "-l:libdnnl.so.3", "-Wl,-z,now")  # what is missing is missed when the library is loaded
 
+_REMEDY = "run paddle-alexnet build-kernels, or set model.kernels=paddle"
 _registered: list[Path] = []  # the library that this process has loaded
 
 
 def library_path() -> Path:
-    """Where the library is kept that this Paddle, processor and source ask for; `XDG_CACHE_HOME` names the cache.
+    """Return the path of the library that this Paddle, processor and source ask for, in `cache_folder()`.
 
-    Raises UserError without a home.
+    Raises:
+        UserError: There is no home folder.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not cache.is_absolute():  # others are to be ignored, says the specification
-        try:
-            cache = Path.home() / ".cache"
-        except RuntimeError:
-            raise UserError("no home folder to keep compiled kernels in: name a folder in XDG_CACHE_HOME") from None
+    try:
+        cache = cache_folder()
+    except RuntimeError:
+        raise UserError("no home folder to keep compiled kernels in: name a folder in XDG_CACHE_HOME") from None
     wheel = f"{paddle.__version__}-{'gpu' if paddle.is_compiled_with_cuda() else 'cpu'}"
     parts = (wheel, _processor(), *FLAGS, *LINKING, SOURCE.read_text(encoding="utf-8"))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    return cache / "paddle-alexnet" / "kernels" / f"{wheel}-{key}.so"
+    return cache / "kernels" / f"{wheel}-{key}.so"
 
 
 def built() -> bool:
-    """Whether the library is there."""
+    """Whether the library is there, whole or not."""
     try:
         return library_path().is_file()
     except (UserError, OSError):
         return False
 
 
-def build() -> Path:
-    """Compile the library, unless it is there, make sure that Paddle can load it, and return its path.
+def whole() -> bool:
+    """Whether the library is there, only this user and root can write it, and its checksum is right."""
+    try:
+        _read_checked(library_path())
+    except UserError:
+        return False
+    return True
 
-    Raises UserError where that cannot be done, naming what is missing: a compiler, headers, a folder to write to.
+
+def build() -> Path:
+    """Compile the library, unless a whole one is there, make sure that Paddle can load it, and return its path.
+
+    Raises:
+        UserError: It cannot be built; the message names what is missing: a compiler, headers, a folder to write to.
     """
     path = library_path()
-    if built():
+    if whole():
         load()
         return path
     if sys.platform != "linux":
@@ -72,38 +86,91 @@ def build() -> Path:
     command = [compiler, *FLAGS, *extension.extra_compile_args, "-DPADDLE_NO_PYTHON", str(SOURCE)]
     command += [f"-I{folder}" for folder in (headers, *extension.include_dirs)]
     command += [f"-L{folder}" for folder in extension.library_dirs] + [*LINKING, *extension.extra_link_args]
+    try:
+        make_private(path.parent)
+        fault = fault_of_folders(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write it ({error}); name another folder in XDG_CACHE_HOME") from None
+    if fault:
+        raise UserError(f"{fault}; run chmod go-w there, or name another folder in XDG_CACHE_HOME")
     with atomic_file(path) as partial:
         made = subprocess.run([*command, "-o", str(partial)], capture_output=True, text=True, check=False)
         if made.returncode:
             lines = made.stderr.strip().splitlines()
             reason = next((line for line in lines if "error" in line), lines[-1] if lines else "no reason given")
             raise UserError(f"{compiler} cannot compile {SOURCE} ({reason.strip()[:300]})")
-        _register(partial)
+        partial.chmod(0o700)
+        content = partial.read_bytes()
+        _register(content, path)
+        write_text(_checksum_file(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
     return path
 
 
 def load() -> None:
-    """Make the operators known to Paddle. Raises UserError if the library is not built or does not fit this Paddle."""
+    """Make the operators known to Paddle.
+
+    Raises:
+        UserError: The library is not built, others could have written it, it is damaged, or Paddle cannot load it.
+    """
     path = library_path()
     if not path.is_file():
-        raise UserError(
-            "the compiled kernels are not built on this machine: run paddle-alexnet build-kernels, or set "
-            "model.kernels=paddle"
-        )
-    _register(path)
+        raise UserError(f"the compiled kernels are not built on this machine; {_REMEDY}")
+    if not _registered:  # Paddle ends the process where an operator of the same name comes from another file
+        _register(_read_checked(path), path)
 
 
-def _register(path: Path) -> None:
-    if _registered:  # Paddle ends the process where an operator of the same name comes from another file
+def _read_checked(path: Path) -> bytes:
+    """Return the content of the library. Raises UserError unless it is what `build` wrote."""
+    try:
+        fault = fault_of_folders(path.parent)
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            found = os.fstat(stream.fileno())
+            fault = fault or fault_of(found)
+            if not stat.S_ISREG(found.st_mode):
+                fault = "it is not a regular file"
+            content = b"" if fault else stream.read()
+        checksum = read_small(_checksum_file(path), at_most=1000).split()[:1]
+    except OSError as error:
+        fault = f"cannot read it and its checksum ({error})"
+    if not fault and checksum != [hashlib.sha256(content).hexdigest().encode()]:
+        fault = "damaged, its checksum is not the one beside it"
+    if fault:
+        raise UserError(f"{path}: {fault}; {_REMEDY}")
+    return content
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _register(content: bytes, path: Path) -> None:
+    """Have Paddle load the library from a copy of its content that no other process can change."""
+    if _registered:
         return
     try:
-        core.load_op_meta_info_and_register_op(str(path))
-        _registered.append(path)
+        with _copy(content) as copy:
+            core.load_op_meta_info_and_register_op(copy)
     except (RuntimeError, OSError, ValueError) as error:
-        reason = next((line for line in str(error).splitlines() if path.name in line), "it is damaged")
-        raise UserError(
-            f"{path}: Paddle cannot load it ({reason.strip()[:300]}): remove it and build it again"
-        ) from None
+        reason = next((line for line in str(error).splitlines() if "kernels" in line), "it is damaged")
+        raise UserError(f"{path}: Paddle cannot load it ({reason.strip()[:300]}); {_REMEDY}") from None
+    _registered.append(path)
+
+
+@contextmanager
+def _copy(content: bytes) -> Iterator[str]:
+    """A file in memory that has no name, else one in a private folder."""
+    try:
+        descriptor = os.memfd_create("kernels")
+    except (AttributeError, OSError):  # an older Python or kernel
+        with TemporaryDirectory(prefix="kernels-") as folder:
+            copy = Path(folder, "kernels.so")
+            copy.write_bytes(content)
+            yield str(copy)
+        return
+    with open(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        yield f"/proc/self/fd/{descriptor}"
 
 
 def _headers() -> Path:

@@ -1,12 +1,15 @@
 """Building the library of compiled operators, where that can be done and where not."""
 
+import hashlib
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from helpers import assert_user_error, run_process, run_tool
 
-from paddle_alexnet.network.kernels import library
+from paddle_alexnet import UserError
+from paddle_alexnet.network.kernels import forward, library
 
 
 @pytest.fixture
@@ -53,12 +56,95 @@ def test_what_is_missing_is_named(nothing_built, tmp_path, monkeypatch):
     assert not nothing_built.exists() or not list(nothing_built.rglob("*.so"))
 
 
-def test_a_damaged_library_is_named(nothing_built, monkeypatch):
+LIBRARY = b"no library"
+
+
+@pytest.fixture
+def one_built(nothing_built, monkeypatch):
+    """A file in place of the library, with its checksum."""
     monkeypatch.setattr(library, "_registered", [])
     path = library.library_path()
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"no library")
-    assert_user_error(run_tool("build-kernels"), str(path), "remove it and build it again")
+    path.parent.mkdir(mode=0o700, parents=True)
+    nothing_built.chmod(0o700)
+    path.parent.parent.chmod(0o700)
+    path.write_bytes(LIBRARY)
+    path.chmod(0o700)
+    path.with_name(f"{path.name}.sha256").write_text(f"{hashlib.sha256(LIBRARY).hexdigest()}  {path.name}\n")
+    return path
+
+
+def spoil(path, how):
+    if how == "cut":
+        path.write_bytes(LIBRARY[:5])
+    elif how == "flipped":
+        path.write_bytes(b"no librarx")
+    elif how == "no checksum":
+        path.with_name(f"{path.name}.sha256").unlink()
+    elif how == "a link":
+        path.rename(path.with_name("other.so"))
+        path.symlink_to("other.so")
+    elif how == "file of others":
+        path.chmod(0o722)
+    elif how == "folder of others":
+        path.parent.chmod(0o770)
+    elif how == "cache of others":
+        path.parents[2].chmod(0o777)
+
+
+@pytest.mark.parametrize(
+    "how", ["cut", "flipped", "no checksum", "a link", "file of others", "folder of others", "cache of others"]
+)
+def test_a_library_that_is_not_as_it_was_built_is_not_loaded(one_built, how, monkeypatch, caplog):
+    def load(path):
+        pytest.fail("it was loaded")
+
+    assert library.whole()
+    spoil(one_built, how)
+    assert not library.whole()
+    monkeypatch.setattr(library.core, "load_op_meta_info_and_register_op", load)
+    with pytest.raises(UserError, match=r"run paddle-alexnet build-kernels, or set model\.kernels=paddle$") as error:
+        forward.choose_kernels("compiled")
+    assert "\n" not in str(error.value)
+    forward._warn_once.cache_clear()
+    assert [forward.choose_kernels("auto") for _ in range(2)] == ["paddle", "paddle"]
+    assert caplog.messages == [f"{error.value}; computing with Paddle's kernels"]
+
+
+def test_of_another_user(one_built, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    if os.getuid():
+        assert not library.whole()
+    else:
+        assert library.whole(), "root may write everything anyway"
+        os.chown(one_built.parent, 12345, -1)
+        assert not library.whole()
+
+
+def test_a_sticky_cache_is_fine(one_built):
+    one_built.parents[2].chmod(0o1777)
+    assert library.whole()
+
+
+def test_what_was_checked_is_loaded(one_built, monkeypatch):
+    """Paddle reads a copy of the checked bytes; the file may be another one meanwhile."""
+    loaded = []
+
+    def load(path):
+        one_built.write_bytes(b"another")
+        loaded.append(Path(path).read_bytes())
+
+    monkeypatch.setattr(library.core, "load_op_meta_info_and_register_op", load)
+    library.load()
+    assert loaded == [LIBRARY]
+
+
+def test_paddle_cannot_load_it(one_built, monkeypatch):
+    def old_kernel(name):
+        raise OSError("no such call")
+
+    monkeypatch.setattr(os, "memfd_create", old_kernel)
+    with pytest.raises(UserError, match="Paddle cannot load it"):
+        library.load()
 
 
 @pytest.mark.slow
@@ -69,4 +155,6 @@ def test_it_is_built_and_loaded(tmp_path, monkeypatch):
         pytest.skip(result.stderr.strip())
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"built: {library.library_path()}\n"
+    library.library_path().write_bytes(b"cut")
+    assert run_process("build_kernels").stdout == f"built: {library.library_path()}\n"
     assert run_process("build_kernels").stdout == f"there already: {library.library_path()}\n"
