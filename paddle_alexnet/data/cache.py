@@ -12,7 +12,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Optional
 
@@ -24,10 +24,20 @@ from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_file, write_text
 from paddle_alexnet.progress import progress
+from paddle_alexnet.typed import check_types
 
 _CHUNK = 16  # images
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What lies beside a file of patches."""
+
+    key: str  # see `image_key`
+    checksum: str  # of the patches
+    unreadable: dict[int, str]  # a message for each image that could not be read
 
 
 def open_cache(
@@ -69,8 +79,8 @@ def open_cache(
             _allocate(partial)
             decoded = Decoded(planes, _fill(planes, dataset, unreadable, workers=workers))
             planes.flush()
-        header = {"key": key, "checksum": _checksum(planes, workers=workers), "unreadable": decoded.unreadable}
-        write_text(file.with_suffix(".json"), json.dumps(header, indent=1))
+        header = _Header(key, _checksum(planes, workers=workers), decoded.unreadable)
+        write_text(file.with_suffix(".json"), json.dumps(asdict(header), indent=1))
     for message in decoded.unreadable.values():
         unreadable.add(message)
     return decoded
@@ -147,13 +157,14 @@ def _checksum(planes: np.ndarray, *, workers: int) -> str:
 def _read(file: Path, key: str, shape: tuple[int, ...], *, workers: int) -> Optional[Decoded]:
     """The patches of an earlier run, or None where there are none, of other images, or damaged ones."""
     try:
-        header = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
-        if header["key"] != key:
+        header = check_types(_Header, json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
+        if header.key != key:
             _log.info(f"{file}: its images changed: built again")
             return None
         planes = np.load(file, mmap_mode="r")
-        if planes.shape == shape and header["checksum"] == _checksum(planes, workers=workers):
-            return Decoded(planes, {int(index): message for index, message in header["unreadable"].items()})
+        right = planes.shape == shape and planes.dtype == np.uint8 and set(header.unreadable) <= set(range(len(planes)))
+        if right and header.checksum == _checksum(planes, workers=workers):
+            return Decoded(planes, header.unreadable)
     except FileNotFoundError:
         return None
     except Exception:  # a damaged file may raise anything

@@ -61,7 +61,13 @@ def open_statistics(dataset: LabelledImages, folder: Path, *, unreadable: Unread
     file = in_cache_folder(folder, root) / f"statistics-{digest[:16]}.npz"
     try:
         with file.open("rb") as stream, np.load(stream) as saved:
-            return Statistics(**saved)
+            found = Statistics(**saved)
+        side = dataset.preprocess.patch_size
+        shapes = {"mean_image": (3, side, side), "mean": (3,), "std": (3,), "eigenvalues": (3,), "eigenvectors": (3, 3)}
+        for name, values in vars(found).items():
+            if values.shape != shapes[name] or values.dtype != np.float64 or not np.isfinite(values).all():
+                raise ValueError(f"{name} is {values.dtype} {values.shape}")
+        return found
     except FileNotFoundError:
         pass
     except Exception:  # a damaged file may raise anything

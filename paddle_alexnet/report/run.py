@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from csv import DictReader, Error
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Annotated, Any, Optional, Union
+
+from pydantic import Field
 
 from paddle_alexnet.config import Config
 from paddle_alexnet.errors import UserError
@@ -14,13 +16,14 @@ from paddle_alexnet.recipe import load_config
 from paddle_alexnet.report.validation import Validation, read_validation
 from paddle_alexnet.runs.environment import read_environment
 from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.typed import check_types
 
 
 @dataclass(frozen=True)
 class Epoch:
     """A row of `metrics.csv`, as the report shows it."""
 
-    epoch: int
+    epoch: Annotated[int, Field(ge=1, le=10**9)]
     train_loss: float
     train_top1: float
     val_loss: float
@@ -88,12 +91,13 @@ def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
     """The epochs in a `metrics.csv`, each with the data in words; none where it is not there."""
     if not path.exists():
         return []
-    first, *others = Epoch.__dataclass_fields__
+    names = Epoch.__dataclass_fields__
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             table = DictReader(stream)
-            if first not in (table.fieldnames or ()):
-                raise ValueError(f"no column {first}")
-            return [(Epoch(int(row[first]), *(float(row[name]) for name in others)), row["data"]) for row in table]
-    except (OSError, ValueError, KeyError, TypeError, Error) as error:
+            for column in (*names, "data"):
+                if column not in (table.fieldnames or ()):
+                    raise ValueError(f"no column {column}")
+            return [(check_types(Epoch, {name: row[name] for name in names}), row["data"] or "") for row in table]
+    except (OSError, ValueError, Error) as error:
         raise UserError(f"{path}: not the metrics of a run ({error})") from None

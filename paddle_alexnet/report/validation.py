@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from csv import Error, reader
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Annotated, Any, Optional
 
 import numpy as np
+from pydantic import Field
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
@@ -24,9 +25,22 @@ from paddle_alexnet.figures import Answers, class_figures, confident_mistakes, c
 from paddle_alexnet.files import atomic_folder, read_small, write_csv
 from paddle_alexnet.fonts import drawable_names
 from paddle_alexnet.report.pictures import draw_confusion, draw_mistakes
+from paddle_alexnet.typed import check_types
 
 MISTAKES = 24  # shown
 CONFUSION_SUFFIXES = (".csv", ".png")
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """The content of `figures.json`."""
+
+    split: str
+    epoch: int
+    images: int
+    loss: float
+    top1: Annotated[float, Field(ge=0, le=1)]
+    top5: Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -91,23 +105,29 @@ def read_validation(place: Path) -> Optional[Validation]:
     if not place.exists():
         return None
     try:
-        figures = json.loads(read_small(place / "figures.json", at_most=10_000))
+        figures = check_types(_Figures, json.loads(read_small(place / "figures.json", at_most=10_000)))
         (_, *names), *rows = _rows(place / "confusion.csv")
         header, *mistakes = _rows(place / "mistakes.csv")
         if header != _prediction_header(1):
             raise ValueError(f"mistakes.csv has the columns {header}")
+        for number, row in enumerate(mistakes, start=2):
+            if len(row) != len(header) or not 0 <= float(row[3]) <= 1:
+                raise ValueError(f"mistakes.csv, line {number}: not a mistake")
+        confusion = np.array([list(map(int, row[1:])) for row in rows], np.int64).reshape(len(names), len(names))
+        if confusion.min(initial=0) < 0 or not 0 < confusion.sum() == figures.images:
+            raise ValueError(f"the counts in confusion.csv are not those of {figures.images} images")
         return Validation(
-            split=str(figures["split"]),
-            epoch=int(figures["epoch"]),
-            loss=float(figures["loss"]),
-            top1=float(figures["top1"]),
-            top5=float(figures["top5"]),
+            split=figures.split,
+            epoch=figures.epoch,
+            loss=figures.loss,
+            top1=figures.top1,
+            top5=figures.top5,
             classes=tuple(names),
-            confusion=np.array([list(map(int, row[1:])) for row in rows]).reshape(len(names), len(names)),
+            confusion=confusion,
             mistakes=tuple(dict(zip(header, row)) for row in mistakes),
             folder=place,
         )
-    except (OSError, ValueError, KeyError, TypeError, Error) as error:
+    except (OSError, ValueError, OverflowError, RecursionError, Error) as error:
         raise UserError(f"{place}: damaged ({error}): remove it, and the report is made anew") from None
 
 

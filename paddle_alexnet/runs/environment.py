@@ -12,6 +12,7 @@ from pathlib import Path
 from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small, write_text
+from paddle_alexnet.typed import check_types
 
 _PACKAGES = ("paddle-alexnet", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "numpy", "pillow")
 
@@ -45,8 +46,8 @@ def read_environment(place: Path) -> dict[str, str]:
     if not place.exists():
         return {}
     try:
-        return {str(name): str(value) for name, value in json.loads(read_small(place, at_most=100_000)).items()}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return check_types(dict[str, str], json.loads(read_small(place, at_most=100_000)))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: not the environment of a run ({error})") from None
 
 

@@ -127,7 +127,7 @@ class RunFolder:
         try:
             state = json.loads((self.last / "state.json").read_bytes())
             return self.best.is_dir() and state["finished"] is True
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
 
     def _acquire(self) -> int:

@@ -12,9 +12,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Optional
+from typing import Any, Literal, Optional
 
 from PIL import Image
 
@@ -23,9 +22,7 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import check_there
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.spec import ModelSpec
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from paddle_alexnet.typed import adapter, check_types
 
 SCHEMA = 3  # what is written; what had no number was flat, 2 had no ONNX, no probabilities and no proof
 READABLE = (2, SCHEMA)
@@ -129,25 +126,16 @@ class Metadata:
             )
 
 
-@cache
-def _adapter() -> "TypeAdapter[Metadata]":
-    from pydantic import TypeAdapter  # when it is used, for it takes longer than to see that there is no model
-
-    return TypeAdapter(Metadata)
-
-
 def to_json(metadata: Metadata) -> bytes:
     """The content of `metadata.json`, with a checksum of itself. Raises UserError for what `from_json` would refuse."""
     for fault in _faults(metadata):
         raise UserError(f"a model cannot be written: {fault}")
-    content = json.loads(_adapter().dump_json(metadata))
+    content = json.loads(adapter(Metadata).dump_json(metadata))
     return json.dumps({**content, "checksum": _checksum(content)}, indent=2, ensure_ascii=False).encode()
 
 
 def from_json(content: bytes, *, source: Path) -> Metadata:
     """Read the content of a `metadata.json`. Raises UserError that names `source` if it is not sound."""
-    from pydantic import ValidationError
-
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
@@ -160,12 +148,10 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
         elif checksum != _checksum(values):
             raise ValueError("its checksum is not that of its content")
         values["schema"] = SCHEMA
-        metadata = _adapter().validate_python(values)
+        metadata = check_types(Metadata, values)
         for fault in _faults(metadata):
             raise ValueError(fault)
         return metadata
-    except ValidationError as error:  # a ValueError with a page of text
-        reason = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
     except (ValueError, RecursionError) as error:
         reason = str(error)
     shown = "".join(c if c.isprintable() else "?" for c in reason[:200])

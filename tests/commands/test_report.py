@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from helpers import assert_user_error, run_tool, small_config
@@ -82,6 +83,15 @@ def test_evaluate_does_not_write_over_the_table_of_a_data_set(finished_run, demo
     result = run_tool("evaluate", finished_run.output, "--csv", demo_set / "labels.csv")
     assert_user_error(result, "labels.csv", "is the table of a data set")
     assert (demo_set / "labels.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["x,1,1,1,1,1,1", "0,1,1,1,1,1,1", "1,[],1,1,1,1,1", "1", "9" * 5000])
+def test_metrics_of_other_types_are_one_line(finished_run, tmp_path, line):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    (run / "metrics.csv").write_text(
+        f"epoch,train_loss,train_top1,val_loss,val_top1,learning_rate,images_per_second,data\n{line}\n"
+    )
+    assert_user_error(run_tool("report", run), "metrics.csv: not the metrics of a run")
 
 
 def test_what_cannot_be_done_is_one_line(finished_run, tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import os
 import shutil
 import threading
@@ -82,7 +83,7 @@ def test_cache_is_built_once_and_again_when_something_changed(root, fills):
     assert len(fills) == 7, "torchvision's patch lies by its centre"
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "header"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "header", "other types", "other images"])
 def test_a_damaged_cache_is_found_and_built_again(root, fills, damage, caplog):
     whole = np.array(opened(root).planes)
     file = next((root.parent / "cache").glob("*.npy"))
@@ -94,6 +95,12 @@ def test_a_damaged_cache_is_found_and_built_again(root, fills, damage, caplog):
             stream.write(bytes([byte ^ 4]))
     elif damage == "cut":
         truncate(file)
+    elif damage == "other types":
+        header = json.loads(file.with_suffix(".json").read_text())
+        file.with_suffix(".json").write_text(json.dumps({**header, "unreadable": {"1": ["a"]}}))
+    elif damage == "other images":
+        header = json.loads(file.with_suffix(".json").read_text())
+        file.with_suffix(".json").write_text(json.dumps({**header, "unreadable": {"99999": "unreadable"}}))
     else:
         truncate(file.with_suffix(".json"))
     caplog.set_level("INFO")

@@ -30,6 +30,23 @@ def test_statistics_are_those_of_the_pixels(statistics, train_set):
     assert (statistics.eigenvectors[largest, range(3)] > 0).all(), "the same sign on every machine"
 
 
+@pytest.mark.parametrize("change", [
+    {"mean": np.zeros(4)},
+    {"mean_image": np.zeros((3, 8, 8))},
+    {"std": np.full(3, np.nan)},
+    {"std": np.zeros(3, "U4")},
+    {"eigenvalues": np.zeros(3, np.int8)},
+])  # fmt: skip
+def test_statistics_of_another_form_are_measured_again(root, measured, statistics, tmp_path, change):
+    dataset = LabelledImages(read_table(root), "train", CROP)
+    measured(dataset)
+    (file,) = (tmp_path / "cache").glob("*.npz")
+    np.savez(file, **{**vars(statistics), **change})
+    found, reads = measured(dataset)
+    assert reads == 30
+    np.testing.assert_array_equal(found.std, statistics.std)
+
+
 @pytest.fixture
 def measured(monkeypatch, tmp_path):
     """Statistics, and how many images were read for them."""

@@ -65,6 +65,25 @@ def test_what_is_damaged_is_one_line(run_folder, name, content):
         read_validation(run_folder.validation)
 
 
+@pytest.mark.parametrize(("name", "old", "new"), [
+    ("figures.json", '"epoch": 3', '"epoch": "x"'),
+    ("figures.json", '"top1": ', '"top1": 7'),
+    ("figures.json", '"images": 12', '"images": 0'),
+    ("figures.json", '"split": "val"', '"split": []'),
+    ("confusion.csv", ",0", ",-1"),
+    ("confusion.csv", ",0", ",99999999999999999999"),
+    ("mistakes.csv", ",0.", ",x"),
+    ("mistakes.csv", "\n", "\na\n"),
+])  # fmt: skip
+def test_values_of_other_types_are_one_line(run_folder, name, old, new):
+    file = run_folder.validation / name
+    before = file.read_text()
+    assert old in before
+    file.write_text(before.replace(old, new, 1))
+    with pytest.raises(UserError, match="validation: damaged"):
+        read_validation(run_folder.validation)
+
+
 def test_a_confusion_matrix_is_a_picture_or_a_table(tmp_path):
     with pytest.raises(UserError, match=r"\.csv or \.png"):
         write_confusion(tmp_path / "confusion.txt", np.eye(2, dtype=int), "ab")

@@ -24,7 +24,7 @@ def test_it_is_read_as_it_was_written(tmp_path):
     assert read_environment(tmp_path / "none.json") == {}
 
 
-@pytest.mark.parametrize("content", ["[1]", "{", "\xff"])
+@pytest.mark.parametrize("content", ["[1]", "{", "\xff", '{"threads": 2}', "[" * 10**5])
 def test_another_file_in_its_place_is_one_line(tmp_path, content):
     place = tmp_path / "environment.json"
     place.write_text(content, encoding="latin1")

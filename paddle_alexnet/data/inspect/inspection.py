@@ -33,6 +33,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import write_csv
 from paddle_alexnet.names import one_of
 from paddle_alexnet.progress import progress
+from paddle_alexnet.typed import check_types
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +150,8 @@ def _dropped_before(csv: Path) -> dict[str, str]:
         return {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return {row["filename"]: row["reason"] for row in table.DictReader(stream)}
+            rows = table.DictReader(stream)
+            return check_types(dict[str, str], {row["filename"]: row["reason"] for row in rows})
     except (OSError, ValueError, KeyError, table.Error) as error:
         raise UserError(f"{path}: cannot read the list of dropped images ({error}); move it away") from None
 
