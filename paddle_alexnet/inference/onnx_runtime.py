@@ -1,14 +1,19 @@
 """ONNX Runtime, on the CPU: an exported ONNX file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.inference.program import check_finite
+from paddle_alexnet.weights.protobuf import Message
 
 MODEL = "model.onnx"
+# Fields of ModelProto, GraphProto and TensorProto: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+_GRAPH, _INITIALIZER, _KIND, _NAME, _RAW, _FLOAT = 7, 5, 2, 8, 9, 1
 
 
 class OnnxRuntime:
@@ -33,10 +38,12 @@ class OnnxRuntime:
         try:
             self._session = onnxruntime.InferenceSession(files[MODEL], options, providers=["CPUExecutionProvider"])
             [image], [output] = self._session.get_inputs(), self._session.get_outputs()
+            parameters = list(_parameters(files[MODEL]))
         except Exception as error:  # of many kinds, and ValueError for more than one input or output
             reason = " ".join(str(error).split())
             fault = f"not an exported network, or a damaged one ({reason[:200]})"
             raise UserError(f"{source / MODEL}: {fault}: export the model again") from None
+        check_finite(parameters, source=source / MODEL)
         self._input, self._output = image.name, output.name
         self.input_shape = tuple(side if isinstance(side, int) else -1 for side in image.shape)
 
@@ -44,3 +51,14 @@ class OnnxRuntime:
         logits: np.ndarray
         [logits] = self._session.run([self._output], {self._input: image})
         return logits
+
+
+def _parameters(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
+    """The float32 parameters of an ONNX file by name, as `export` writes them; the onnx package need not be there."""
+    message = Message()
+    for number, graph in message.fields(memoryview(content)):
+        for inner, tensor in message.fields(graph) if number == _GRAPH and not isinstance(graph, int) else ():
+            if inner == _INITIALIZER and not isinstance(tensor, int):
+                fields: dict[int, Any] = dict(message.fields(tensor))
+                if fields.get(_KIND) == _FLOAT and _RAW in fields:
+                    yield bytes(fields.get(_NAME, b"")).decode("utf-8", "replace"), np.frombuffer(fields[_RAW], "<f4")

@@ -7,10 +7,11 @@ what is missing is then whatever was in memory.
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from paddle.base.proto import framework_pb2
 
 from paddle_alexnet.errors import UserError
@@ -40,33 +41,47 @@ def check_program(name: str, content: bytes, *, source: Path) -> tuple[int, ...]
 
 
 def check_weights(files: Mapping[str, bytes], program: str, weights: str, *, source: Path) -> None:
-    """Raise UserError if the weights are not whole, or not those of the program."""
+    """Raise UserError if the weights are not whole, not those of the program, or not finite."""
     try:
-        found = sorted(_shapes(files[weights]))
-        shapes_in = _json_parameters if program.endswith(".json") else _protobuf_parameters
-        expected = sorted(shapes_in(files[program]))
+        found = list(_tensors(files[weights]))
+        parameters_in = _json_parameters if program.endswith(".json") else _protobuf_parameters
+        names, expected = zip(*sorted(parameters_in(files[program])))  # in the order in which Paddle writes them
+        same = sorted(array.shape for array in found) == sorted(expected)
     except Exception:  # a damaged file may raise anything
-        found, expected = [], [(0,)]
-    if found != expected:
+        same = False
+    if not same:
         raise UserError(f"{source / weights}: not the weights of {program}, or damaged ones: export the model again")
+    check_finite(zip(names, found), source=source / weights)
 
 
-def _shapes(content: bytes) -> Iterator[tuple[int, ...]]:
-    """The shapes of tensors that follow each other: version, levels of detail (none), version, description, numbers."""
+def check_finite(parameters: Iterable[tuple[str, np.ndarray]], *, source: Path) -> None:
+    """Raise UserError that names the first parameter which holds NaN or infinity: its network may answer all the same.
+
+    Paddle's `relu(NaN)` is 0, and its pools drop NaN.
+    """
+    for name, array in parameters:
+        if not np.isfinite(array).all():
+            shown = "".join(c if c.isprintable() else "?" for c in name[:80])
+            raise UserError(f"{source}: its parameter {shown} holds NaN or infinity; export an earlier checkpoint")
+
+
+def _tensors(content: bytes) -> Iterator[np.ndarray]:
+    """The tensors that follow each other: version, levels of detail (none), version, description, numbers."""
     at = 0
     while at < len(content):
         _, levels, _, size = struct.unpack_from("<IQIi", content, at)
         tensor = framework_pb2.VarType.TensorDesc.FromString(content[at + 20 : at + 20 + size])
-        at += 20 + size + 4 * math.prod(tensor.dims)
+        begin, count = at + 20 + size, math.prod(tensor.dims)
+        at = begin + 4 * count
         if levels or size <= 0 or at > len(content) or tensor.data_type != framework_pb2.VarType.FP32:
             raise ValueError("not float32 tensors to the end")
-        yield tuple(tensor.dims)
+        yield np.frombuffer(content, "<f4", count, begin).reshape(tensor.dims)
 
 
-def _protobuf_parameters(content: bytes) -> Iterator[tuple[int, ...]]:
+def _protobuf_parameters(content: bytes) -> Iterator[tuple[str, tuple[int, ...]]]:
     for variable in framework_pb2.ProgramDesc.FromString(content).blocks[0].vars:
         if variable.persistable and variable.name not in ("feed", "fetch"):
-            yield _dims(variable)
+            yield variable.name, _dims(variable)
 
 
 def _protobuf_input(content: bytes) -> tuple[int, ...]:
@@ -89,7 +104,10 @@ def _dims(variable: Any) -> tuple[int, ...]:
 
 
 def _json_operators(content: bytes) -> list[dict[str, Any]]:
-    """The operators of a program of Paddle 3. Its names are short: # the type, O the result, TT.D its kind, shape."""
+    """The operators of a program of Paddle 3. Its names are short.
+
+    # is the type, A of a parameter ends in its name, O is the result, TT.D its kind and shape.
+    """
     outline = json.loads(content)
     if outline["base_code"]["magic"] != "pir":
         raise ValueError("it is not a program of Paddle 3")
@@ -99,10 +117,10 @@ def _json_operators(content: bytes) -> list[dict[str, Any]]:
     return operators
 
 
-def _json_parameters(content: bytes) -> Iterator[tuple[int, ...]]:
+def _json_parameters(content: bytes) -> Iterator[tuple[str, tuple[int, ...]]]:
     for operator in _json_operators(content):
         if operator["#"] == "p":
-            yield tuple(operator["O"]["TT"]["D"][1])
+            yield str(operator["A"][-1]), tuple(operator["O"]["TT"]["D"][1])
 
 
 def _json_input(content: bytes) -> tuple[int, ...]:

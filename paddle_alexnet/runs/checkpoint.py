@@ -15,6 +15,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import Model, read_model, write_model
+from paddle_alexnet.weights.layout import check_finite
 from paddle_alexnet.weights.unpickle import load_pdparams
 
 WEIGHTS = "weights.pdparams"
@@ -51,8 +52,17 @@ def restore(model: Model) -> AlexNet:
     return network
 
 
-def load_weights(network: nn.Layer, weights: Mapping[str, np.ndarray], *, source: str) -> None:
-    """Set every parameter of the network. Raises UserError that lists each one that does not fit."""
+def load_weights(network: AlexNet, weights: Mapping[str, np.ndarray], *, source: str) -> None:
+    """Set every parameter of the network. Raises UserError as `check_weights` does."""
+    check_weights(network, weights, source=source)
+    network.set_state_dict(dict(weights))
+
+
+def check_weights(network: AlexNet, weights: Mapping[str, np.ndarray], *, source: str) -> None:
+    """Raise UserError that lists each array that does not fit the network, or that is not finite.
+
+    Paddle's `relu(NaN)` is 0 and its pools drop NaN, so that the answers of such a network may be finite.
+    """
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     faults = [
@@ -65,7 +75,7 @@ def load_weights(network: nn.Layer, weights: Mapping[str, np.ndarray], *, source
     ]
     if faults:
         raise UserError(f"{source}: its weights do not fit the network: {'; '.join(faults)}")
-    network.set_state_dict(dict(weights))
+    check_finite(weights, network.preset, source=source)
 
 
 def read_pdparams(stream: BinaryIO, *, source: Path) -> dict[str, np.ndarray]:

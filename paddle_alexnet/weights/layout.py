@@ -183,7 +183,10 @@ def check_finite(state: Mapping[str, np.ndarray], preset: str, *, source: str) -
         if (count := int((~np.isfinite(array := state[f"{layer.key}.{part}"])).sum()))
     ]
     if faults:
-        raise UserError(f"{source}: holds NaN or infinity, as of a training that diverged: {'; '.join(faults)}")
+        raise UserError(
+            f"{source}: holds NaN or infinity, as of a training that diverged: {', '.join(faults)}; "
+            "take earlier weights"
+        )
 
 
 def from_state(

@@ -93,6 +93,13 @@ def test_batch_and_output_are_as_asked():
         run(content, image[:2])
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    network = AlexNet("small", 3)
+    network.block2[0].bias.set_value(np.full(80, np.nan, np.float32))
+    with pytest.raises(UserError, match=r"model\.onnx: its parameter conv2\.bias holds NaN or infinity"):
+        OnnxRuntime({MODEL: onnx_file(network, metadata_of(network))}, source=tmp_path)
+
+
 def test_the_file_says_what_a_user_needs_to_know():
     network = AlexNet("small", 3)
     metadata = metadata_of(network)

@@ -1,6 +1,7 @@
 """Every engine gives the same logits, from one thread or from many."""
 
 import os
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -59,7 +60,7 @@ spec = paddle.static.InputSpec([None, 3, 32, 32], "float32", "image")
 paddle.jit.save(network, sys.argv[1] + "/model", input_spec=[spec])
 files = {path.name: path.read_bytes() for path in Path(sys.argv[1]).iterdir()}
 images = [np.random.default_rng(i).standard_normal((1 + i, 3, 32, 32), np.float32) for i in range(8)]
-for engine in (LiveNetwork(network), PaddleInference(files, source=sys.argv[1])):
+for engine in (LiveNetwork(network), PaddleInference(files, source=Path(sys.argv[1]))):
     expected = [engine(image) for image in images]
     with ThreadPoolExecutor(8) as pool:
         jobs = [(i, pool.submit(engine, images[i])) for _ in range(50) for i in range(8)]
@@ -137,6 +138,17 @@ def test_weights_that_end_too_early_are_seen_before_paddle_gets_them(models, mis
     files[WEIGHTS] = files[WEIGHTS][:-missing]
     with pytest.raises(UserError, match="damaged ones: export the model again"):
         check_weights(files, program, WEIGHTS, source=models)
+
+
+def test_weights_that_are_not_finite_are_named(models, tmp_path):
+    """Paddle's ReLU makes 0 of NaN, so that the answers are finite."""
+    model = read_model(models / "exported")
+    content = bytearray(model.files[WEIGHTS])
+    begin = 20 + struct.unpack_from("<i", content, 16)[0]  # see `program._tensors`
+    content[begin : begin + 4] = np.float32(np.nan).tobytes()
+    spoilt = written(tmp_path / "model", model.metadata, {**model.files, WEIGHTS: bytes(content)})
+    with pytest.raises(UserError, match=r"model\.pdiparams: its parameter conv2d_\d+\.b_0 holds NaN or infinity"):
+        open_engine(spoilt)
 
 
 def test_a_program_of_another_input_or_of_other_classes_is_one_line(models, tmp_path):

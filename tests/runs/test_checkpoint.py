@@ -55,6 +55,18 @@ def test_weights_that_do_not_fit_are_all_listed(network, tmp_path):
     assert str(error.value).count("must be") == 2  # weight and bias of the last layer
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named(tmp_path, value):
+    """The answers of such a network may be finite, since Paddle's ReLU makes 0 of NaN."""
+    network = AlexNet("small", 3)
+    weight = network.block2[0].weight.numpy()
+    weight[0, 0] = value
+    network.block2[0].weight.set_value(weight)
+    save_checkpoint(tmp_path / "spoilt", network, metadata_of(network))
+    with pytest.raises(UserError, match=r"holds NaN or infinity, .+: conv2 has 25 of 32000 in its weight; take"):
+        load_checkpoint(tmp_path / "spoilt")
+
+
 def test_a_checkpoint_that_lists_no_weights_is_one_line(network, tmp_path):
     write_model(tmp_path / "empty", metadata_of(network), lambda folder: None)
     assert_user_error(run_tool("export", tmp_path / "empty"), WEIGHTS, "missing")

@@ -72,5 +72,5 @@ def test_nan_and_infinity_are_refused_by_layer():
     check_finite(state, "half", source="file")
     state["features.3.weight"] = np.array([0, np.nan, np.inf], np.float32)
     state["features.0.bias"] = np.array([0, 0, -np.inf], np.float32)
-    with pytest.raises(UserError, match=r"file: .*: conv1 has 1 of 3 in its bias; conv2 has 2 of 3 in its weight$"):
+    with pytest.raises(UserError, match=r"file: .*: conv1 has 1 of 3 in its bias, conv2 has 2 of 3 in its weight; "):
         check_finite(state, "half", source="file")

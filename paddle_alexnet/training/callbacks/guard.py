@@ -20,8 +20,11 @@ class StopOnNaN(Callback):
     """End the run with UserError at the first loss that is not finite: every step after it would be wasted.
 
     The network's outputs are looked at before the update, while its weights are still those that made them, so that
-    the layer where it began can be named.
+    the layer where it began can be named. The weights are looked at too, since Paddle's `relu(NaN)` is 0: every
+    `EVERY` steps, and at the end of an epoch, before anything is saved.
     """
+
+    EVERY = 100
 
     def __init__(self, history: History, loader: Loader) -> None:
         super().__init__()
@@ -34,9 +37,24 @@ class StopOnNaN(Callback):
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
         if not math.isfinite(logs["loss"]):
             raise self._error("in the loss itself")
+        if self.loader.position % self.EVERY == 0:
+            self.check_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         self.close()  # what is exported must not have it
+        self.check_weights()
+
+    def check_weights(self) -> None:
+        """Raise UserError that names the first layer whose weights are not finite."""
+        network = self.model.network
+        if bool(paddle.stack([paddle.isfinite(weight).all() for weight in network.parameters()]).all().item()):
+            return
+        layers = ((stage.name, layer) for stage, layer in network.named_layers())
+        name = next(name for name, layer in layers if not all(map(_finite, layer.parameters())))
+        raise UserError(
+            f"the weights of {name} are not finite any more in epoch {len(self.history.epochs) + 1}, "
+            f"step {self.loader.position}: {self._cause()}"
+        )
 
     def close(self) -> None:
         """Take the check off the network."""
@@ -52,9 +70,11 @@ class StopOnNaN(Callback):
     def _error(self, where: str) -> UserError:
         return UserError(
             f"the loss is not finite any more in epoch {len(self.history.epochs) + 1}, step {self.loader.position}, "
-            f"which began {where}: the learning rate of {self.model._optimizer.get_lr():g} is too high: lower "
-            "optimizer.learning_rate"
+            f"which began {where}: {self._cause()}"
         )
+
+    def _cause(self) -> str:
+        return f"the learning rate of {self.model._optimizer.get_lr():g} is too high: lower optimizer.learning_rate"
 
 
 class WarnOfNoProgress(Callback):

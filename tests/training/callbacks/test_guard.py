@@ -50,6 +50,24 @@ def test_it_is_off_the_network_between_the_epochs():
     network(paddle.full([1, 2], math.inf))
 
 
+@pytest.mark.parametrize(("position", "when"), [(99, "on_epoch_end"), (100, "on_train_batch_end")])
+def test_weights_whose_nan_the_answers_do_not_show_are_found(position, when):
+    """Paddle's ReLU makes 0 of NaN."""
+    network = Network(paddle.nn.Linear(2, 2), paddle.nn.ReLU(), paddle.nn.Linear(2, 2))
+    guard = guarded(network)
+    network[0].weight.set_value(paddle.full([2, 2], math.nan))
+    assert paddle.isfinite(network(paddle.ones([3, 2]))).all()
+    guard.loader.position = 99
+    guard.on_train_batch_end(98, {"loss": 1.0})
+    guard.loader.position = position
+    with pytest.raises(UserError) as error:
+        getattr(guard, when)(position - 1, {"loss": 1.0})
+    assert str(error.value) == (
+        f"the weights of layer 0 are not finite any more in epoch 2, step {position}: the learning rate of 0.5 is too "
+        "high: lower optimizer.learning_rate"
+    )
+
+
 @pytest.mark.parametrize(("image", "weight", "where"), [
     (math.nan, 1.0, "the images"),
     (1.0, math.inf, "the weights of layer 0"),
