@@ -13,6 +13,7 @@ from paddle.metric import Accuracy
 from paddle.static import InputSpec
 
 from paddle_alexnet.config import Config, DataConfig, ModelConfig
+from paddle_alexnet.data.dataset import hash_of_content
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.prepare.demo import DEMO_NAME, draw_demo, is_demo
 from paddle_alexnet.data.table import ImageTable, find_root, read_table
@@ -27,7 +28,7 @@ from paddle_alexnet.report.run import settings_of
 from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.folder import RunFolder, run_of
 from paddle_alexnet.runs.metadata import Metadata, Origin
-from paddle_alexnet.runs.state import Saved, fingerprint
+from paddle_alexnet.runs.state import Saved, files_of, fingerprint
 from paddle_alexnet.training.callbacks.average import AverageWeights
 from paddle_alexnet.training.callbacks.guard import StopEarly, StopOnNaN, WarnOfNoProgress
 from paddle_alexnet.training.callbacks.metrics import WriteMetrics
@@ -55,7 +56,14 @@ from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.model import TrainingModel, check_amp, set_cudnn_search
 from paddle_alexnet.training.optimisers import build_optimizer, check_groups
 from paddle_alexnet.training.remarks import remarks
-from paddle_alexnet.training.resume import LiveRun, check_same_preprocess, check_same_run, find_state
+from paddle_alexnet.training.resume import (
+    LiveRun,
+    check_same_preprocess,
+    check_same_run,
+    check_same_sizes,
+    find_state,
+    same_content,
+)
 from paddle_alexnet.training.schedules import build_schedule
 from paddle_alexnet.training.start import read_start, start_from
 
@@ -107,9 +115,10 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
         table, data_name = open_data(config.data, run.path)
     network = build_network(config.model, len(table.classes), saved)
     check_groups(network, config.optimizer)
-    start, data = None, fingerprint(table)
+    start, data, files = None, fingerprint(table), files_of(table)
     if saved:
         check_same_run(saved, config, data, network.spec)
+        check_same_sizes(saved, files)
     elif config.model.weights:
         start = read_start(Path(config.model.weights), network, table, config.data)
     if first and not saved:
@@ -119,6 +128,10 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
         train_loader, val_loader = open_loaders(
             config, table, network.image_size, on_device=on_gpu, rank=rank(), ranks=ranks()
         )
+        sets = train_loader.dataset, val_loader.dataset
+        files = replace(files, content=hash_of_content(sets))
+        if first and saved:
+            files = same_content(saved, files, lambda: hash_of_content(sets, read=True, workers=config.data.workers))
     preprocess = train_loader.preprocess
     if start:
         start_from(start, network, preprocess)
@@ -143,7 +156,9 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     averaging = [average] if average else []
     counting = [record, *schedule.callbacks, *averaging]
     computed = replace(config, model=replace(config.model, kernels=network.kernels))  # which a state remembers
-    live = LiveRun(as_set(computed), data, network, optimizer, model._scaler, average, train_loader, history, counting)
+    live = LiveRun(
+        as_set(computed), data, files, network, optimizer, model._scaler, average, train_loader, history, counting
+    )
     if saved:
         check_same_preprocess(saved, preprocess)
         live.restore(saved)
@@ -168,7 +183,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
             visualdl,
         ),
         *averaging,  # from here on the network has the weights that are trained
-        SaveState(run, live, metadata, stop),
+        SaveState(run, live, metadata, stop, guard),
     ]
 
     with run.begin(resume=resume is not None) if first else nullcontext():
@@ -200,7 +215,7 @@ def build_network(config: ModelConfig, classes: int, saved: Optional[Saved]) -> 
     """The network of a recipe. A run that goes on rounds as it did before, unless the recipe says what computes it."""
     kernels = config.kernels
     if saved and kernels == "auto":
-        kernels = saved.state.config.get("model.kernels", "paddle")
+        kernels = str(saved.state.config.get("model.kernels", "paddle"))
     return AlexNet(config.preset, classes, config.lrn, quirks=config.quirks, kernels=kernels)
 
 

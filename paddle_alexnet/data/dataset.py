@@ -1,5 +1,6 @@
 """A labelled image set: a folder of images and a CSV with filename, label and split."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import closing
@@ -39,6 +40,8 @@ class LabelledImages(paddle.io.Dataset):
         self.rows = table.rows(split)
         self.labels = table.labels[self.rows]
         self.decoded: Optional[Decoded] = None
+        self.hashing = False  # whether `patches` hashes the files that it reads
+        self.hashes = np.zeros(len(self.rows), np.uint64)  # of the content of the files, 0 for one that was not read
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.int64]:
         return self.read(index, self.preprocess), self.labels[index]
@@ -70,6 +73,8 @@ class LabelledImages(paddle.io.Dataset):
         size = self.preprocess.patch_size if parts is None else self.preprocess.image_size
         planes, count, unreadable = np.empty((len(indices), 3, size, size), np.uint8), 0, {}
         for n, index in enumerate(indices):
+            if self.hashing and not self.hashes[index]:
+                self.hashes[index] = _hash(self.path(index))
             how = self.preprocess.patch if parts is None else partial(self.preprocess.cut, part=parts[n])
             try:
                 planes[count] = self.read(index, partial(how, planar=True))
@@ -77,6 +82,33 @@ class LabelledImages(paddle.io.Dataset):
             except UserError as error:
                 unreadable[index] = str(error)
         return planes[:count], unreadable
+
+
+def hash_of_content(datasets: Sequence[LabelledImages], *, read: bool = False, workers: int = 1) -> Optional[str]:
+    """Return the SHA-256 of the hashes of every file's content, in order.
+
+    Without `read`, None if some files have not been hashed yet; with `read`, those are read now.
+    """
+    for dataset in datasets if read else ():
+        missing = np.flatnonzero(dataset.hashes == 0)
+        with closing(in_threads(_hash, map(dataset.path, missing), workers=workers)) as hashed:
+            what = f"comparing {dataset.split} images"
+            dataset.hashes[missing] = np.fromiter(progress(hashed, what=what, total=len(missing)), np.uint64)
+    if not all(dataset.hashes.all() for dataset in datasets):
+        return None
+    return hashlib.sha256(b"".join(dataset.hashes.tobytes() for dataset in datasets)).hexdigest()
+
+
+def _hash(path: Path) -> int:
+    """The first 64 bits of a file's SHA-256, as they are in memory; 0 if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return 0
+    return int.from_bytes(digest.digest()[:8], "little")
 
 
 class UnreadableImages:

@@ -56,6 +56,7 @@ def open_loaders(
     decoding = preprocess.decoded_by(data.decoder)  # for the files of this run, not for the finished model
     train_set, val_set = (LabelledImages(table, split, decoding) for split in ("train", "val"))
     for dataset in (train_set, val_set):
+        dataset.hashing = True  # the files are read anyway
         if data.cache != "none":
             dataset.decoded = open_cache(data.cache, dataset, folder, unreadable=unreadable, workers=workers)
         elif data.verify and rank == 0:
@@ -66,6 +67,8 @@ def open_loaders(
         if data.normalise != "given":
             preprocess = _normalised(preprocess, statistics, by_pixel=data.normalise != "channel")
 
+    for dataset in (train_set, val_set):
+        dataset.hashing = False
     loader = partial(
         Loader,
         preprocess=preprocess,

@@ -7,44 +7,57 @@ of the augmentation from the seed, the epoch and the image.
 import hashlib
 import io
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import paddle
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from paddle_alexnet.data.table import ImageTable
+from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.runs.checkpoint import WEIGHTS, read_pdparams
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import read_model, write_model
+from paddle_alexnet.typed import check_types
 
 STATE, OPTIMIZER, AVERAGE = "state.json", "optimizer.npz", "average.npz"
-SCHEMA = 1
+SCHEMA = 2  # 1 had no `files`
+READABLE = (1, SCHEMA)
+_CHUNK = 1000  # files
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """What the image files of the train and val splits are, each a SHA-256 over all of them, in the table's order."""
+
+    sizes: str
+    times: str  # of the last change
+    content: Optional[str] = None  # None if not all were read before the first step
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=True))
 class TrainState:
     """Where a run stands, in values that JSON can hold."""
 
-    epoch: int  # of the next step, from 1
-    step: int  # the batches of that epoch that are done
+    epoch: PositiveInt  # of the next step, from 1
+    step: NonNegativeInt  # the batches of that epoch that are done
     finished: bool  # it has had its epochs, or has stopped early
     config: dict[str, Any]  # the recipe
     data: str  # the `fingerprint` of the table
-    learning_rate: Optional[float]  # None where a scheduler holds it
-    scheduler: Optional[dict[str, Any]]
+    learning_rate: Optional[NonNegativeFloat]  # None where a scheduler holds it
+    scheduler: Optional[dict[str, Union[int, float]]]
     callbacks: dict[str, dict[str, Any]]  # what each has counted, by its class
     history: list[dict[str, Any]]  # the finished epochs
-    scaler: Optional[dict[str, Any]] = None  # of the loss, in mixed precision
+    scaler: Optional[dict[str, Union[bool, int, float]]] = None  # of the loss, in mixed precision
+    files: Optional[ImageFiles] = None  # None for a run that an older version began
     schema: int = SCHEMA
-
-
-_JSON = TypeAdapter(TrainState)
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ def save_state(
         _save_arrays(folder / OPTIMIZER, optimizer)
         if average:
             _save_arrays(folder / AVERAGE, average)
-        (folder / STATE).write_text(json.dumps(vars(state), default=float), encoding="utf-8")
+        (folder / STATE).write_text(json.dumps(asdict(state), default=float), encoding="utf-8")
 
     write_model(place, replace(metadata, kind="checkpoint"), fill)
 
@@ -91,17 +104,27 @@ def read_state(place: Path) -> Saved:
     source = place / STATE
     try:
         values = json.loads(model.files[STATE])
-        if values.get("schema") != SCHEMA:
-            raise UserError(f"{source}: has schema {values.get('schema')!r:.20}, this version reads {SCHEMA}")
-        state = _JSON.validate_python(values)
+        if values.get("schema") not in READABLE:
+            raise UserError(
+                f"{source}: has schema {values.get('schema')!r:.20}, this version reads {SCHEMA}; upgrade it"
+            )
+        state = check_types(TrainState, values)
+        source = place / OPTIMIZER
         optimizer = _arrays(model.files[OPTIMIZER])
+        source = place / AVERAGE
         average = _arrays(model.files[AVERAGE]) if AVERAGE in model.files else {}
-    except ValidationError as error:
-        raise UserError(f"{source}: not the state of a run ({error.errors()[0]['msg']})") from None
-    except (ValueError, AttributeError, OSError) as error:
-        raise UserError(f"{source}: not the state of a run ({str(error)[:200]})") from None
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        raise not_a_state(source, error) from None
     weights = read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=place / WEIGHTS)
     return Saved(place, model.metadata, state, weights, optimizer, average)
+
+
+def not_a_state(source: Path, error: Exception) -> UserError:
+    """Return the error for a file whose content is not what `save_state` writes."""
+    reason = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:200])
+    return UserError(f"{source}: not the state of a run ({reason}); resume from another checkpoint, or train anew")
 
 
 def _save_arrays(file: Path, values: Mapping[str, Any]) -> None:
@@ -119,3 +142,27 @@ def fingerprint(table: ImageTable) -> str:
     digest = hashlib.sha256(json.dumps([table.classes.names, *table.filenames.tolist()]).encode())
     digest.update(table.labels.tobytes() + table.splits.tobytes())
     return digest.hexdigest()
+
+
+def files_of(table: ImageTable, *, workers: int = 8) -> ImageFiles:
+    """Look at the size and the time of change of each image of the train and val splits, a call a file.
+
+    Raises:
+        UserError: One of them cannot be looked at.
+    """
+
+    def look(chunk: np.ndarray) -> np.ndarray:
+        found = (os.stat(f"{root}/{name}") for name in chunk)
+        return np.array([(each.st_size, each.st_mtime_ns) for each in found], np.int64)
+
+    root, names = table.root, table.filenames[np.concatenate([table.rows(split) for split in ("train", "val")])]
+    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    sizes, times = hashlib.sha256(), hashlib.sha256()
+    try:
+        with closing(in_threads(look, chunks, workers=workers)) as looked:
+            for found in looked:
+                sizes.update(found[:, 0].tobytes())
+                times.update(found[:, 1].tobytes())
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot read it ({error.strerror})") from None
+    return ImageFiles(sizes.hexdigest(), times.hexdigest())

@@ -3,9 +3,9 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import paddle
@@ -17,12 +17,13 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.spec import ModelSpec
-from paddle_alexnet.runs.checkpoint import load_weights
+from paddle_alexnet.runs.checkpoint import check_weights, load_weights
 from paddle_alexnet.runs.folder import RunFolder, run_of
-from paddle_alexnet.runs.state import Saved, TrainState, read_state
+from paddle_alexnet.runs.state import AVERAGE, OPTIMIZER, STATE, ImageFiles, Saved, TrainState, not_a_state, read_state
 from paddle_alexnet.training.callbacks.average import AverageWeights
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.model import in_full_precision
+from paddle_alexnet.typed import check_types
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class LiveRun:
 
     config: Config
     data: str  # fingerprint of the table
+    files: ImageFiles
     network: AlexNet
     optimizer: paddle.optimizer.Optimizer
     scaler: Optional[paddle.amp.GradScaler]  # of the loss, in mixed precision
@@ -81,6 +83,7 @@ class LiveRun:
             finished=finished,
             config=_flat(asdict(self.config)),
             data=self.data,
+            files=self.files,
             learning_rate=None if scheduler else float(self.optimizer.get_lr()),
             scheduler=scheduler,
             scaler=self.scaler.state_dict() if self.scaler else None,
@@ -97,8 +100,17 @@ class LiveRun:
 
     def restore(self, saved: Saved) -> None:
         """Put the run where it stood when the state was saved."""
-        state = saved.state
         load_weights(self.network, saved.weights, source=str(saved.path))
+        if self.average:
+            check_weights(self.network, saved.average, source=str(saved.path / AVERAGE))
+        self._check_optimizer(saved)
+        try:
+            self._restore(saved)
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise not_a_state(saved.path / STATE, error) from None
+
+    def _restore(self, saved: Saved) -> None:
+        state = saved.state
         scheduler = {} if state.scheduler is None else {"LR_Scheduler": state.scheduler}
         self._restored = saved.optimizer
         masters = {n[len(_MASTER) :]: value for n, value in saved.optimizer.items() if n.startswith(_MASTER)}
@@ -110,10 +122,21 @@ class LiveRun:
             self.average.set_average(saved.average)
         if state.learning_rate is not None:
             self.optimizer.set_lr(state.learning_rate)
+        if state.step > len(self.loader):
+            raise ValueError(f"{state.step} steps of an epoch that has {len(self.loader)}")
         self.loader.epoch, self.loader.first = state.epoch - 1, state.step
-        self.history.epochs[:] = [Epoch(**values) for values in state.history]
+        self.history.epochs[:] = epochs_of(saved)
         for each in self._counting():
             each.set_state_dict(state.callbacks[type(each).__name__])
+
+    def _check_optimizer(self, saved: Saved) -> None:
+        """Raise UserError for an array of the optimizer's that does not fit its parameter; Paddle would in a step."""
+        shapes = {parameter.name: tuple(parameter.shape) for parameter in self.network.parameters()}
+        for name, array in saved.optimizer.items():
+            of = [shape for key, shape in shapes.items() if f"{name.removeprefix(_MASTER)}_".startswith(f"{key}_")]
+            if array.dtype.kind != "f" or (array.size != 1 and array.shape not in of) or not of:
+                error = ValueError(f"{name} is {array.dtype} {list(array.shape)}")
+                raise not_a_state(saved.path / OPTIMIZER, error)
 
     def _counting(self) -> list[Any]:
         return [each for each in self.callbacks if hasattr(each, "state_dict")]
@@ -150,11 +173,22 @@ def check_same_run(saved: Saved, config: Config, data: str, spec: ModelSpec) -> 
             f"note: schedule.name=cosine was laid out over {length} epochs, and is over {config.train.epochs} from "
             "here on: not as in a run of so many from the start"
         )
-    waited = History([Epoch(**values) for values in state.history]).waited
+    waited = History(epochs_of(saved)).waited
     if 0 < config.train.patience <= waited:
         raise UserError(
             f"{saved.path}: the run stopped after {waited} epochs without a better one: raise train.patience"
         )
+
+
+def epochs_of(saved: Saved) -> list[Epoch]:
+    """Return the finished epochs of a state. Raises UserError if they are not of the right types, or not in order."""
+    try:
+        epochs = check_types(list[Epoch], saved.state.history)
+        if [epoch.epoch for epoch in epochs] != list(range(1, saved.state.epoch)):
+            raise ValueError(f"history: not epochs 1 to {saved.state.epoch - 1}")
+    except ValueError as error:
+        raise not_a_state(saved.path / STATE, error) from None
+    return epochs
 
 
 def check_same_preprocess(saved: Saved, preprocess: Preprocess) -> None:
@@ -164,6 +198,43 @@ def check_same_preprocess(saved: Saved, preprocess: Preprocess) -> None:
             f"{saved.path}: the images in data.root are not those that it was trained on: what is measured on them "
             "for data.normalise is another"
         )
+
+
+def check_same_sizes(saved: Saved, files: ImageFiles) -> None:
+    """Raise UserError if the image files have other sizes than when the run was saved."""
+    before = saved.state.files
+    if before is not None and before.sizes != files.sizes:
+        raise _other_images(saved, "their files have other sizes")
+
+
+def same_content(saved: Saved, files: ImageFiles, read: Callable[[], Optional[str]]) -> ImageFiles:
+    """Return `files` with the hash of their content, as far as it is known.
+
+    If their times of change are other ones than when the run was saved, their content decides: it is read if it was
+    not; a copied or restored data set is the same. If the content was not recorded, a warning is logged.
+
+    Raises:
+        UserError: The files have another content.
+    """
+    before = saved.state.files
+    if before is None or before.times == files.times:
+        return replace(files, content=files.content or (before.content if before else None))
+    if before.content is None:
+        _log.warning(
+            f"note: the image files in data.root were changed or copied since {saved.path} was saved; their sizes are "
+            "the same, their content was not recorded: resume only if the images are the same"
+        )
+        return files
+    if (content := files.content or read()) != before.content:
+        raise _other_images(saved, "their files have the same sizes and another content")
+    return replace(files, content=content)
+
+
+def _other_images(saved: Saved, why: str) -> UserError:
+    return UserError(
+        f"{saved.path}: was trained on other images than data.root holds now ({why}): name those, or start a new run "
+        f"with model.weights={saved.path}"
+    )
 
 
 def find_state(path: Path) -> Saved:

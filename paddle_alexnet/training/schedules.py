@@ -13,6 +13,7 @@ from paddle.optimizer import lr
 from paddle_alexnet.config import OptimizerConfig, ParameterGroup, ScheduleConfig
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.training.optimisers import groups_of, last, named_parameters
+from paddle_alexnet.typed import check_types
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ class LowerOnPlateau(Callback):
         return {"best": self.best, "waited": self.waited}
 
     def set_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.waited = state["best"], state["waited"]
+        state = check_types(dict[str, Union[int, float]], state)
+        self.best, self.waited = state["best"], int(state["waited"])
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         if logs["loss"] < self.best:
@@ -105,7 +107,7 @@ class OwnRates(Callback):
         return {"epoch": self.epoch}
 
     def set_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch = state["epoch"]
+        self.epoch = check_types(dict[str, int], state)["epoch"]
 
     def on_train_batch_begin(self, step: int, logs: dict[str, Any]) -> None:
         common = self.model._optimizer.get_lr()

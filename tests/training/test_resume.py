@@ -2,7 +2,10 @@
 
 import csv
 import hashlib
+import io
+import json
 import logging
+import os
 import re
 import resource
 import shlex
@@ -19,13 +22,15 @@ from helpers import REPOSITORY, assert_user_error, run_tool, small_config, trunc
 from rounding import LOSS
 
 from paddle_alexnet import Predictor, UserError, load_config, train
+from paddle_alexnet.data.table import read_table
 from paddle_alexnet.evaluation import evaluate
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.folder import RunFolder
-from paddle_alexnet.runs.state import read_state
+from paddle_alexnet.runs.model_folder import read_model, write_model
+from paddle_alexnet.runs.state import files_of, read_state
 from paddle_alexnet.training.callbacks.seed import SeedStep
 from paddle_alexnet.training.callbacks.state import SaveState
-from paddle_alexnet.training.resume import check_same_run
+from paddle_alexnet.training.resume import check_same_run, check_same_sizes, same_content
 
 # Dropout is in the network. Each kind of state is there: momentum, a rate that falls, a schedule that counts.
 CHANCE = (
@@ -236,6 +241,159 @@ def test_other_data_are_refused(finished, demo_set, tmp_path):
     (tmp_path / "data" / "labels.csv").write_text("\n".join([table[0], *reversed(table[1:])]) + "\n")
     words = ["--resume", finished, "-o", "train.epochs=4", "-o", f"data.root={tmp_path / 'data'}"]
     assert_user_error(run_tool("train", *words), "other images, labels or splits than data.root")
+
+
+@pytest.fixture(scope="module")
+def verified(demo_set, tmp_path_factory):
+    """A run of one epoch whose images were verified, and its data."""
+    folder = tmp_path_factory.mktemp("verified")
+    shutil.copytree(demo_set, folder / "data")
+    train(small_config(folder / "data", folder / "run", "train.epochs=1", "data.verify=true"))
+    return folder
+
+
+@pytest.fixture
+def verified_copy(verified, tmp_path):
+    """A copy of both, whose files have the times of the original ones."""
+    return shutil.copytree(verified, tmp_path / "verified")
+
+
+def resume_copy(copy, *overrides):
+    words = [f"data.root={copy / 'data'}", f"data.cache_folder={copy / 'cache'}", "train.epochs=2", *overrides]
+    return run_tool("train", "--resume", copy / "run", *(word for each in words for word in ("-o", each)))
+
+
+def change_pixels(folder, *, same_size):
+    """Give an image of the train split the pixels of another one."""
+    first, second = sorted(path for path in folder.rglob("*.jpg"))[:2]
+    content = second.read_bytes()
+    if same_size:
+        content = content[: first.stat().st_size].ljust(first.stat().st_size, b"\0")
+    first.write_bytes(content)
+
+
+@pytest.mark.parametrize(("verify", "same_size", "why"), [
+    (False, False, "their files have other sizes"),
+    (True, True, "the same sizes and another content"),
+    (False, True, "the same sizes and another content"),  # read for this alone
+])  # fmt: skip
+def test_other_pixels_under_the_same_names_are_refused(verified_copy, verify, same_size, why):
+    change_pixels(verified_copy / "data", same_size=same_size)
+    before = sums(verified_copy / "run")
+    result = resume_copy(verified_copy, f"data.verify={str(verify).lower()}")
+    assert_user_error(result, "other images than data.root holds now", why, "model.weights=")
+    assert sums(verified_copy / "run") == before
+
+
+@pytest.mark.parametrize("verify", ["true", "false"])
+def test_copied_images_are_the_same(verified_copy, verify):
+    for path in (verified_copy / "data").rglob("*.jpg"):
+        os.utime(path)
+    result = resume_copy(verified_copy, f"data.verify={verify}")
+    assert result.returncode == 0, result.stderr
+    assert "their content" not in result.stderr
+    assert read_state(verified_copy / "run" / "checkpoints" / "last").state.files.content
+
+
+def test_images_of_unknown_content_are_a_warning(finished, demo_set, tmp_path, caplog):
+    data = tmp_path / "data"
+    shutil.copytree(demo_set, data)
+    change_pixels(data, same_size=True)
+    saved = read_state(finished / "checkpoints" / "last")
+    assert saved.state.files.content is None, "it was not verified"
+    files = files_of(read_table(data))
+    check_same_sizes(saved, files)
+    assert same_content(saved, files, pytest.fail) == files
+    assert "changed or copied since" in caplog.text
+
+
+def test_a_run_that_an_older_version_began_goes_on(verified_copy):
+    def older(state):
+        del state["files"]
+        state["schema"] = 1
+
+    change_state(verified_copy / "run", older)
+    change_pixels(verified_copy / "data", same_size=False)  # which it cannot tell
+    assert resume_copy(verified_copy).returncode == 0
+
+
+def change_state(run, change):
+    """Change `state.json` with all its checksums."""
+    last = run / "checkpoints" / "last"
+    model = read_model(last)
+    state = json.loads(model.files["state.json"])
+    change(state)
+    files = {**model.files, "state.json": json.dumps(state).encode()}
+    write_model(last, model.metadata, lambda folder: [(folder / name).write_bytes(files[name]) for name in files])
+
+
+def change_arrays(run, name, change):
+    last = run / "checkpoints" / "last"
+    model = read_model(last)
+    arrays = dict(np.load(io.BytesIO(model.files[name])))
+    change(arrays)
+
+    def fill(folder):
+        for other, content in model.files.items():
+            (folder / other).write_bytes(content)
+        np.savez(folder / name, **arrays)
+
+    write_model(last, model.metadata, fill)
+
+
+def nested(state):
+    deep = "x"
+    for _ in range(300):
+        deep = [deep]
+    state["history"][0]["data"] = deep
+
+
+@pytest.mark.parametrize("change", [
+    lambda state: state["history"][0].update(epoch="x"),
+    lambda state: state["history"][0].update(epoch=5),
+    lambda state: state["history"][0].update(val_top1=[]),
+    lambda state: state["history"][0].update(improved=7),
+    lambda state: state["history"][0].update(learning_rate=None),
+    lambda state: state["history"][0].pop("data"),
+    lambda state: state["history"].append({}),
+    lambda state: state["history"].append(1),
+    lambda state: state.update(history={}),
+    lambda state: state.update(epoch=0),
+    lambda state: state.update(epoch=10**400),
+    lambda state: state.update(step=-1),
+    lambda state: state.update(step=999),
+    lambda state: state.update(learning_rate=[0.1]),
+    lambda state: state.update(files=["a"]),
+    lambda state: state.update(callbacks={}),
+    lambda state: state["callbacks"].update(RecordEpoch={"images": 1}),
+    lambda state: state["callbacks"].update(LowerOnPlateau={"best": "low", "waited": 0}),
+    lambda state: state["callbacks"].update(LowerOnPlateau={}),
+    lambda state: state["config"].update({"model.kernels": ["paddle"]}),
+    nested,
+])  # fmt: skip
+def test_a_state_of_other_types_with_right_checksums_is_one_line(finished, demo_set, change):
+    change_state(finished, change)
+    result = run_tool("train", "--resume", finished, "-o", "train.epochs=4")
+    assert_user_error(result)
+    assert "epoch 4" not in result.stdout
+
+
+@pytest.mark.parametrize("change", [
+    lambda arrays: arrays.update({name: value[:1] for name, value in arrays.items() if value.ndim == 4}),
+    lambda arrays: arrays.update({name: value.astype(str) for name, value in arrays.items()}),
+    lambda arrays: arrays.update(other=np.zeros(2, np.float32)),
+])  # fmt: skip
+def test_an_optimizer_s_arrays_that_do_not_fit_are_one_line(finished, change):
+    change_arrays(finished, "optimizer.npz", change)
+    result = run_tool("train", "--resume", finished, "-o", "train.epochs=4")
+    assert_user_error(result, "optimizer.npz: not the state of a run")
+
+
+def test_an_average_that_is_not_finite_is_one_line(averaged, tmp_path):
+    copy = shutil.copytree(averaged, tmp_path / "copy")
+    change_arrays(copy, "average.npz", lambda arrays: next(iter(arrays.values())).fill(np.nan))
+    result = run_tool("train", "--resume", copy, "-o", "train.epochs=4")
+    assert_user_error(result, "average.npz: holds NaN or infinity", "conv1 has")
 
 
 def test_what_cannot_be_gone_on_from_is_one_line(finished, tmp_path):

@@ -5,8 +5,10 @@ from typing import Any, Optional
 import numpy as np
 import paddle
 from paddle.callbacks import Callback
+from pydantic import NonNegativeInt
 
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.typed import check_types
 
 
 class AverageWeights(Callback):
@@ -27,7 +29,7 @@ class AverageWeights(Callback):
         return {"updates": self.updates}
 
     def set_state_dict(self, state: dict[str, Any]) -> None:
-        self.updates = state["updates"]
+        self.updates = check_types(dict[str, NonNegativeInt], state)["updates"]
 
     def set_average(self, arrays: dict[str, np.ndarray]) -> None:
         """Go on from a saved average."""

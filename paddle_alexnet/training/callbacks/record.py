@@ -2,11 +2,27 @@
 
 import math
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Union
 
 from paddle.callbacks import Callback
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from paddle_alexnet.training.history import Epoch, History
+from paddle_alexnet.typed import check_types
+
+_Sum = Union[int, float, list[Union[int, float]]]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What has been counted of an epoch that is under way."""
+
+    learning_rate: NonNegativeFloat
+    images: NonNegativeInt
+    seconds: NonNegativeFloat
+    train: tuple[float, float]  # loss and top-1, means so far
+    sums: list[tuple[_Sum, _Sum]]  # the total and the count of each metric
 
 
 class RecordEpoch(Callback):
@@ -64,7 +80,7 @@ class RecordEpoch(Callback):
         }
 
     def set_state_dict(self, state: dict[str, Any]) -> None:
-        self.resumed = state
+        self.resumed = vars(check_types(_Counted, state)) if state else {}
 
     def _seconds(self) -> float:
         return self.seconds_before + time.perf_counter() - self.started

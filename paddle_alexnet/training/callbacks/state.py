@@ -13,6 +13,7 @@ from paddle_alexnet.files import atomic_folder
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.state import TrainState, save_state
+from paddle_alexnet.training.callbacks.guard import StopOnNaN
 from paddle_alexnet.training.callbacks.progress import working
 from paddle_alexnet.training.distributed import barrier, rank
 from paddle_alexnet.training.resume import LiveRun
@@ -26,9 +27,9 @@ class SaveState(Callback):
     that is done and obeys.
     """
 
-    def __init__(self, run: RunFolder, live: LiveRun, metadata: Metadata, stop: StopRequest) -> None:
+    def __init__(self, run: RunFolder, live: LiveRun, metadata: Metadata, stop: StopRequest, guard: StopOnNaN) -> None:
         super().__init__()
-        self.run, self.live, self.metadata, self.stop = run, live, metadata, stop
+        self.run, self.live, self.metadata, self.stop, self.guard = run, live, metadata, stop, guard
         self.every, self.keep = live.config.train.checkpoint_steps, live.config.train.keep_checkpoints
         self.steps = len(live.loader)
         self.trained: Optional[tuple[TrainState, dict[str, Any]]] = None
@@ -46,6 +47,7 @@ class SaveState(Callback):
         if not self.model.updated:
             return  # the gradients of a group of batches are no part of the state
         if self.stop.signal or (self.due and done < self.steps):
+            self.guard.check_weights()
             self._save(*self.live.capture(step=done))
             self.stop.obey()
         self.due = False
