@@ -14,9 +14,10 @@ from paddle_alexnet.data.splits import SPLITS
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.evaluation import Evaluation, evaluate, open_table
 from paddle_alexnet.figures import wilson_interval
-from paddle_alexnet.files import atomic_file, write_csv
+from paddle_alexnet.files import is_folder, write_csv
 from paddle_alexnet.names import one_of
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.outputs import check_output, save_figure
 from paddle_alexnet.predictor import Predictor
 from paddle_alexnet.recipe import load_config
 from paddle_alexnet.runs.folder import RunFolder
@@ -75,6 +76,8 @@ def ablate(config: Config, *, parts: Optional[Sequence[str]] = None, seeds: Sequ
     Raises UserError for an unknown part or one that the network has not, for a run with other settings, and see
     `train`.
     """
+    for name, kind in (("ablation.csv", "CSV"), ("ablation.png", "PNG")):
+        check_output(Path(config.output) / name, kind)
     outcomes, models = [], {"whole": config.model, **_models(config.model, parts)}
     for name, model in models.items():
         part, found = PARTS.get(name), []
@@ -117,7 +120,7 @@ def _network(model: ModelConfig) -> AlexNet:
 
 def _train(run: RunFolder, config: Config) -> None:
     """Train, or go on, unless that is done. Raises UserError if the folder holds a run with other settings."""
-    if not run.last.is_dir():
+    if not is_folder(run.last):
         train(config)
         return
     if load_config(run.config) != as_set(config):
@@ -148,8 +151,7 @@ def _write(outcomes: Sequence[Outcome], folder: Path) -> None:
     panel.invert_yaxis()
     panel.set(xlabel=f"top-1, %, of each seed and their mean; {len(outcomes[0].top1)} seeds")
     panel.grid(alpha=0.3, axis="x")
-    with atomic_file(folder / "ablation.png") as partial:
-        figure.savefig(partial, dpi=110, format="png")
+    save_figure(folder / "ablation.png", figure)
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:

@@ -13,6 +13,7 @@ from paddle_alexnet.config import DataConfig
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import is_file, is_folder, names_in
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin, input_in_words
@@ -188,7 +189,7 @@ def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
 
 def _check_target(target: Path, given: Optional[str]) -> str:
     """The format to write: what the suffix says, a checkpoint folder where there is none."""
-    if os.path.isfile(target) or (os.path.isdir(target) and any(target.iterdir())):
+    if is_file(target) or (is_folder(target) and names_in(target)):
         raise UserError(f"{target}: is there already: name another, or remove it")
     if target.name.lower().endswith(".weights.h5"):
         raise UserError(f"{target}: .weights.h5 is another layout: name it .h5, Keras reads that")

@@ -319,7 +319,7 @@ def _pip(words: str) -> str:
 
 def _writable(folder: Path) -> bool:
     """Whether a file can be made in a folder, or the folder itself where it is not there."""
-    nearest = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    nearest = next((path for path in (folder, *folder.absolute().parents) if os.path.exists(path)), folder)
     try:
         with tempfile.TemporaryFile(dir=nearest):
             return True

@@ -17,7 +17,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from paddle_alexnet.config import Config, key_types
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import read_small, write_text
+from paddle_alexnet.files import exists, read_small, write_text
 from paddle_alexnet.names import one_of
 
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
@@ -36,7 +36,7 @@ def find_recipe(name: Path) -> Path:
 
     Raises UserError if there is none, naming the nearest of `recipes()`.
     """
-    if name.exists():
+    if exists(name):
         return name
     if len(name.parts) > 1 or name.suffix:
         raise UserError(f"{name}: no such recipe file; those that come with the package are {', '.join(recipes())}")

@@ -21,12 +21,13 @@ from paddle_alexnet.data.tree import say_notes
 from paddle_alexnet.device import use_device
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.evaluation import report_run
+from paddle_alexnet.files import exists
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.recipe import save_config
 from paddle_alexnet.report.run import settings_of
 from paddle_alexnet.runs.environment import save_environment
-from paddle_alexnet.runs.folder import RunFolder, run_of
+from paddle_alexnet.runs.folder import DATA_COMMENT, RunFolder, run_of
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.state import Saved, files_of, fingerprint
 from paddle_alexnet.training.callbacks.average import AverageWeights
@@ -188,7 +189,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
 
     with run.begin(resume=resume is not None) if first else nullcontext():
         if first:
-            save_config(as_set(config), run.config, comment=f"the data is {data_name}")
+            save_config(as_set(config), run.config, comment=f"{DATA_COMMENT} {data_name}")
             save_environment(run.environment, device)
         how = f"LRN backend {network.lrn}, kernels {network.kernels}"
         _log.info(f"{network.preset}, {how}, {len(table.classes)} classes, on {device}")
@@ -226,11 +227,11 @@ def open_data(config: DataConfig, output: Path) -> tuple[ImageTable, str]:
     if root is None:
         root = output.parent / "demo-data"
         _log.info(f"no data.root is set, no data/labels.csv there: training on the {DEMO_NAME}, drawn in {root}")
-        if not root.exists():
+        if not exists(root):
             try:
                 draw_demo(root)
             except UserError:
-                if not root.exists():
+                if not exists(root):
                     raise
                 # Another run that started at the same time was first; it has drawn the same images.
     table = read_table(root, csv, classes)
@@ -259,8 +260,10 @@ def check_space(run: RunFolder, network: AlexNet, config: Config) -> None:
     """Raise UserError if the disk has no room for what the run leaves: it would fail after its first epoch."""
     weights = sum(parameter.size for parameter in network.parameters()) * 4
     moments = {"adam": 2, "adamw": 2, "sgd": 0}.get(config.optimizer.name, 1)
-    needed = weights * (3 + moments + bool(config.train.ema))  # the best checkpoint, its inference model, the state
-    nearest = next(path for path in (run.path, *run.path.absolute().parents) if path.exists())
+    state, kept = weights * (1 + moments + bool(config.train.ema)), config.train.keep_checkpoints
+    states = 2 if kept == 1 else kept + 2  # `last`, what is kept, and one that is being written
+    needed = weights * 2 + state * states  # the best checkpoint, its inference model, and the states
+    nearest = next(path for path in (run.path, *run.path.absolute().parents) if exists(path))
     if (free := shutil.disk_usage(nearest).free) < needed:
         raise UserError(
             f"{run.path}: a run needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free: name another disk as output"

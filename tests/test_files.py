@@ -1,6 +1,8 @@
 """Writing in one step or not at all: whatever happens, the old content or the new one is there, whole."""
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -10,17 +12,33 @@ import pytest
 from helpers import REPOSITORY
 
 from paddle_alexnet import files
+from paddle_alexnet.data.prepare.sources import find_classes
+from paddle_alexnet.data.table import check_there
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import (
     atomic_file,
     atomic_folder,
+    copy_file,
     copy_into,
+    exists,
     growing_csv,
+    is_file,
+    is_folder,
+    names_in,
     read_small,
     user_path,
     write_csv,
     write_text,
 )
+from paddle_alexnet.recipe import find_recipe
+from paddle_alexnet.report.run import read_run
+from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.training.resume import find_state
+
+
+def own(folder: Path) -> set[str]:
+    """The files that these tests write in a folder."""
+    return {"a", "old", "new"}
 
 
 def names(folder: Path) -> list[str]:
@@ -73,7 +91,7 @@ def test_an_error_leaves_the_old_content_and_nothing_beside_it(tmp_path, error):
     with pytest.raises(error), atomic_file(tmp_path / "file") as partial:
         partial.write_text("half")
         raise error
-    with pytest.raises(error), atomic_folder(tmp_path / "set", replace=True) as partial:
+    with pytest.raises(error), atomic_folder(tmp_path / "set", replace=own) as partial:
         (partial / "a").write_text("half")
         raise error
     assert (tmp_path / "file").read_text() == (tmp_path / "set" / "a").read_text() == "old"
@@ -104,7 +122,7 @@ def test_what_a_killed_writer_left_is_removed_and_a_live_writer_s_is_kept(tmp_pa
         child.kill()
     write_text(tmp_path / "place", "next")
     assert not (tmp_path / half[0]).exists()
-    with atomic_folder(tmp_path / "set", replace=True) as partial:
+    with atomic_folder(tmp_path / "set", replace=own) as partial:
         (partial / "a").write_text("next")
     assert names(tmp_path) == ["place", "set"]
     assert (tmp_path / "place").read_text() == (tmp_path / "set" / "a").read_text() == "next"
@@ -127,7 +145,7 @@ def test_concurrent_writers_leave_the_work_of_one_of_them(tmp_path):
         try:
             for _ in range(10):
                 write_text(tmp_path / "file", text)
-                with atomic_folder(tmp_path / "set", replace=True) as partial:
+                with atomic_folder(tmp_path / "set", replace=own) as partial:
                     (partial / "a").write_text(text)
                 assert (tmp_path / "file").read_text() in texts
         except BaseException as error:
@@ -167,7 +185,7 @@ def test_a_reader_always_finds_a_whole_folder(tmp_path):
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(50):
-        with atomic_folder(tmp_path / "set", replace=True) as partial:
+        with atomic_folder(tmp_path / "set", replace=own) as partial:
             (partial / "a").write_text(str(number))
     done.set()
     reader.join()
@@ -177,7 +195,7 @@ def test_a_reader_always_finds_a_whole_folder(tmp_path):
 def test_without_an_exchange_of_folders_the_new_one_takes_its_place_too(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_exchange", lambda a, b: False)
     for text in ("old", "new"):
-        with atomic_folder(tmp_path / "set", replace=True) as partial:
+        with atomic_folder(tmp_path / "set", replace=own) as partial:
             (partial / text).write_text(text)
     assert names(tmp_path / "set") == ["new"]
     assert names(tmp_path) == ["set"]
@@ -186,7 +204,7 @@ def test_without_an_exchange_of_folders_the_new_one_takes_its_place_too(tmp_path
 def test_a_process_that_died_between_two_renames_loses_nothing(tmp_path):
     (tmp_path / ".set.old").mkdir()
     (tmp_path / ".set.old" / "a").write_text("old")
-    with pytest.raises(ValueError), atomic_folder(tmp_path / "set", replace=True):
+    with pytest.raises(ValueError), atomic_folder(tmp_path / "set", replace=own):
         raise ValueError
     assert (tmp_path / "set" / "a").read_text() == "old"
 
@@ -285,3 +303,102 @@ def test_where_there_are_no_links_it_is_copied_too(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_text("one")
     assert copy_into(tmp_path / "a.png", tmp_path / "into").read_text() == "one"
     assert names(tmp_path / "into") == ["a.png"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EIO])
+def test_a_folder_whose_sync_is_refused_is_no_fault_and_one_whose_sync_fails_is_told(tmp_path, monkeypatch, number):
+    """CIFS, VirtualBox and FUSE refuse to sync a folder; a disk may fail to."""
+    sync = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    if number == errno.EIO:
+        with pytest.raises(UserError, match="file: is written, but the disk may lose it") as error:
+            write_text(tmp_path / "file", "new")
+        assert "untouched" not in str(error.value)
+    else:
+        write_text(tmp_path / "file", "new")
+        for text in ("old", "new"):
+            with atomic_folder(tmp_path / "set", replace=own) as folder:
+                (folder / "a").write_text(text)
+        assert (tmp_path / "set" / "a").read_text() == "new"
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_a_device_is_not_said_to_be_untouched():
+    with pytest.raises(UserError, match="/dev/full: cannot write it") as error:
+        write_text(Path("/dev/full"), "text")
+    assert "untouched" not in str(error.value)
+
+
+def test_an_older_folder_is_put_back_if_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda a, b: False)
+    with atomic_folder(tmp_path / "set") as folder:
+        (folder / "a").write_text("old")
+    rename = Path.rename
+
+    def fail(path, target):
+        if path.name.endswith(".partial"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(UserError, match="untouched"), atomic_folder(tmp_path / "set", replace=own) as folder:
+        (folder / "a").write_text("new")
+    assert (tmp_path / "set" / "a").read_text() == "old"
+    assert names(tmp_path) == ["set"]
+
+
+def test_a_path_that_cannot_be_looked_at_is_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in (tmp_path / ("a" * 256), tmp_path / "loop", tmp_path / "loop" / "a", Path("a\0b")):
+        for look in (exists, is_file, is_folder, names_in, write_text_to, fill_folder):
+            with pytest.raises(UserError, match="cannot be looked at"):
+                look(path)
+    assert not exists(tmp_path / "none") and not exists(Path(__file__) / "below")
+    assert is_folder(tmp_path) and not is_file(tmp_path) and is_file(Path(__file__))
+    assert names(tmp_path) == ["loop"]
+
+
+def write_text_to(place):
+    write_text(place, "")
+
+
+def fill_folder(place):
+    with atomic_folder(place, replace=own):
+        pass
+
+
+def test_a_copy_of_a_file_is_independent(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(os.urandom(100_000))
+    copy_file(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(os, "copy_file_range", refuse_to_copy, raising=False)
+    copy_file(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+    assert len({(tmp_path / name).stat().st_ino for name in "abc"}) == 3
+
+
+def refuse_to_copy(*arguments):
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="becomes another user, which takes root")
+def test_a_folder_without_permission_is_one_line(tmp_path):
+    closed = tmp_path / "closed"
+    (closed / "a").mkdir(parents=True)
+    closed.chmod(0o700)
+    looks = [exists, is_file, is_folder, names_in, write_text_to, fill_folder]
+    looks += [check_there, find_classes, find_recipe, read_run, RunFolder.check, RunFolder.is_run, find_state]
+    os.seteuid(65534)
+    try:
+        for look in looks:
+            for path in (closed / "a", closed / "a" / "b"):
+                with pytest.raises(UserError):
+                    look(RunFolder(path) if look in (RunFolder.check, RunFolder.is_run) else path)
+    finally:
+        os.seteuid(0)

@@ -26,9 +26,10 @@ from paddle_alexnet.config import DataConfig, OptimizerConfig, ScheduleConfig
 from paddle_alexnet.data.prepare import demo
 from paddle_alexnet.evaluation import evaluate
 from paddle_alexnet.metrics import CrossEntropy, MeanLoss
+from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.folder import RunFolder
-from paddle_alexnet.trainer import as_set, open_data, say_what_is_kept
+from paddle_alexnet.trainer import as_set, check_space, open_data, say_what_is_kept
 from paddle_alexnet.training.callbacks.guard import StopEarly
 from paddle_alexnet.training.callbacks.record import RecordEpoch
 from paddle_alexnet.training.history import History
@@ -214,12 +215,12 @@ def test_two_runs_that_draw_the_demo_set_at_once_both_get_it(tmp_path, monkeypat
 @pytest.mark.slow
 def test_an_earlier_run_is_kept(demo_set, tmp_path, caplog):
     output = tmp_path / "run"
-    (output / "checkpoints" / ".best.partial").mkdir(parents=True)  # as a killed run leaves it
-    (output / "config.yaml").write_text("the earlier one")
+    (output / "checkpoints" / ".best.0123abcd.partial").mkdir(parents=True)  # as a killed run leaves it
+    (output / "config.yaml").write_text("# the data is the earlier one")
     with caplog.at_level(logging.INFO):
         train(small_config(demo_set, output, "train.epochs=1"))
-    assert (tmp_path / "run.1" / "config.yaml").read_text() == "the earlier one"
-    assert not (tmp_path / "run.1" / "checkpoints" / ".best.partial").exists()
+    assert (tmp_path / "run.1" / "config.yaml").read_text() == "# the data is the earlier one"
+    assert not (tmp_path / "run.1" / "checkpoints" / ".best.0123abcd.partial").exists()
     assert "kept as" in caplog.text
     assert Predictor(output).metadata.origin.epoch == 1
 
@@ -340,3 +341,19 @@ def test_a_killed_run_leaves_a_whole_best_model_and_does_not_trip_the_next(demo_
             assert evaluate(Predictor(model), split="val").images == 10
     assert train(load_config(None, [*command[3::2], "train.epochs=1"])).best.epoch == 1
     assert len(list(tmp_path.glob("run.*"))) == 4
+
+
+def test_a_run_needs_room_for_the_states_that_it_keeps(tmp_path, monkeypatch):
+    """Weights of 6.1 MB: the best model, its export, and for each state the weights and the momentum."""
+    network = AlexNet("small", 10)
+    free = sum(parameter.size for parameter in network.parameters()) * 4 * (2 + 2 * 2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+
+    def check(*overrides):
+        config = small_config(tmp_path, tmp_path / "run", "optimizer.name=momentum", *overrides)
+        check_space(RunFolder(config.output), network, config)
+
+    check("train.keep_checkpoints=1")
+    for override in ("train.keep_checkpoints=2", "train.ema=0.9", "optimizer.name=adam"):
+        with pytest.raises(UserError, match="a run needs"):
+            check(override)

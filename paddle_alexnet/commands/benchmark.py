@@ -13,7 +13,7 @@ from paddle_alexnet.commands.options import (
     typed_path,
 )
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import write_text
+from paddle_alexnet.files import is_folder, write_text
 from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
 
@@ -80,9 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.outputs import check_output
+
     path = arguments.json
-    if path and not path.parent.is_dir():
+    if path and not is_folder(path.parent):
         raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
+    check_output(path, "JSON")
     if arguments.subject == "loader":
         if arguments.root:
             from paddle_alexnet.data.table import check_there

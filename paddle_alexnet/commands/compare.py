@@ -14,9 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from paddle_alexnet.outputs import check_output
     from paddle_alexnet.report.comparison import compare_runs
     from paddle_alexnet.report.page import write_comparison
+    from paddle_alexnet.runs.folder import RunFolder
 
+    check_output(arguments.output, "HTML", inputs=[RunFolder(run).report for run in arguments.runs])
     comparison = compare_runs(arguments.runs)
     figures = [[name, *values] for name, values in zip(comparison.names, zip(*comparison.figures.values()))]
     print_table([["run", *comparison.figures], *figures])

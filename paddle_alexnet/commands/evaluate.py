@@ -13,6 +13,7 @@ from paddle_alexnet.commands.options import (
     print_table,
     typed_path,
 )
+from paddle_alexnet.errors import UserError
 
 if TYPE_CHECKING:
     from paddle_alexnet.figures import Answers
@@ -39,15 +40,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.report.validation import check_outputs
+    from paddle_alexnet.outputs import check_output
+    from paddle_alexnet.report.validation import check_confusion
     from paddle_alexnet.runs.metadata import input_in_words
     from paddle_alexnet.runs.model_folder import read_metadata
 
     metadata = read_metadata(arguments.model)
     preprocess = changed_preprocess(metadata.preprocess, arguments)
-    metadata.origin.dataset(arguments.root, arguments.table)
+    root, table_csv = metadata.origin.dataset(arguments.root, arguments.table)
     metadata.check_top_k(arguments.top_k)
-    check_outputs(predictions=arguments.csv, confusion=arguments.confusion)
+    inputs = (table_csv, root / "classes.txt", table_csv.with_name("classes.txt"))
+    check_output(arguments.csv, "CSV", inputs=inputs)
+    if arguments.confusion:
+        check_confusion(arguments.confusion)
+        check_output(arguments.confusion, "PNG" if arguments.confusion.suffix == ".png" else "CSV", inputs=inputs)
+        if arguments.confusion == arguments.csv:
+            raise UserError(f"{arguments.csv}: is named for both outputs; name another file for one")
     from paddle_alexnet.evaluation import collect, means, open_table, predict_split
     from paddle_alexnet.figures import confusion_matrix, interval_text
     from paddle_alexnet.fonts import legend

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from paddle_alexnet.commands.options import add_device_option, positive, typed_path
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import exists, is_folder
 from paddle_alexnet.names import one_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.data.images import find_images
     from paddle_alexnet.data.splits import SPLITS
+    from paddle_alexnet.outputs import check_output
     from paddle_alexnet.runs.model_folder import read_metadata
 
     chosen = arguments.only.split(",") if arguments.only else list(_VIEWS)
@@ -62,8 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
     if read_metadata(arguments.model).kind != "checkpoint":
         raise UserError(f"{arguments.model}: an exported model, it cannot be looked into: name its run or a checkpoint")
     images = find_images(arguments.images)
-    if arguments.output.exists() and not arguments.output.is_dir():
+    if exists(arguments.output) and not is_folder(arguments.output):
         raise UserError(f"{arguments.output}: is a file: name a folder as --output")
+    for name in ("filters", *(f"{name}-{view}" for name in _names(images) for view in chosen)):
+        check_output(arguments.output / f"{name}.png", "PNG", inputs=images)
     from paddle_alexnet.device import use_device
     from paddle_alexnet.explain import views
     from paddle_alexnet.runs.checkpoint import load_checkpoint
@@ -136,11 +140,10 @@ class _Pictures:
     def add(self, name: str, picture: "Image.Image") -> None:
         import numpy as np
 
-        from paddle_alexnet.files import atomic_file
+        from paddle_alexnet.outputs import save_image
 
         place = self.folder / f"{name}.png"
-        with atomic_file(place) as partial:
-            picture.save(partial, "PNG")
+        save_image(place, picture)
         print(f"  wrote {place}")
         if self.writer is not None:
             self.writer.add_image(f"explain/{name}", np.asarray(picture.convert("RGB")), 0)

@@ -37,11 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Optional[int]:
+    from paddle_alexnet.files import resolved
     from paddle_alexnet.runs.folder import RunFolder
     from paddle_alexnet.runs.model_folder import check_replaceable, find_model
 
     place = find_model(arguments.model)
-    run = RunFolder(arguments.model.resolve())
+    run = RunFolder(resolved(arguments.model))
     outputs: dict[Literal["inference", "onnx"], Path] = {}
     for kind in KINDS.values() if arguments.to == "all" else [KINDS[arguments.to]]:
         if arguments.output:

@@ -22,6 +22,7 @@ from paddle_alexnet.commands.options import (
     positive,
     typed_path,
 )
+from paddle_alexnet.errors import UserError
 
 if TYPE_CHECKING:
     from paddle_alexnet.predictor import Top
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Optional[int]:
     from paddle_alexnet.data.images import find_images
+    from paddle_alexnet.outputs import check_output
     from paddle_alexnet.runs.metadata import input_in_words
     from paddle_alexnet.runs.model_folder import read_metadata
 
@@ -56,6 +58,11 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     metadata = replace(metadata, preprocess=changed_preprocess(metadata.preprocess, arguments))
     metadata.check_crops(arguments.crops)
     images = find_images(arguments.images)
+    only_json = arguments.json == Path("-")
+    check_output(arguments.csv, "CSV", inputs=images)
+    check_output(None if only_json else arguments.json, "JSON", inputs=images)
+    if arguments.csv and arguments.csv == arguments.json:
+        raise UserError(f"{arguments.csv}: is named for both outputs; name another file for one")
     from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.progress import progress
 
@@ -67,7 +74,6 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
         preprocess=metadata.preprocess,
     )
     metadata = predictor.metadata
-    only_json = arguments.json == Path("-")
     if not only_json:
         print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
         print(f"input: {input_in_words(metadata.preprocess)}")

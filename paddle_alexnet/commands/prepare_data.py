@@ -11,6 +11,7 @@ import argparse
 
 from paddle_alexnet.commands.options import command_line, not_negative, typed_path
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import exists
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if not arguments.source.exists():
+    if not exists(arguments.source):
         raise UserError(f"{arguments.source}: no such file or folder; a source is a folder, an archive or a .csv")
     from paddle_alexnet.data.prepare.preparation import parse_classes, prepare
     from paddle_alexnet.data.splits import parse_split

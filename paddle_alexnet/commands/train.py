@@ -11,6 +11,7 @@ from paddle_alexnet.commands.options import add_recipe_options, command_line, mo
 from paddle_alexnet.config import Config, describe_keys
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import interval_text
+from paddle_alexnet.files import is_file
 from paddle_alexnet.names import DEFAULT_RECIPE, DEMO_RECIPE
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.recipe import load_config
@@ -98,7 +99,7 @@ def _recipe_of(resume: Path, arguments: argparse.Namespace) -> Config:
     if arguments.config:
         raise UserError("--resume takes the run's own recipe: leave out --config")
     run = RunFolder(run_of(resume))
-    if not run.config.is_file():
+    if not is_file(run.config):
         raise UserError(f"{resume}: no run there: name the folder of one, its output")
     for override in arguments.override:
         if override.startswith("output="):

@@ -22,7 +22,7 @@ from paddle_alexnet.data.dataset import Decoded, LabelledImages, UnreadableImage
 from paddle_alexnet.data.memory import available_memory
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_file, write_text
+from paddle_alexnet.files import atomic_file, resolved, write_text
 from paddle_alexnet.progress import progress
 from paddle_alexnet.typed import check_types
 
@@ -95,7 +95,7 @@ def _allocate(file: Path) -> None:
 
 def in_cache_folder(folder: Path, root: Path) -> Path:
     """Make the folder for what is measured and decoded. Raises UserError within the data, which is never changed."""
-    if root.resolve() in [folder.resolve(), *folder.resolve().parents]:
+    if resolved(root) in [resolved(folder), *resolved(folder).parents]:
         raise UserError(f"{folder}: is inside the data folder {root}: name another one with data.cache_folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)

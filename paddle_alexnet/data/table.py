@@ -21,7 +21,7 @@ from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.splits import SPLITS
 from paddle_alexnet.data.tree import has_folders, list_tree
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import write_csv
+from paddle_alexnet.files import exists, is_file, is_folder, write_csv
 
 LARGEST_CSV = 4_000_000_000  # bytes; a row of ImageNet's takes 60
 _COLUMNS = ("filename", "label", "split")
@@ -75,7 +75,7 @@ def find_root(root: Optional[Path], csv: Optional[Path]) -> Optional[Path]:
     """The folder of images: `root`, else the CSV's, else `data` if it holds a data set; None where there is none."""
     if root is None and csv is not None:
         return csv.parent
-    return Path("data") if root is None and Path("data/labels.csv").is_file() else root
+    return Path("data") if root is None and is_file(Path("data/labels.csv")) else root
 
 
 def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> Path:
@@ -83,18 +83,18 @@ def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] 
 
     Raises UserError for what is not there.
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UserError(f"{root}: no such folder of images; prepare-data makes one")
     if csv is None or csv == root:
         csv = root / "labels.csv"
-        if not csv.exists() and has_folders(root):
+        if not exists(csv) and has_folders(root):
             csv = root
-    if not csv.exists():
+    if not exists(csv):
         raise UserError(f"{csv}: no such CSV; prepare-data makes one")
-    if classes is not None and not classes.exists():
+    if classes is not None and not exists(classes):
         raise UserError(f"{classes}: no such class list")
     for path in filter(None, (None if csv == root else csv, classes)):
-        if not path.is_file() or not 0 < path.stat().st_size <= LARGEST_CSV:  # a file of /proc has 0 bytes and no end
+        if not is_file(path) or not 0 < path.stat().st_size <= LARGEST_CSV:  # a file of /proc has 0 bytes and no end
             raise UserError(f"{path}: is empty, no regular file or larger than {LARGEST_CSV / 1e9:g} GB")
     return csv
 
@@ -128,7 +128,7 @@ def read_rows(
     csv = check_there(root, csv, classes if isinstance(classes, Path) else None)
     rows, malformed = _from_tree(root) if csv == root else _from_csv(csv)
     beside = (csv if csv == root else csv.parent) / "classes.txt"
-    if classes is None and beside.is_file():
+    if classes is None and is_file(beside):
         classes = beside
     if classes is None:
         classes = ClassList.from_lines(sorted(filter(is_plain, set(rows.labels))), str(csv))
@@ -228,7 +228,7 @@ def cleaned_csv(csv: Path) -> Path:
     Raises UserError if there is something already.
     """
     target = csv / "labels.csv" if csv.is_dir() else csv.with_name(f"{csv.stem}.cleaned.csv")
-    if target.exists():
+    if os.path.lexists(target):
         raise UserError(f"{target}: is there already; move it away, fixing never overwrites")
     return target
 

@@ -16,6 +16,7 @@ from paddle_alexnet.data.findings import shown
 from paddle_alexnet.data.formats import HEIC_REMEDY, HEIC_SUFFIXES, IMAGE_SUFFIXES
 from paddle_alexnet.data.splits import SPLIT_NAMES, draw_splits, open_to
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import resolved
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Tree:
         self._examples: dict[str, Path] = {}
         self._empty: list[Path] = []
         self._circles: dict[Path, None] = {}
-        self._roots = [root.resolve()]  # of the tree, and of the folders that links lead to
+        self._roots = [resolved(root)]  # of the tree, and of the folders that links lead to
         self._followed: dict[Path, bool] = {}
         self._taken = self._nested = 0
 
@@ -86,7 +87,7 @@ class Tree:
             found += [(folder, None) for folder in folders]
         else:
             return None
-        self._roots += [folder.resolve() for folder, _ in found if folder.is_symlink()]
+        self._roots += [resolved(folder) for folder, _ in found if folder.is_symlink()]
         labels: list[tuple[Path, str, Optional[str]]]
         labels = [(folder, as_label(folder.name, shown(str(folder))), split) for folder, split in found]
         filled = {label for folder, label, _ in labels if self.images_within(folder)}
@@ -130,7 +131,7 @@ class Tree:
         if not folder.is_symlink():
             return True
         if folder not in self._followed:
-            target = folder.resolve()
+            target = resolved(folder)
             again = any(target in (root, *root.parents) or root in target.parents for root in self._roots)
             self._followed[folder] = not again
             if again:
@@ -158,7 +159,7 @@ class Tree:
         if is_hidden(entry.name):
             self._leave_out("hidden", path)
             return
-        if entry.is_symlink() and not self.follow_links:
+        if os.path.islink(path) and not self.follow_links:
             check_inside(path, self.root)
         try:
             is_folder, is_file = entry.is_dir(), entry.is_file()
@@ -206,8 +207,8 @@ def as_label(text: str, where: str) -> str:
 
 def check_inside(path: Path, source: Path) -> None:
     """Raises UserError for a symbolic link that leaves the source: who made it could copy any file of the reader's."""
-    target = path.resolve()
-    if source.resolve() not in (target, *target.parents):
+    target = resolved(path)
+    if resolved(source) not in (target, *target.parents):
         raise UserError(
             f"{path}: is a symbolic link to {target}, outside {source}; put the file itself there, "
             "or set follow_links if the links are your own"

@@ -40,12 +40,14 @@ def exporting(
     *,
     to: Literal["inference", "onnx"] = "inference",
     shown: Optional[Pictures] = None,
+    aside: bool = False,
 ) -> Iterator[Proof]:
     """Export a network to a folder, which is put in place at the end of the `with`: as one with what is written there.
 
     `metadata` say the size of the input, how many images it takes and what comes out. `shown` goes through the network
     and through the exported model in every way to run it here, and what came of it is kept in the metadata; without,
-    noise in one way. Raises Unproven where the answers differ, and nothing is put in place then.
+    noise in one way. For `aside` see `writing_model`. Raises Unproven where the answers differ, and nothing is put in
+    place then.
     """
     quick = shown is None
     shown = shown or noise(metadata)
@@ -81,7 +83,7 @@ def exporting(
 
     network.eval()
     try:
-        with writing_model(place, replace(metadata, kind=to), fill):
+        with writing_model(place, replace(metadata, kind=to), fill, aside=aside):
             assert written.proof is not None
             yield written.proof
     finally:

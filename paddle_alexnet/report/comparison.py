@@ -8,6 +8,7 @@ from typing import Optional
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import interval_text
+from paddle_alexnet.files import resolved
 from paddle_alexnet.report.run import Run, read_run
 from paddle_alexnet.report.validation import images_of
 
@@ -49,7 +50,7 @@ class Comparison:
 
 def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Read runs and compare them. Raises UserError if one cannot be read, or if there are fewer than two."""
-    if len({path.resolve() for path in paths}) < len(paths) or len(paths) < 2:
+    if len({resolved(path) for path in paths}) < len(paths) or len(paths) < 2:
         raise UserError("name two runs or more, each once, to compare them")
     runs = tuple(read_run(path) for path in paths)
     facts = [{**run.settings, **_versions(run)} for run in runs]

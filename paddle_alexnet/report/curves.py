@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from paddle_alexnet.files import atomic_file
 from paddle_alexnet.fonts import can_draw, draw_text, text_width
+from paddle_alexnet.outputs import save_image
 
 
 def draw_curves(metrics: Path, picture: Path) -> None:
@@ -43,5 +43,4 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     title = f"trained on {data}" if can_draw(data) else "the data set is named in metrics.csv"
     at = max(10.0, (whole.width - text_width(title, 15)) / 2)
     draw_text(ImageDraw.Draw(whole), (at, 10), title, size=15, ink="black", room=whole.width - 20)
-    with atomic_file(picture) as partial:
-        whole.save(partial, "PNG")
+    save_image(picture, whole)

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_file
 from paddle_alexnet.fonts import draw_text, drawable_names, text_image, text_width
+from paddle_alexnet.outputs import save_image
 
 MOST_NAMED = 30  # classes: of more, neither names nor numbers can be read
 
@@ -57,8 +57,7 @@ def draw_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> 
             if number:
                 at = (left + (column + 0.5) * cell - text_width(text, 13) / 2, top + (row + 0.5) * cell - 8)
                 draw_text(draw, at, text, size=13, ink=ink)
-    with atomic_file(place) as partial:
-        sheet.save(partial, "PNG")
+    save_image(place, sheet)
 
 
 def draw_mistakes(
@@ -82,8 +81,7 @@ def draw_mistakes(
             draw_text(draw, (left, bottom + 4 + 18 * line), text, size=13, ink=ink, room=_TILE)
     if not images:
         draw_text(draw, (_GAP, _GAP), "no mistakes", size=13, ink=_INK)
-    with atomic_file(place) as partial:
-        sheet.save(partial, "PNG")
+    save_image(place, sheet)
 
 
 def read_mistakes(place: Path, count: int) -> list[bytes]:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from paddle_alexnet.config import Config
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import exists, is_file, resolved
 from paddle_alexnet.recipe import load_config
 from paddle_alexnet.report.validation import Validation, read_validation
 from paddle_alexnet.runs.environment import read_environment
@@ -45,7 +46,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.path.resolve().name
+        return resolved(self.folder.path).name
 
     @property
     def settings(self) -> dict[str, str]:
@@ -61,7 +62,7 @@ class Run:
 def read_run(path: Union[str, Path]) -> Run:
     """Read a run's folder. Raises UserError if it is none, or if a file in it is damaged."""
     folder = RunFolder(path)
-    if not folder.config.is_file():
+    if not is_file(folder.config):
         raise UserError(f"{path}: no run there: name the folder that a training wrote, with its config.yaml")
     rows = _read_metrics(folder.metrics)
     return Run(
@@ -89,7 +90,7 @@ def settings_of(config: Config) -> dict[str, str]:
 
 def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
     """The epochs in a `metrics.csv`, each with the data in words; none where it is not there."""
-    if not path.exists():
+    if not exists(path):
         return []
     names = Epoch.__dataclass_fields__
     try:

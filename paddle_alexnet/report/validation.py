@@ -22,13 +22,17 @@ from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import Answers, class_figures, confident_mistakes, confusion_matrix
-from paddle_alexnet.files import atomic_folder, read_small, write_csv
+from paddle_alexnet.files import atomic_folder, exists, read_small, write_csv
 from paddle_alexnet.fonts import drawable_names
 from paddle_alexnet.report.pictures import draw_confusion, draw_mistakes
 from paddle_alexnet.typed import check_types
 
 MISTAKES = 24  # shown
 CONFUSION_SUFFIXES = (".csv", ".png")
+_FILES = (
+    *("figures.json", "predictions.csv", "classes.csv", "mistakes.csv", "mistakes.png"),
+    *(f"confusion{suffix}" for suffix in CONFUSION_SUFFIXES),
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def write_validation(
         "top1": answers.top(1),
         "top5": answers.top(5),
     }
-    with atomic_folder(place, replace=True) as folder:
+    with atomic_folder(place, replace=lambda _: _FILES, aside=True) as folder:
         (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
         write_predictions(folder / "predictions.csv", answers, filenames, classes)
         write_csv(folder / "classes.csv", *class_table(confusion, classes.names))
@@ -102,7 +106,7 @@ def write_validation(
 
 def read_validation(place: Path) -> Optional[Validation]:
     """What `write_validation` wrote, None where it wrote nothing. Raises UserError where it is damaged."""
-    if not place.exists():
+    if not exists(place):
         return None
     try:
         figures = check_types(_Figures, json.loads(read_small(place / "figures.json", at_most=10_000)))
@@ -144,14 +148,10 @@ def images_of(validation: Validation) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def check_outputs(*, predictions: Optional[Path], confusion: Optional[Path]) -> None:
-    """Raise UserError for files that the predictions or the confusion matrix of an evaluation cannot be written to."""
-    if confusion is not None and confusion.suffix not in CONFUSION_SUFFIXES:
-        raise UserError(f"{confusion}: a confusion matrix is written as {' or '.join(CONFUSION_SUFFIXES)}")
-    if predictions is not None and predictions.is_file():
-        with predictions.open("rb") as stream:
-            if b"split" in stream.readline(10_000):
-                raise UserError(f"{predictions}: is the table of a data set: name another file for the predictions")
+def check_confusion(place: Path) -> None:
+    """Raise UserError for a file that a confusion matrix cannot be written to."""
+    if place.suffix not in CONFUSION_SUFFIXES:
+        raise UserError(f"{place}: a confusion matrix is written as {' or '.join(CONFUSION_SUFFIXES)}")
 
 
 def write_predictions(place: Path, answers: Answers, filenames: Sequence[str], classes: ClassList) -> None:
@@ -163,7 +163,7 @@ def write_predictions(place: Path, answers: Answers, filenames: Sequence[str], c
 
 def write_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
     """Write a confusion matrix [C, C] as one of CONFUSION_SUFFIXES. Raises UserError if that cannot be done."""
-    check_outputs(predictions=None, confusion=place)
+    check_confusion(place)
     if place.suffix == ".png":
         draw_confusion(place, confusion, names)
     else:

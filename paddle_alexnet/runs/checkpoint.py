@@ -21,12 +21,13 @@ from paddle_alexnet.weights.unpickle import load_pdparams
 WEIGHTS = "weights.pdparams"
 
 
-def save_checkpoint(place: Path, network: nn.Layer, metadata: Metadata) -> None:
-    """Write a checkpoint folder: `weights.pdparams`, which `paddle.load` reads too, and metadata."""
+def save_checkpoint(place: Path, network: nn.Layer, metadata: Metadata, *, aside: bool = False) -> None:
+    """Write a checkpoint folder: `weights.pdparams`, which `paddle.load` reads too, and metadata; see `write_model`."""
     write_model(
         place,
         replace(metadata, kind="checkpoint"),
         lambda folder: paddle.save(network.state_dict(), str(folder / WEIGHTS)),
+        aside=aside,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from paddle_alexnet.cores import computing_threads
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import read_small, write_text
+from paddle_alexnet.files import exists, read_small, write_text
 from paddle_alexnet.typed import check_types
 
 _PACKAGES = ("paddle-alexnet", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "numpy", "pillow")
@@ -43,7 +43,7 @@ def save_environment(place: Path, device: str) -> None:
 
 def read_environment(place: Path) -> dict[str, str]:
     """What `save_environment` wrote; nothing where there is no such file. Raises UserError for another file."""
-    if not place.exists():
+    if not exists(place):
         return {}
     try:
         return check_types(dict[str, str], json.loads(read_small(place, at_most=100_000)))

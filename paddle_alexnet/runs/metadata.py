@@ -158,6 +158,11 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
     raise UserError(f"{source}: damaged or from another program ({shown}): copy or export the model again")
 
 
+def is_ours(content: bytes) -> bool:
+    """Return whether the first bytes of a `metadata.json`, damaged or not, are of one that this package has written."""
+    return b'"preset"' in content or b'"wnids"' in content
+
+
 def input_in_words(preprocess: Preprocess) -> str:
     """What an image goes through before a network sees it."""
     patch, size = preprocess.patch_size, preprocess.image_size

@@ -10,18 +10,23 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Union
 
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_folder
+from paddle_alexnet.files import atomic_folder, exists, names_in, refuse_strays, sync
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import MAX_BYTES as MAX_METADATA
-from paddle_alexnet.runs.metadata import Metadata, from_json, to_json
+from paddle_alexnet.runs.metadata import Metadata, from_json, is_ours, to_json
 
 METADATA = "metadata.json"
+_WEIGHTS = {"weights.pdparams", "model.pdiparams", "model.onnx"}  # every model has one of these
+_NAMES = {  # of every file that a model of any version may have
+    *(METADATA, *_WEIGHTS, "state.json", "optimizer.npz", "average.npz"),
+    *("model.pdmodel", "model.json", "model.pdiparams.info"),
+}
 MAX_BYTES = 4 << 30  # of a file; the largest network's weights have 0.3 GB
 # A link could lead to any file, and to open a pipe would be to wait for ever.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -39,41 +44,71 @@ class Model:
 
 
 @contextmanager
-def writing_model(place: Path, metadata: Metadata, fill: Callable[[Path], object]) -> Iterator[None]:
+def writing_model(
+    place: Path, metadata: Metadata, fill: Callable[[Path], object], *, aside: bool = False
+) -> Iterator[None]:
     """Let `fill` write into a temporary folder beside `place`, and swap it in at the end of the `with`.
 
     It may return the metadata to write, where they tell what came of it.
     A reader, and a run that is killed at any moment, find the old folder or the new one, whole.
-    Raises UserError where something else is there, or the disk refuses; what was there stays.
+    Raises UserError if something else is there, or the disk refuses; what was there stays. An older model with files of
+    somebody else in its folder is refused too, or with `aside` kept as NAME.1.
     """
-    check_replaceable(place, metadata.kind)
-    with atomic_folder(place, replace=True) as partial:
+    check_replaceable(place, metadata.kind, aside=aside)
+    with atomic_folder(place, replace=own_files, aside=aside) as partial:
         described = fill(partial)
         metadata = described if isinstance(described, Metadata) else metadata
         sums = {}
         for path in sorted(partial.iterdir()):
-            with path.open("rb") as stream:
-                sums[path.name] = hashlib.sha256(stream.read()).hexdigest()
-                os.fsync(stream.fileno())  # here, so that between this and the swap there is next to no time
+            sums[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            sync(path)  # here, so that between this and the swap there is next to no time
         (partial / METADATA).write_bytes(to_json(replace(metadata, sha256=sums)))
         yield
 
 
-def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], object]) -> None:
+def write_model(place: Path, metadata: Metadata, fill: Callable[[Path], object], *, aside: bool = False) -> None:
     """`writing_model`, with nothing to do before the swap."""
-    with writing_model(place, metadata, fill):
+    with writing_model(place, metadata, fill, aside=aside):
         pass
 
 
-def check_replaceable(place: Path, kind: str) -> None:
-    """Raise UserError where something is that is not an older model of this kind."""
-    if os.path.exists(place) and not (place / METADATA).is_file():
-        raise UserError(f"{place}: there already, and not a model: name another folder")
-    found = kind
-    with suppress(UserError):  # a damaged model may be replaced
+def check_replaceable(place: Path, kind: str, *, aside: bool = False) -> None:
+    """Raise UserError if something is at `place` that is not an older model of this kind, and nothing else.
+
+    A damaged model may be replaced. With `aside`, files beside those of the model are no obstacle.
+    """
+    if not exists(place):
+        return
+    if aside:
+        own_files(place)
+    else:
+        refuse_strays(place, own_files)
+    try:
         found = read_metadata(place).kind
+    except UserError:  # damaged, or an empty folder
+        return
     if found != kind:
-        raise UserError(f"{place}: there already, and a model of kind {found}, not {kind}: name another folder")
+        raise UserError(f"{place}: already exists and is a model of kind {found}, not {kind}; choose another folder")
+
+
+def own_files(place: Path) -> set[str]:
+    """Return the names of the files of a model in a folder: those that its metadata list.
+
+    A model whose metadata are damaged may have any of the names that models have. Raises UserError if the folder is
+    not a model's.
+    """
+    names = set(names_in(place))
+    content = b""
+    if METADATA in names:
+        content = _read(place, METADATA, at_most=MAX_METADATA)
+        try:
+            return {METADATA, *(from_json(content, source=place / METADATA).sha256 or _NAMES)}
+        except UserError:
+            pass
+    damaged = METADATA in names and (is_ours(content) or not content.strip(b"\0"))  # NUL: after a loss of power
+    if names and not (damaged and names & _WEIGHTS):
+        raise UserError(f"{place}: already exists and is not a model; choose another folder")
+    return _NAMES
 
 
 def find_model(path: Union[str, os.PathLike[str]]) -> Path:
@@ -86,7 +121,7 @@ def find_model(path: Union[str, os.PathLike[str]]) -> Path:
         place = place.parent if place.is_file() else place
         run = RunFolder(place)
         place = run.best if run.checkpoints.is_dir() else place
-        if any((folder / METADATA).is_file() for folder in _names(place)):
+        if any((folder / METADATA).is_file() for folder in _places(place)):
             return place
     except (OSError, RuntimeError, ValueError):  # an unknown user's home, a name that is too long or holds NUL
         pass
@@ -137,7 +172,7 @@ def read_model(path: Union[str, os.PathLike[str]]) -> Model:
                 raise
 
 
-def _names(place: Path) -> tuple[Path, ...]:
+def _places(place: Path) -> tuple[Path, ...]:
     """Where a model's folder may be: for a moment while it is replaced, only its old one is there."""
     return place, place.with_name(f".{place.name}.old"), place
 
@@ -155,7 +190,7 @@ def _read_checked(place: Path, name: str, metadata: Metadata) -> bytes:
 
 def _read(place: Path, name: str, *, at_most: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file in a model's folder."""
-    for folder in _names(place):
+    for folder in _places(place):
         try:
             with open(os.open(folder / name, _FLAGS), "rb") as stream:
                 found = os.fstat(stream.fileno())

@@ -92,7 +92,7 @@ def save_state(
             _save_arrays(folder / AVERAGE, average)
         (folder / STATE).write_text(json.dumps(asdict(state), default=float), encoding="utf-8")
 
-    write_model(place, replace(metadata, kind="checkpoint"), fill)
+    write_model(place, replace(metadata, kind="checkpoint"), fill, aside=True)
 
 
 def read_state(place: Path) -> Saved:

@@ -15,6 +15,7 @@ from paddle_alexnet.config import Config
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import is_folder, resolved
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.spec import ModelSpec
 from paddle_alexnet.runs.checkpoint import check_weights, load_weights
@@ -240,15 +241,15 @@ def _other_images(saved: Saved, why: str) -> UserError:
 def find_state(path: Path) -> Saved:
     """The newest state of a run, or that of a checkpoint in it. Raises UserError if there is none or it is damaged."""
     run = RunFolder(run_of(path))
-    place = run.last if run.path.resolve() == path.expanduser().resolve() else path.expanduser()
+    place = run.last if resolved(run.path) == resolved(path.expanduser()) else path.expanduser()
     if not run.is_run():
         raise UserError(f"{path}: no run there: name the folder of one, its output")
-    if not place.is_dir():
+    if not is_folder(place):
         raise UserError(f"{path}: no state to go on from: the run ended before its first was saved; train anew")
     try:
         return read_state(place)
     except UserError as error:
-        others = [str(state) for state in run.earlier() if state.resolve() != place.resolve()]
+        others = [str(state) for state in run.earlier() if resolved(state) != resolved(place)]
         raise UserError(f"{error}" + (f"; an earlier state is {others[-1]}" if others else "")) from None
 
 

@@ -6,9 +6,10 @@ import threading
 from dataclasses import replace
 
 import pytest
-from helpers import metadata_of
+from helpers import file_contents, metadata_of
 
 from paddle_alexnet import AlexNet, UserError, files
+from paddle_alexnet.files import atomic_folder
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.model_folder import find_model, read_model, say_if_export_differs, write_model
 
@@ -53,9 +54,110 @@ def test_a_model_of_another_kind_is_not_replaced_and_a_damaged_one_is(metadata, 
     with pytest.raises(UserError, match="kind checkpoint, not inference"):
         write_model(tmp_path / "model", exported, fill("program"))
     assert read_model(tmp_path / "model").files == {"a": b"weights"}
-    (tmp_path / "model" / "metadata.json").write_text("damaged")
-    write_model(tmp_path / "model", exported, fill("program"))
-    assert read_model(tmp_path / "model").files == {"a": b"program"}
+
+
+def weights(content):
+    return lambda folder: (folder / "weights.pdparams").write_text(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content.replace(b'"classes"', b'"clbsses"'),
+        lambda content: bytes(len(content)),
+        lambda content: b"",
+    ],
+    ids=["cut", "flipped", "zeros", "empty"],
+)
+def test_a_damaged_model_is_replaced(damage, metadata, tmp_path):
+    place = tmp_path / "model"
+    write_model(place, metadata, weights("old"))
+    (place / "metadata.json").write_bytes(damage((place / "metadata.json").read_bytes()))
+    (place / ".DS_Store").touch()  # a file manager's
+    write_model(place, metadata, weights("new"))
+    assert read_model(place).files == {"weights.pdparams": b"new"}
+    (place / "weights.pdparams").write_text("flipped")
+    write_model(place, metadata, weights("newer"))
+    assert sorted(path.name for path in place.iterdir()) == ["metadata.json", "weights.pdparams"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"title": "my photographs"}',
+        b"[]",
+        b"null",
+        b"3",
+        b"",
+        b"\xff",
+        b"[" * 10_000,
+        b'{"sha256": {"diary.txt": "x"}}',
+    ],
+)
+@pytest.mark.parametrize("beside", ["diary.txt", "model.json", ""])
+def test_a_folder_with_somebody_else_s_metadata_is_left_alone(content, beside, metadata, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in filter(None, ("metadata.json", beside)):
+        (tmp_path / "mine" / name).write_bytes(content)
+    before = file_contents(tmp_path)
+    for aside in (False, True):
+        with pytest.raises(UserError, match="mine: already exists and is not a model"):
+            write_model(tmp_path / "mine", metadata, weights("new"), aside=aside)
+    assert file_contents(tmp_path) == before
+
+
+def put_file(folder):
+    (folder / "diary.txt").write_text("mine")
+
+
+def put_folder(folder):
+    (folder / "more").mkdir()
+    (folder / "more" / "diary.txt").write_text("mine")
+
+
+@pytest.mark.parametrize("put", [put_file, put_folder])
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchanged", "renamed twice"])
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_model_s_folder_with_somebody_else_s_file_is_left_alone(
+    put, exchange, when, metadata, tmp_path, monkeypatch, caplog
+):
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda a, b: False)
+    place = tmp_path / "model"
+    write_model(place, metadata, weights("old"))
+    if when == "before":
+        put(place)
+
+    def fill(folder):
+        weights("new")(folder)
+        if when == "meanwhile":
+            put(place)
+
+    with pytest.raises(UserError, match=r"model: holds (diary.txt|more), which would be lost"):
+        write_model(place, metadata, fill)
+    assert read_model(place).files == {"weights.pdparams": b"old"}
+    assert [path.read_text() for path in place.rglob("diary.txt")] == ["mine"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    write_model(place, metadata, weights("new"), aside=True)  # as a run, which must go on
+    assert read_model(place).files == {"weights.pdparams": b"new"}
+    assert [path.read_text() for path in tmp_path.glob("model.1/**/diary.txt")] == ["mine"]
+    assert "kept as" in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.1"]
+
+
+def test_somebody_else_s_folder_called_old_is_left_alone(metadata, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda a, b: False)
+    (tmp_path / ".model.old").mkdir()
+    put_file(tmp_path / ".model.old")
+    write_model(tmp_path / "model", metadata, weights("first"))
+    with pytest.raises(UserError, match="old: already exists and is not a model"):
+        write_model(tmp_path / "model", metadata, weights("second"))
+    assert read_model(tmp_path / "model").files == {"weights.pdparams": b"first"}
+    with atomic_folder(tmp_path / "set") as folder:
+        (folder / "a").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".model.old", "model", "set"]
+    assert (tmp_path / ".model.old" / "diary.txt").read_text() == "mine"
 
 
 def test_a_run_whose_best_checkpoint_and_export_are_of_two_epochs_says_so(metadata, tmp_path, caplog):

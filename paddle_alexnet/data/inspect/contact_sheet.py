@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from paddle_alexnet.data.inspect.inspection import Inspection
 from paddle_alexnet.data.preprocess import decode_at, exif_orientation, open_image, scales_within, to_rgb
-from paddle_alexnet.files import atomic_file
 from paddle_alexnet.fonts import can_draw, draw_text, drawable_names, legend
+from paddle_alexnet.outputs import save_image
 
 _MOST_CLASSES = 1000
 _GAP, _MARGIN, _TITLE, _LABEL = 4, 24, 44, 22  # pixels
@@ -54,8 +54,7 @@ def draw_sheet(inspection: Inspection, path: Path) -> str:
         for place, number in enumerate(chosen):
             small = _small(inspection.root / of_this[number], size)
             sheet.paste(small, (left + place * (size + _GAP), top + _LABEL))
-    with atomic_file(path) as partial:
-        sheet.save(partial, "PNG")
+    save_image(path, sheet)
     meaning = legend(names)
     return f"wrote {path}" + (f"\nno font here has the names of all classes; {meaning}" if meaning else "")
 

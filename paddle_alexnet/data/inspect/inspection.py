@@ -2,6 +2,7 @@
 
 import csv as table
 import logging
+import os
 import posixpath
 import re
 import warnings
@@ -30,8 +31,9 @@ from paddle_alexnet.data.inspect.photo import CHECKS_JPEG, Photo, look_at_all
 from paddle_alexnet.data.splits import SPLITS
 from paddle_alexnet.data.table import check_rows, cleaned_csv, read_rows, write_without
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import write_csv
+from paddle_alexnet.files import exists, is_folder, resolved, write_csv
 from paddle_alexnet.names import one_of
+from paddle_alexnet.outputs import check_output
 from paddle_alexnet.progress import progress
 from paddle_alexnet.typed import check_types
 
@@ -131,7 +133,7 @@ def _dropped_files(inspection: Inspection, dropped: Sequence[Finding]) -> dict[s
         rows = table.reader(stream)
         for row in rows:
             for file in map(posixpath.normpath, row if rows.line_num in lines else []):
-                if file not in kept and not file.startswith(("/", "../")) and (inspection.root / file).is_file():
+                if file not in kept and not file.startswith(("/", "../")) and os.path.isfile(inspection.root / file):
                     files[file] = lines[rows.line_num]
     return files
 
@@ -146,11 +148,13 @@ def _dropped_csv(csv: Path) -> Path:
 def _dropped_before(csv: Path) -> dict[str, str]:
     """The images whose rows were dropped, with reasons. Raises UserError if their list cannot be read."""
     path = _dropped_csv(csv)
-    if not path.is_file():
+    if not exists(path):
         return {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = table.DictReader(stream)
+            if rows.fieldnames != ["filename", "reason"]:
+                raise ValueError("its columns are not filename and reason")
             return check_types(dict[str, str], {row["filename"]: row["reason"] for row in rows})
     except (OSError, ValueError, KeyError, table.Error) as error:
         raise UserError(f"{path}: cannot read the list of dropped images ({error}); move it away") from None
@@ -158,19 +162,21 @@ def _dropped_before(csv: Path) -> dict[str, str]:
 
 def check_outputs(*, root: Path, csv: Path, sheet: Path, report: Optional[Path], fixing: bool) -> None:
     """Raises UserError before any work if a file could not be written, or only onto the data."""
-    for path, suffix in ((sheet, ".png"), (report, ".csv")):
+    for path, suffix, kind in ((sheet, ".png", "PNG"), (report, ".csv", "CSV")):
         if path is None:
             continue
         if path.suffix.lower() != suffix:
             raise UserError(f"{path}: name a {suffix} file")
-        if not path.parent.is_dir():
+        if not is_folder(path.parent):
             raise UserError(f"{path}: no such folder; make it first")
-        if root.resolve() in path.resolve().parents:
+        if resolved(root) in resolved(path).parents:
             raise UserError(f"{path}: lies inside the data folder {root}, which stays as it is; name a path elsewhere")
-        if path.resolve() == csv.resolve():
+        if resolved(path) == resolved(csv):
             raise UserError(f"{path}: is the table to read; name another file to write")
+        check_output(path, kind, inputs=[csv])
     if fixing:
         cleaned_csv(csv)
+        _dropped_before(csv)
 
 
 def format_inspection(inspection: Inspection) -> str:

@@ -5,6 +5,7 @@ Python's tarfile reads links, sparse files and sizes of any kind, and takes a cu
 """
 
 import itertools
+import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from paddle_alexnet.data.prepare.ilsvrc import val_labels
 from paddle_alexnet.data.prepare.sources import Found, Record
 from paddle_alexnet.data.tree import image_suffix, is_hidden
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import is_file, is_folder
 
 Span = tuple[int, int]  # offset and size in a file
 
@@ -29,8 +31,8 @@ _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz"}
 
 def find_archive(source: Path) -> Optional[Path]:
     """The training archive that a source is or holds, if it does."""
-    archive = source / _TRAIN_TAR if source.is_dir() else source
-    return archive if re.search(r"\.(tar|tgz|tar\.\w+)$", archive.name.lower()) and archive.is_file() else None
+    archive = source / _TRAIN_TAR if is_folder(source) else source
+    return archive if re.search(r"\.(tar|tgz|tar\.\w+)$", archive.name.lower()) and is_file(archive) else None
 
 
 def from_archive(archive: Path) -> Found:
@@ -53,9 +55,11 @@ def from_archive(archive: Path) -> Found:
 
 def _labelled_val(archive: Path, notes: list[str]) -> dict[str, list[Record]]:
     """The validation archive's images by wnid; nothing where it or its labels are missing."""
-    if not archive.is_file():
+    if not is_file(archive):
         return {}
-    files = sorted(path for path in archive.parent.glob("*val*") if path.suffix in (".txt", ".csv") and path.is_file())
+    files = sorted(
+        path for path in archive.parent.glob("*val*") if path.suffix in (".txt", ".csv") and os.path.isfile(path)
+    )
     if not files:
         notes.append(f"left out: {archive.name}, because no list of its labels ({_LABEL_FILES}) lies beside it")
         return {}

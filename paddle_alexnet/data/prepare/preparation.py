@@ -17,7 +17,7 @@ from paddle_alexnet.data.prepare.archives import find_archive, from_archive
 from paddle_alexnet.data.prepare.sources import Record, find_classes, read_lines
 from paddle_alexnet.data.splits import DEFAULT_SPLIT, SPLITS, check_split, draw_splits, open_to
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_folder
+from paddle_alexnet.files import atomic_folder, exists, is_folder, resolved
 from paddle_alexnet.progress import progress
 
 _CHUNK = 1 << 20  # bytes copied at a time
@@ -74,9 +74,9 @@ def prepare(
     """
     if "\0" in f"{source}{output}":
         raise UserError(f"{source}, {output}: a path cannot hold a NUL")
-    if not source.exists():
+    if not exists(source):
         raise UserError(f"{source}: no such file or folder; the source is a folder, an archive or a .csv")
-    if source.is_dir() and source.resolve() in output.resolve().parents:
+    if is_folder(source) and resolved(source) in resolved(output).parents:
         raise UserError(f"{output}: lies inside the source {source}; choose a folder outside it")
     if seed < 0:
         raise UserError(f"seed {seed}: give 0 or more")

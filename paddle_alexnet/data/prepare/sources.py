@@ -16,6 +16,7 @@ from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
 from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.tree import Tree, as_label, check_inside
 from paddle_alexnet.errors import UserError
+from paddle_alexnet.files import is_file, names_in
 
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # Imagenette's: 0 % of its labels are wrong
 _IS_VALID = {"": None, "true": "val", "1": "val", "false": "train", "0": "train"}
@@ -60,14 +61,13 @@ def find_classes(source: Path, *, group: Optional[str] = None, follow_links: boo
     A column of a table named `group` gives the groups of its pictures. Raises UserError for what is no source, and
     for rows and symbolic links that leave it; of links only where they are not to be followed.
     """
-    if source.is_file():
+    if is_file(source):
         if source.suffix.lower() != ".csv":
             raise UserError(f"{source}: not a source; give a folder of images, an ILSVRC-2012 .tar or a .csv")
         return Found(_from_table(source, group=group, follow_links=follow_links))
-    for path in sorted(source.glob("*.csv")):
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            if {"path", "is_valid"} <= set(re.findall(r"\w+", stream.readline(10_000))):
-                return Found(_from_table(path, group=group, follow_links=follow_links))
+    for path in (source / name for name in names_in(source) if name.endswith(".csv")):
+        if os.path.isfile(path) and {"path", "is_valid"} <= set(re.findall(r"\w+", _first_line(path))):
+            return Found(_from_table(path, group=group, follow_links=follow_links))
     tree = Tree(source, follow_links=follow_links)
     found: dict[str, list[Record]] = {}
     folders = tree.class_folders()
@@ -97,6 +97,14 @@ def check_class_count(found: Mapping[str, object], where: Path) -> None:
     """Raises UserError for more classes than a network can have."""
     if len(found) > MAX_CLASSES:
         raise UserError(f"{where}: more than {MAX_CLASSES:,} different labels; name what holds the classes")
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            return stream.readline(10_000)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read it ({error.strerror}); make it readable or move it away") from None
 
 
 def _from_table(table: Path, *, group: Optional[str], follow_links: bool) -> dict[str, list[Record]]:
@@ -138,7 +146,7 @@ def _file_of(path: str, table: Path, *, where: str, follow_links: bool) -> Path:
     if path.startswith(("/", "../")) or os.path.isabs(path):
         raise UserError(f"{where}: {path!r} leaves the table's folder {table.parent}; put the image in there")
     file = table.parent / path
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(f"{where}: no such file {path!r}; paths start at the table's folder")
     if not follow_links:
         check_inside(file, table.parent)  # any folder on the way may be a link

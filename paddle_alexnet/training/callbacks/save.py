@@ -31,5 +31,5 @@ class SaveModels(Callback):
             network = in_full_precision(self.network, self.model._optimizer)
             # Both are put in place, or none.
             saving = working("saving and exporting the best model so far")
-            with saving, exporting(network, metadata, self.run.inference):
-                save_checkpoint(self.run.best, network, metadata)
+            with saving, exporting(network, metadata, self.run.inference, aside=True):
+                save_checkpoint(self.run.best, network, metadata, aside=True)

@@ -1,7 +1,5 @@
 """Keep what a run needs to go on, and stop it between two steps when it is asked to."""
 
-import os
-import shutil
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -9,9 +7,10 @@ from typing import Any, Optional
 
 from paddle.callbacks import Callback
 
-from paddle_alexnet.files import atomic_folder
+from paddle_alexnet.files import atomic_folder, copy_file, remove_own
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.runs.model_folder import own_files
 from paddle_alexnet.runs.state import TrainState, save_state
 from paddle_alexnet.training.callbacks.guard import StopOnNaN
 from paddle_alexnet.training.callbacks.progress import working
@@ -84,14 +83,12 @@ class SaveState(Callback):
             if self.keep > 1:
                 _keep_also(self.run.last, self.run.checkpoints / f"epoch-{state.epoch:04}-step-{state.step:07}")
         for old in self.run.earlier()[: -self.keep]:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_own(old, own_files)
 
 
 def _keep_also(last: Path, place: Path) -> None:
-    """A second name for a checkpoint, of the same files where the file system can, else of copies."""
-    with atomic_folder(place, replace=True) as folder:
-        for path in last.iterdir():
-            try:
-                os.link(path, folder / path.name)
-            except OSError:
-                shutil.copyfile(path, folder / path.name)
+    """Copy a checkpoint, so that damage to one of the two leaves the other."""
+    with atomic_folder(place, replace=own_files, aside=True) as folder:
+        for name in own_files(last):
+            if (last / name).is_file():
+                copy_file(last / name, folder / name)

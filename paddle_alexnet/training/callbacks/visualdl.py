@@ -1,7 +1,6 @@
 """The run's figures for VisualDL."""
 
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -27,8 +26,9 @@ class LogVisualDL(Callback):
         with self._or_without():
             from visualdl import LogWriter  # makes a folder in the user's home when it is imported
 
-            shutil.rmtree(self.run.visualdl, ignore_errors=True)  # VisualDL shows one file of a folder: that of a run
-            self.writer = LogWriter(logdir=str(self.run.visualdl))  # that goes on is written anew
+            for log in self.run.visualdl.glob("vdlrecords.*.log"):  # VisualDL shows one file of a folder: that of a
+                log.unlink()  # run that goes on is written anew
+            self.writer = LogWriter(logdir=str(self.run.visualdl))
             self.writer.add_text("data", self.data, 0)
             self.writer.add_hparams(self.settings, ["loss/val", "top1/val"])
             for epoch in self.history.epochs:

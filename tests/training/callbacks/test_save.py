@@ -24,7 +24,7 @@ def test_best_and_export_are_of_the_epochs_that_improved(tmp_path, monkeypatch):
     exported = []
 
     @contextmanager
-    def exporting(network, metadata, place):
+    def exporting(network, metadata, place, *, aside):
         yield 0.0
         exported.append((metadata.origin.epoch, place))
 
