@@ -100,7 +100,7 @@ def test_evaluate_states_the_cost(finished_run):
     in_float32 = next(line for line in lines if line.startswith("in float32: "))
     exact = run_tool("evaluate", finished_run.output).stdout.splitlines()[-1]
     assert exact.partition("images  ")[2] in in_float32
-    top1, top1_exact = (float(line.partition("top1 ")[2].split(";")[0]) for line in (lines[-2], in_float32))
+    top1, top1_exact = (float(line.partition("top1 ")[2].split()[0].rstrip(";")) for line in (lines[-2], in_float32))
     assert f"{AVAILABLE[0]} costs {100 * (top1_exact - top1):.1f} points of top1" in in_float32
 
 
