@@ -38,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for an upload, and for an answer, default %(default)s",
     )
     limits.add_argument(
-        "--decoding", type=positive, default=10, metavar="S", help="to decode an image, default %(default)s"
+        "--decoding",
+        type=positive,
+        default=10,
+        metavar="S",
+        help="of computing to decode an image, default %(default)s",
     )
     limits.add_argument("--connections", type=positive, default=256, metavar="N", help="open, default %(default)s")
     parser.add_argument(

@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import queue
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +27,8 @@ _PROGRAM = "import sys; sys.path[:] = {path!r}; from paddle_alexnet.service.deco
 class Decoders:
     """Decodes images in at most as many processes as there are cores, each started when it is first needed.
 
-    A process that takes longer than `limits.decoding` seconds or more than `limits.memory` megabytes for an image is
-    replaced, and the image is refused.
+    A process that computes for more than `limits.decoding` seconds or takes more than `limits.memory` megabytes for an
+    image is replaced, and the image is refused.
     """
 
     def __init__(self, preprocess: Preprocess, limits: Limits) -> None:
@@ -60,7 +61,7 @@ class Decoders:
         except queue.Empty:
             process = _Process(self._preprocess, self._limits)
         try:
-            found = process.decode(content, self._limits.decoding)
+            found = process.decode(content)
         except BaseException:
             process.end()
             raise
@@ -74,6 +75,7 @@ class _Process:
     """A process that decodes one image at a time."""
 
     def __init__(self, preprocess: Preprocess, limits: Limits) -> None:
+        self._limits = limits
         self._connection, theirs = Pipe()
         with theirs:
             program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno())
@@ -87,18 +89,20 @@ class _Process:
             )
         self._connection.send((preprocess, limits))
 
-    def decode(self, content: Content, seconds: float) -> Any:
+    def decode(self, content: Content) -> Any:
         """Return pixels, or the status and reason of a refusal. After an exception the process must be ended."""
+        ready = False
+        with contextlib.suppress(EOFError, OSError):
+            ready = self._connection.poll(60) and self._connection.recv()
+        if not ready:
+            raise Refused(503, "the service cannot start a process that decodes: try again")
         try:
-            if not self._connection.poll(60):
-                raise Refused(503, "no process to decode the image: try again")
-            self._connection.recv()  # ready
             self._connection.send(content)
-            if not self._connection.poll(seconds):
-                raise Refused(422, f"the image takes more than {seconds:g} s to decode: save it in another format")
             return self._connection.recv()
         except (EOFError, OSError):
-            raise Refused(422, "the image ended the process that decoded it: save it in another format") from None
+            slow = self._process.wait() == -signal.SIGPROF
+            reason = f"takes more than {self._limits.decoding:g} s to decode" if slow else "cannot be decoded"
+            raise Refused(422, f"the image {reason}: save it in another format") from None
 
     def end(self) -> None:
         self._connection.close()
@@ -112,8 +116,12 @@ def work(descriptor: int) -> None:
         preprocess, limits = connection.recv()
         _limit_memory(limits.memory)
         while True:
-            connection.send(None)
-            connection.send(_pixels(connection.recv(), preprocess, limits))
+            connection.send(True)
+            content = connection.recv()
+            signal.setitimer(signal.ITIMER_PROF, limits.decoding)  # of processor time; then SIGPROF ends the process
+            found = _pixels(content, preprocess, limits)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            connection.send(found)
 
 
 def _pixels(content: Content, preprocess: Preprocess, limits: Limits) -> Any:

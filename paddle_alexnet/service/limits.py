@@ -14,7 +14,7 @@ class Limits:
     batch_size: int = 32  # images that are computed together, at most
     gather: float = 0.005  # seconds that a batch waits for more images
     timeout: float = 30.0  # seconds for an upload to arrive, again for its answer, and for a client to read on
-    decoding: float = 10.0  # seconds to decode an image
+    decoding: float = 10.0  # seconds of processor time to decode an image
     memory: int = 2500  # megabytes of a process that decodes
     connections: int = 256  # open at a time
     head: int = 32_768  # bytes of a request line and its headers

@@ -17,6 +17,7 @@ from paddle_alexnet.errors import UserError
 from paddle_alexnet.service.limits import Limits, head_too_long
 
 _LINGER, _DRAIN = 2.0, 1_000_000  # seconds and bytes in which a client that is still sending can see its answer
+_PART = 16_384  # bytes that are parsed in one go
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -82,6 +83,7 @@ class _Connection(H11Protocol):
         self._waiting_since = self.loop.time()
         self._refused = False
         self._unread = 0  # bytes that came after the answer to their request
+        self._lines = self._chunked = 0  # ends of lines and bytes of a body that comes in chunks
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -94,8 +96,11 @@ class _Connection(H11Protocol):
         self._await(self.limits.head_timeout, self._late)
 
     def data_received(self, data: bytes) -> None:
-        if not self._refused:
-            super().data_received(data)
+        for start in range(0, len(data), _PART):
+            if not self._refused and not self.transport.is_closing():
+                super().data_received(data[start : start + _PART])
+                if self._in_crumbs(data[start : start + _PART]):
+                    self.transport.abort()
         if self._refused or self._answered_early():
             self._unread += len(data)
             if self._unread > _DRAIN:
@@ -104,6 +109,15 @@ class _Connection(H11Protocol):
             self._await(math.inf, self._late)
         elif self._timer is None:
             self._await(self.limits.head_timeout, self._late)
+
+    def _in_crumbs(self, data: bytes) -> bool:
+        """Whether a body comes in chunks of a few bytes each, which take seconds a megabyte to put together."""
+        if not self._answering() or (b"transfer-encoding", b"chunked") not in self.headers:
+            self._lines = self._chunked = 0
+            return False
+        self._lines += data.count(b"\r\n")
+        self._chunked += len(data)
+        return self._lines > 1000 + self._chunked / 100
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

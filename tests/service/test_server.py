@@ -171,6 +171,18 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload_is_counted_and_no_erro
     assert capfd.readouterr().err == "" and caplog.text == ""
 
 
+def test_a_body_in_chunks_of_a_byte_is_cut_off_and_others_are_read(connect):
+    crumbs, chunks = connect(), connect()
+    for connection in (crumbs, chunks):
+        connection.sendall(POST + b"transfer-encoding: chunked\r\n\r\n")
+    with pytest.raises(ConnectionError):
+        for _ in range(100):
+            crumbs.sendall(b"1\r\na\r\n" * 1000)
+            time.sleep(0.001)
+    chunks.sendall((b"400\r\n" + b"a" * 1024 + b"\r\n") * 500 + b"0\r\n\r\n")
+    assert chunks.recv(1000).startswith(b"HTTP/1.1 415 ")
+
+
 def test_what_is_no_http_is_refused(connect):
     connection = connect()
     connection.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
