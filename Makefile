@@ -19,8 +19,8 @@ help: ## List the targets
 train: $(VENV)/installed ## Train: make train ARGS="-c fluid -o train.epochs=2"
 	$(VENV)/bin/paddle-alexnet train $(ARGS)
 
-test: $(VENV)/installed ## Run the fast tests
-	$(PY) -m pytest -m "not slow and not parity and not readme" $(ARGS)
+test: $(VENV)/installed-test ## Run the fast tests
+	$(PY) -m pytest -m "not slow and not parity and not readme" -n auto --maxprocesses=4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed-dev ## Check style, types and the layers
 	$(VENV)/bin/ruff check
@@ -51,6 +51,10 @@ $(VENV)/installed: setup.py
 	}
 	@echo "Installing Paddle ($(EXTRA)) into $(VENV): once, a download of about $(if $(filter gpu,$(EXTRA)),3 GB,200 MB)"
 	@$(PY) -m pip install --quiet -e ".[$(EXTRA)]"
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	@$(PY) -m pip install --quiet -e ".[test]"
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

@@ -83,6 +83,7 @@ setup(
             "types-tqdm",
             "wheel",  # a test builds one without the network
         ],
+        "test": ["pytest", "pytest-xdist"],  # `make test`
         "onnx": ["onnx", "onnxruntime"],  # `export --to onnx`, and to predict with what it writes
         "torch": ["torch"],  # `benchmark network --against torch`
         "keras": ["h5py"],  # weights of Keras, .h5 and .keras

@@ -66,10 +66,15 @@ def test_no_convolution_falls_to_the_reference_where_the_processor_has_avx2_and_
     assert all("avx2" in name for name in computed), set(computed)
 
 
-def test_no_exported_program_begins_with_a_padded_convolution(features, tmp_path):
-    export(features, metadata_of(features), tmp_path / "model")
-    loaded = paddle.jit.load(str(tmp_path / "model" / "model"))
-    program = loaded.program()  # kept, for Paddle 3 ends the process where its operators outlive it
+@pytest.fixture(scope="module")
+def program(features, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    save_program(features, metadata_of(features), folder)
+    loaded = paddle.jit.load(str(folder / "model"))
+    return loaded.program()  # kept, for Paddle 3 ends the process where its operators outlive it
+
+
+def test_no_exported_program_begins_with_a_padded_convolution(program):
     ops = program.global_block().ops
     if paddle.__version__ < "3":
         attributes = next(op.all_attrs() for op in ops if op.type == "conv2d")
@@ -80,9 +85,8 @@ def test_no_exported_program_begins_with_a_padded_convolution(features, tmp_path
 
 
 @pytest.mark.skipif(paddle.__version__ >= "3", reason="a program of Paddle 3 has no axis to add along")
-def test_every_bias_can_be_fused_into_its_convolution(features, tmp_path):
-    export(features, metadata_of(features), tmp_path / "model")
-    block = paddle.jit.load(str(tmp_path / "model" / "model")).program().global_block()
+def test_every_bias_can_be_fused_into_its_convolution(program):
+    block = program.global_block()
     ops = block.ops
     after = [ops[n + 1] for n, op in enumerate(ops) if op.type == "conv2d" and "conv2d" in op.input("Filter")[0]]
     assert len(after) == 5
