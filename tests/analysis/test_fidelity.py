@@ -1,13 +1,32 @@
 """How far recipes are from the AlexNet of 2012."""
 
+from collections.abc import Iterator
 from functools import cache
 
 import pandas as pd
 import pytest
 from helpers import REPOSITORY
 
-from paddle_alexnet import load_config
+from paddle_alexnet import Config, load_config
+from paddle_alexnet.analysis import fidelity
 from paddle_alexnet.analysis.fidelity import FACTS, compare_with_2012, format_fidelity
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_are_measured_once() -> Iterator[None]:
+    """Loaders that are set alike are measured once, whatever network they are for."""
+    known: dict[str, dict[str, str]] = {}
+
+    def data_facts(config: Config, image_size: int) -> dict[str, str]:
+        key = f"{config.data} {config.train} {image_size}"
+        if key not in known:
+            known[key] = measure(config, image_size)
+        return known[key]
+
+    measure = fidelity.data_facts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fidelity, "data_facts", data_facts)
+        yield
 
 
 @cache
