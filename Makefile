@@ -19,6 +19,7 @@ help: ## List the targets
 train: $(VENV)/installed ## Train: make train ARGS="-c fluid -o train.epochs=2"
 	$(VENV)/bin/paddle-alexnet train $(ARGS)
 
+# A file stays in one process, for its tests share what they make. A process takes up to 3 GB.
 test: $(VENV)/installed-test ## Run the fast tests
 	$(PY) -m pytest -m "not slow and not parity and not readme" -n auto --maxprocesses=4 --dist loadfile $(ARGS)
 
