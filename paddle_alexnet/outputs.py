@@ -19,6 +19,7 @@ _ENDINGS = {
     "JSON": (".json", ".jsonl", ".ndjson"),
     "HTML": (".html", ".htm"),
     "PNG": (".png",),
+    "NPY": (".npy",),
 }
 _MARK = {"Software": "paddle-alexnet"}  # text in our PNG files
 
@@ -31,7 +32,7 @@ def check_output(place: Optional[Path], kind: str, *, inputs: Iterable[Optional[
 
     Args:
         place: the file to write; None is no output.
-        kind: CSV, JSON, HTML or PNG.
+        kind: CSV, JSON, HTML, PNG or NPY.
         inputs: files that are read; None is no input.
     """
     if place is None or not exists(place):

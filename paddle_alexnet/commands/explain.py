@@ -19,6 +19,7 @@ from paddle_alexnet.files import exists, is_folder
 from paddle_alexnet.names import one_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
     from paddle_alexnet.explain.neighbours import Gallery
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from paddle_alexnet.runs.metadata import Metadata
 
 _VIEWS = ("filters", "gradcam", "occlusion", "maps", "lrn", "neighbours")
+_MAPS = ("gradcam", "occlusion")  # that are of the image's pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--only", metavar="VIEW[,VIEW…]", help="some of the views, default all")
     parser.add_argument("--class", dest="label", metavar="NAME", help="whose class, default the most probable one")
+    parser.add_argument(
+        "--array",
+        type=typed_path,
+        metavar="FILE.npy",
+        help="write the map of --only gradcam or occlusion of one image: float32, a number a pixel of the image",
+    )
     parser.add_argument("--maps", type=positive, default=8, metavar="N", help="maps a layer, default %(default)s")
     parser.add_argument(
         "--square", type=positive, metavar="PIXELS", help="that is covered, default a sixth of the network's input"
@@ -64,12 +72,16 @@ def run(arguments: argparse.Namespace) -> None:
     if read_metadata(arguments.model).kind != "checkpoint":
         raise UserError(f"{arguments.model}: an exported model, it cannot be looked into: name its run or a checkpoint")
     images = find_images(arguments.images)
+    if arguments.array is not None:
+        _check_array(arguments.array, chosen, images)
+        check_output(arguments.array, "NPY", inputs=images)
     if exists(arguments.output) and not is_folder(arguments.output):
         raise UserError(f"{arguments.output}: is a file: name a folder as --output")
     for name in ("filters", *(f"{name}-{view}" for name in _names(images) for view in chosen)):
         check_output(arguments.output / f"{name}.png", "PNG", inputs=images)
     from paddle_alexnet.device import use_device
     from paddle_alexnet.explain import views
+    from paddle_alexnet.fonts import legend
     from paddle_alexnet.runs.checkpoint import load_checkpoint
 
     use_device(arguments.device)
@@ -78,6 +90,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.label is not None:
         views.class_index(metadata, arguments.label)
     gallery = _gallery(network, metadata, arguments) if "neighbours" in chosen else None
+    if meaning := legend(metadata.classes.names):
+        print(f"no font here has the names of all classes; {meaning}")
     with _Pictures(arguments.output, arguments.visualdl) as pictures:
         if "filters" in chosen:
             pictures.add("filters", views.filters(network))
@@ -86,10 +100,14 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"{path}  {subject.name}")
             for view in chosen:
                 drawn: Optional[Image.Image] = None
+                values: Optional[np.ndarray] = None
                 if view == "gradcam":
-                    drawn = views.draw_grad_cam(subject)
+                    values = views.heat(subject)
+                    drawn = views.draw_grad_cam(subject, values)
                 elif view == "occlusion":
-                    drawn = views.draw_occlusion(subject, square=arguments.square)
+                    occlusion = views.find_occlusion(subject, square=arguments.square)
+                    values = occlusion.lost
+                    drawn = views.draw_occlusion(subject, occlusion)
                 elif view == "maps":
                     drawn = views.draw_maps(subject, count=arguments.maps)
                 elif view == "lrn":
@@ -100,6 +118,26 @@ def run(arguments: argparse.Namespace) -> None:
                     drawn = views.draw_neighbours(subject, gallery, count=arguments.nearest)
                 if drawn is not None:
                     pictures.add(f"{name}-{view}", drawn)
+                if arguments.array is not None and values is not None:
+                    _write_array(arguments.array, views.on_original(subject, values))
+
+
+def _check_array(place: Path, chosen: list[str], images: list[Path]) -> None:
+    """Raise UserError unless there is one map to write, and a name for it."""
+    if place.suffix != ".npy":
+        raise UserError(f"{place}: an array is written as .npy; name such a file as array")
+    if len(chosen) != 1 or chosen[0] not in _MAPS or len(images) != 1:
+        raise UserError(f"{place}: holds one map; choose one image and one view, {' or '.join(_MAPS)}")
+
+
+def _write_array(place: Path, values: "np.ndarray") -> None:
+    import numpy as np
+
+    from paddle_alexnet.files import atomic_file
+
+    with atomic_file(place) as partial, partial.open("wb") as stream:
+        np.save(stream, values)
+    print(f"  wrote {place}: {values.shape[0]}×{values.shape[1]}, nan where the network sees nothing")
 
 
 def _gallery(network: "AlexNet", metadata: "Metadata", arguments: argparse.Namespace) -> Optional["Gallery"]:

@@ -91,6 +91,27 @@ class Preprocess:
         """
         return _pixels(self._decode(image, self.image_size, part), planar=planar)
 
+    def seen(self, width: int, height: int) -> Box:
+        """Return the part of an upright image of this size that the network sees, in pixels of the image."""
+        part = _central_square if self.geometry == "crop" else _whole
+        left, top, right, bottom = part(width, height)
+        wide, high = self._sides(width, height) if self.rounds else (self.patch_size, self.patch_size)
+        across, down = (right - left) / wide, (bottom - top) / high
+        left, top = left + self.edge(wide) * across, top + self.edge(high) * down
+        return left, top, left + self.image_size * across, top + self.image_size * down
+
+    def original(self, image: Source) -> Image.Image:
+        """Decode a sound image whole, upright as the network sees it, in its own size unless `decode_limit` is less.
+
+        Raises what Pillow raises for a damaged one: let `patch` decode it first.
+        """
+        with open_image(image) as opened:
+            turn = exif_orientation(opened) if self.orientation == "exif" else 1
+            decode_at(opened, scales_within(opened, self.decode_limit, whole=opened is image)[0])
+            if self.truncated == "accept":
+                load_truncated(opened)
+            return to_rgb(opened, turn=turn, background=self.background).copy()
+
     def centre(self, patches: np.ndarray) -> np.ndarray:
         """The central S×S of patches [..., P, P]."""
         edge = self.edge(self.patch_size)

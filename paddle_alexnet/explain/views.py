@@ -10,19 +10,35 @@ from PIL import Image
 
 from paddle_alexnet.data.preprocess import Preprocess, Source
 from paddle_alexnet.errors import UserError
-from paddle_alexnet.explain.drawing import Row, Tile, coloured, map_picture, overlay, scaled, sheet
+from paddle_alexnet.explain.drawing import (
+    WHOLE,
+    Part,
+    Row,
+    Tile,
+    coloured,
+    fitted,
+    heat_map,
+    map_picture,
+    onto,
+    overlay,
+    scaled,
+    sheet,
+)
 from paddle_alexnet.explain.grad_cam import grad_cam
 from paddle_alexnet.explain.layers import normalisations, rectified_convolutions, watch
 from paddle_alexnet.explain.neighbours import Gallery, hidden_features
 from paddle_alexnet.explain.occlusion import by_pixel, occlusion, starts_of
+from paddle_alexnet.fonts import drawable_names
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.report.pictures import filter_grid
 from paddle_alexnet.runs.metadata import Metadata
 
+_SIDE = 384  # pixels of the longer side of an image in the views that show where the network looks
+
 
 @dataclass(frozen=True)
 class Subject:
-    """An image as a network sees it, and the class that is looked for in it."""
+    """An image, what a network sees of it, and the class that is looked for in it."""
 
     network: AlexNet
     metadata: Metadata
@@ -30,12 +46,32 @@ class Subject:
     image: np.ndarray  # float32 [3, S, S], what the network reads
     probabilities: np.ndarray  # float32 [C]
     label: int
+    original: Image.Image  # RGB, upright
+    part: Part = WHOLE  # that the network sees of it
     path: Optional[Path] = None
 
     @property
     def name(self) -> str:
         """The name of the class, with its probability."""
-        return f"{self.metadata.classes.names[self.label]} {100 * self.probabilities[self.label]:.1f} %"
+        return self._with_probability(self.metadata.classes.names[self.label])
+
+    @property
+    def drawn_name(self) -> str:
+        """The same as pictures show it: `class N` if no font has the name."""
+        return self._with_probability(drawable_names(self.metadata.classes.names)[self.label])
+
+    def _with_probability(self, name: str) -> str:
+        return f"{name} {100 * self.probabilities[self.label]:.1f} %"
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """What covering a square of the network's input takes from the probability of a class."""
+
+    lost: np.ndarray  # float32 [S, S], the mean probability lost under the squares that cover a pixel
+    square: int  # pixels
+    worst: tuple[int, int]  # top and left of the square that costs most
+    left: float  # the probability under it
 
 
 @dataclass(frozen=True)
@@ -59,7 +95,17 @@ def look_at(
     with paddle.no_grad():
         probabilities = paddle.nn.functional.softmax(network(paddle.to_tensor(read)))[0].numpy()
     chosen = int(probabilities.argmax()) if label is None else class_index(metadata, label)
-    return Subject(network, metadata, pixels, read[0], probabilities, chosen, path)
+    original = preprocess.original(image)
+    return Subject(
+        network, metadata, pixels, read[0], probabilities, chosen, original, part_seen(preprocess, original), path
+    )
+
+
+def part_seen(preprocess: Preprocess, original: Image.Image) -> Part:
+    """Return the part of an upright image that the network sees, as shares of its width and height."""
+    width, height = original.size
+    left, top, right, bottom = preprocess.seen(width, height)
+    return left / width, top / height, right / width, bottom / height
 
 
 def class_index(metadata: Metadata, label: str) -> int:
@@ -83,6 +129,24 @@ def heat(subject: Subject) -> np.ndarray:
     return grad_cam(subject.network, subject.image[None], [subject.label])[0]
 
 
+def find_occlusion(subject: Subject, *, square: Optional[int] = None, stride: Optional[int] = None) -> Occlusion:
+    """Cover the network's input square by square; by default a sixth of it, which moves by a third of itself."""
+    side = len(subject.pixels)
+    square = min(side, square or max(1, side // 6))
+    stride = stride or max(1, square // 3)
+    kept = occlusion(subject.network, subject.image, subject.label, square=square, stride=stride)
+    full = float(subject.probabilities[subject.label])
+    lost = by_pixel(np.maximum(full - kept, 0), side, square=square, stride=stride)
+    starts = starts_of(side, square, stride)
+    top, left = (starts[at] for at in np.unravel_index(kept.argmin(), kept.shape))
+    return Occlusion(lost, square, (top, left), float(kept.min()))
+
+
+def on_original(subject: Subject, values: np.ndarray) -> np.ndarray:
+    """Return a map [h, w] on the pixels of the original image, float32 [H, W], NaN where the network sees nothing."""
+    return onto(values, subject.original.size, subject.part)
+
+
 def strongest_maps(subject: Subject, count: int) -> dict[str, list[Map]]:
     """Of each convolution, by its name, the rectified maps with the largest means, strongest first."""
     layers = rectified_convolutions(subject.network)
@@ -96,34 +160,36 @@ def strongest_maps(subject: Subject, count: int) -> dict[str, list[Map]]:
     return found
 
 
-def draw_grad_cam(subject: Subject) -> Image.Image:
-    """The image beside its Grad-CAM, for its class."""
-    found = heat(subject)
-    tiles = [Tile(Image.fromarray(subject.pixels), "the image"), Tile(overlay(subject.pixels, found), "Grad-CAM")]
-    return sheet([Row(f"{subject.name}: what speaks for it", [*tiles, Tile(map_picture(found), _cells(found))])])
-
-
-def draw_occlusion(subject: Subject, *, square: Optional[int] = None, stride: Optional[int] = None) -> Image.Image:
-    """The image beside what covering a square of it takes from the class's probability.
-
-    By default the square is a sixth of the image and moves by a third of itself.
-    """
-    side = len(subject.pixels)
-    square = min(side, square or max(1, side // 6))
-    stride = stride or max(1, square // 3)
-    kept = occlusion(subject.network, subject.image, subject.label, square=square, stride=stride)
-    full = float(subject.probabilities[subject.label])
-    lost = by_pixel(np.maximum(full - kept, 0), side, square=square, stride=stride)
-    starts = starts_of(side, square, stride)
-    top, left = (starts[at] for at in np.unravel_index(kept.argmin(), kept.shape))
-    covered = subject.pixels.copy()
-    covered[top : top + square, left : left + square] = _mean_colour(subject.metadata.preprocess)
+def draw_grad_cam(subject: Subject, found: Optional[np.ndarray] = None) -> Image.Image:
+    """Draw Grad-CAM over the original image, for the subject's class: `found`, or else computed here."""
+    found = heat(subject) if found is None else found
+    image = fitted(subject.original, _SIDE)
     tiles = [
-        Tile(Image.fromarray(subject.pixels), f"whole: {100 * full:.1f} %"),
-        Tile(overlay(subject.pixels, lost), f"lost under {square}×{square}"),
-        Tile(Image.fromarray(covered), f"the worst: {100 * float(kept.min()):.1f} %"),
+        Tile(image, "the image"),
+        Tile(overlay(image, found, subject.part), "Grad-CAM over it, gray where it is 0"),
+        Tile(heat_map(image, found, subject.part), f"Grad-CAM, linear between its {_cells(found)} cells"),
     ]
-    return sheet([Row(f"{subject.metadata.classes.names[subject.label]}: what it cannot do without", tiles)])
+    scale = ("0", f"{found.max():.3g}")
+    return sheet([Row(f"{subject.drawn_name}: what speaks for it{_unseen(subject)}", tiles, scale)], side=_SIDE)
+
+
+def draw_occlusion(subject: Subject, found: Optional[Occlusion] = None) -> Image.Image:
+    """Draw over the original image what covering a square takes from the class: `found`, or else computed here."""
+    found = find_occlusion(subject) if found is None else found
+    image = fitted(subject.original, _SIDE)
+    side, lost, (left, top, right, bottom) = len(subject.pixels), found.lost, subject.part
+    (row, column), covered = found.worst, image.copy()
+    x, more_x = (round(image.width * (left + (right - left) * at / side)) for at in (column, column + found.square))
+    y, more_y = (round(image.height * (top + (bottom - top) * at / side)) for at in (row, row + found.square))
+    covered.paste(_mean_color(subject.metadata.preprocess), (x, y, more_x, more_y))
+    tiles = [
+        Tile(image, "the image"),
+        Tile(covered, f"the square that costs most leaves {100 * found.left:.1f} %"),
+        Tile(overlay(image, lost, subject.part), f"lost under {found.square}×{found.square} of {side}×{side} pixels"),
+        Tile(heat_map(image, lost, subject.part), "the same alone"),
+    ]
+    scale = ("0", f"{100 * lost.max():.1f} points")
+    return sheet([Row(f"{subject.drawn_name}: what it cannot do without{_unseen(subject)}", tiles, scale)], side=_SIDE)
 
 
 def draw_maps(subject: Subject, *, count: int = 8) -> Image.Image:
@@ -179,10 +245,12 @@ def draw_neighbours(subject: Subject, gallery: Gallery, *, count: int = 6) -> Im
     """The image, and the pictures of a gallery that are nearest to it in the last hidden layer (2012, figure 4)."""
     features = hidden_features(subject.network, subject.image[None])[0]
     near = gallery.nearest(features, count, but=subject.path)
-    tiles = [Tile(Image.fromarray(subject.pixels), subject.name)]
+    classes = subject.metadata.classes.names
+    shown = dict(zip(classes, drawable_names(classes)))
+    tiles = [Tile(subject.original, subject.drawn_name)]
     for one in near:
-        picture = Image.fromarray(subject.metadata.preprocess(one.path))
-        tiles.append(Tile(picture, f"{one.distance:.3g}  {one.label}"))
+        picture = subject.metadata.preprocess.original(one.path)
+        tiles.append(Tile(picture, f"{one.distance:.3g}  {shown.get(one.label, one.label)}"))
     return sheet(
         [Row(f"the image, and the nearest of {len(gallery.paths)} in the last hidden layer, by distance", tiles)]
     )
@@ -194,8 +262,12 @@ def _between(values: np.ndarray, every: np.ndarray) -> np.ndarray:
     return scaled(values - low, float(every.max()) - low)
 
 
-def _mean_colour(preprocess: Preprocess) -> np.ndarray:
-    return np.round(255 * np.array(preprocess.mean)).astype(np.uint8)
+def _mean_color(preprocess: Preprocess) -> tuple[int, ...]:
+    return tuple(round(255 * value) for value in preprocess.mean)
+
+
+def _unseen(subject: Subject) -> str:
+    return "" if subject.part == WHOLE else "; pale: what the network does not see"
 
 
 def _cells(values: np.ndarray) -> str:

@@ -224,12 +224,12 @@ def create_app(
             raise Refused(422, str(error)) from None
 
         async def answer() -> dict[str, Any]:
-            pixels = await decoders(images[0][1])
+            pixels, original = await decoders.with_original(images[0][1])
             probabilities = await batcher(pixels)
             seen = None
             if network is not None:
-                job = functools.partial(insight, network, metadata, pixels, probabilities, label=chosen, maps=maps)
-                seen = await batcher.run(job)
+                seeing = functools.partial(insight, network, metadata, label=chosen, maps=maps, original=original)
+                seen = await batcher.run(functools.partial(seeing, pixels, probabilities))
             return {"model": about, "top": most_probable(probabilities, top), "insight": seen}
 
         with batcher.room(_EXPLAINING - 1):

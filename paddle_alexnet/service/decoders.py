@@ -10,9 +10,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
+from PIL import Image
 
 from paddle_alexnet.cores import available_cores
 from paddle_alexnet.data.preprocess import Preprocess
@@ -20,6 +21,8 @@ from paddle_alexnet.service.images import decode, from_base64
 from paddle_alexnet.service.limits import Limits, Refused
 
 Content = Union[bytes, str]  # of an image file, or its base64
+Decoded = tuple[np.ndarray, Optional[np.ndarray]]  # what the network reads, and the original if it was asked for
+ORIGINAL = 1024  # pixels of the longer side of an original that is sent back
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from paddle_alexnet.service.decoders import work; work({descriptor})"
 
@@ -46,7 +49,20 @@ class Decoders:
         Raises:
             Refused: The content is no image, is damaged, too large, or takes too long to decode.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, content)
+        return (await self._in_thread(content, False))[0]
+
+    async def with_original(self, content: Content) -> tuple[np.ndarray, np.ndarray]:
+        """Return an image as uint8 [S, S, 3], and whole, its longer side at most `ORIGINAL` pixels, uint8 [H, W, 3].
+
+        Raises:
+            Refused: See above.
+        """
+        pixels, original = await self._in_thread(content, True)
+        assert original is not None
+        return pixels, original
+
+    async def _in_thread(self, content: Content, whole: bool) -> Decoded:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, content, whole)
 
     def stop(self) -> None:
         """End the processes, once they have decoded what they are at."""
@@ -55,18 +71,18 @@ class Decoders:
             while True:
                 self._idle.get_nowait().end()
 
-    def _decode(self, content: Content) -> np.ndarray:
+    def _decode(self, content: Content, whole: bool) -> Decoded:
         try:
             process = self._idle.get_nowait()
         except queue.Empty:
             process = _Process(self._preprocess, self._limits)
         try:
-            found = process.decode(content)
+            found = process.decode(content, whole)
         except BaseException:
             process.end()
             raise
         self._idle.put(process)
-        if isinstance(found, np.ndarray):
+        if isinstance(found[0], np.ndarray):
             return found
         raise Refused(*found)
 
@@ -89,7 +105,7 @@ class _Process:
             )
         self._connection.send((preprocess, limits))
 
-    def decode(self, content: Content) -> Any:
+    def decode(self, content: Content, whole: bool) -> Any:
         """Return pixels, or the status and reason of a refusal. After an exception the process must be ended."""
         ready = False
         with contextlib.suppress(EOFError, OSError):
@@ -97,7 +113,7 @@ class _Process:
         if not ready:
             raise Refused(503, "the service cannot start a process that decodes: try again")
         try:
-            self._connection.send(content)
+            self._connection.send((content, whole))
             return self._connection.recv()
         except (EOFError, OSError):
             slow = self._process.wait() == -signal.SIGPROF
@@ -117,17 +133,22 @@ def work(descriptor: int) -> None:
         _limit_memory(limits.memory)
         while True:
             connection.send(True)
-            content = connection.recv()
+            content, whole = connection.recv()
             signal.setitimer(signal.ITIMER_PROF, limits.decoding)  # of processor time; then SIGPROF ends the process
-            found = _pixels(content, preprocess, limits)
+            found = _decoded(content, whole, preprocess, limits)
             signal.setitimer(signal.ITIMER_PROF, 0)
             connection.send(found)
 
 
-def _pixels(content: Content, preprocess: Preprocess, limits: Limits) -> Any:
+def _decoded(content: Content, whole: bool, preprocess: Preprocess, limits: Limits) -> Any:
     try:
         content = from_base64(content) if isinstance(content, str) else content
-        return decode(content, preprocess, megapixels=limits.megapixels)
+        pixels = decode(content, preprocess, megapixels=limits.megapixels)
+        if not whole:
+            return pixels, None
+        original = preprocess.original(content)
+        original.thumbnail((ORIGINAL, ORIGINAL), Image.Resampling.LANCZOS)
+        return pixels, np.asarray(original)
     except Refused as refusal:
         return refusal.status, refusal.reason
     except MemoryError:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from paddle_alexnet.explain import views
-from paddle_alexnet.explain.drawing import map_picture, overlay
+from paddle_alexnet.explain.drawing import WHOLE, map_picture, overlay
 from paddle_alexnet.explain.views import Subject
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.report.pictures import encoded
@@ -22,19 +22,26 @@ def insight(
     *,
     label: Optional[int],
     maps: int,
+    original: Optional[np.ndarray] = None,
 ) -> dict[str, Any]:
     """Grad-CAM over an image, uint8 [S, S, 3], for class `label` or the most probable one, and the strongest maps.
 
-    Pictures are data URIs, those of maps with a pixel a cell.
+    With `original`, uint8 [H, W, 3], it is drawn over the whole image. Pictures are data URIs, those of maps with a
+    pixel a cell. `peak` is the value of Grad-CAM at the light end of the `scale` of colors, whose dark
+    end is 0.
     """
     chosen = int(probabilities.argmax()) if label is None else label
     image = metadata.preprocess.batch(pixels[None])[0]
-    subject = Subject(network, metadata, pixels, image, probabilities, chosen)
+    shown = Image.fromarray(pixels if original is None else original)
+    part = WHOLE if original is None else views.part_seen(metadata.preprocess, shown)
+    subject = Subject(network, metadata, pixels, image, probabilities, chosen, shown, part)
     heat = views.heat(subject)
     return {
         "label": metadata.classes.names[chosen],
-        "image": _uri(Image.fromarray(pixels), "jpeg"),
-        "overlay": _uri(overlay(pixels, heat), "jpeg"),
+        "image": _uri(shown, "jpeg"),
+        "overlay": _uri(overlay(shown, heat, part), "jpeg"),
+        "peak": float(heat.max()),
+        "scale": _uri(map_picture(np.linspace(0, 1, 64)[None]), "png"),
         "empty": not heat.any(),
         "layers": [
             {

@@ -61,6 +61,22 @@ def test_some_views_of_another_class_and_neighbours_in_another_set(model, image,
     }
 
 
+@pytest.mark.parametrize("view", ["gradcam", "occlusion"])
+def test_the_map_itself_is_written_as_an_array(model, image, tmp_path, view):
+    place = tmp_path / "map.npy"
+    result = run_tool("explain", model, image, "--only", view, "--array", place, "--output", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    values = np.load(place, allow_pickle=False)
+    with Image.open(image) as picture:
+        assert (values.dtype, values.shape) == (np.float32, picture.size[::-1])
+    assert values[10:38, 60:88].mean() > 5 * values[60:, :30].mean()  # the red square
+    for words in (["--array", tmp_path / "map.txt"], ["--array", place, "--only", "gradcam,occlusion"]):
+        assert_user_error(run_tool("explain", model, image, "--only", view, *words), str(words[1]), "; ")
+    other = tmp_path / "other.png"
+    other.write_bytes(image.read_bytes())
+    assert_user_error(run_tool("explain", model, image, other, "--only", view, "--array", place), "one image")
+
+
 def test_what_cannot_be_done_is_one_line(model, image, tmp_path):
     exported = replace(red_and_green()[1], kind="inference")
     write_model(tmp_path / "exported", exported, lambda folder: (folder / "model.pdmodel").write_bytes(b"a program"))

@@ -405,3 +405,18 @@ def test_planes_are_of_the_same_pixels(mode):
     ):
         assert planes.shape == (3, 33, 33)
         assert np.array_equal(planes, whole.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("geometry", ["squash", "crop", "torchvision", "paddleclas"])
+@pytest.mark.parametrize("size", [(640, 427), (333, 500)])
+def test_what_is_seen_is_what_the_pixels_come_from(geometry, size):
+    """An image whose red is its column and whose green is its row."""
+    width, height = size
+    rows, columns = np.indices((height, width)) + 0.5
+    pixels = np.stack([255 * columns / width, 255 * rows / height, 0 * rows], axis=-1).round().astype(np.uint8)
+    found = Preprocess(64, (0.5,) * 3, (0.5,) * 3, geometry=geometry, resize=90)
+    left, top, right, bottom = found.seen(width, height)
+    seen = found(pixels).astype(float)
+    middles = (np.arange(64) + 0.5) / 64
+    np.testing.assert_allclose(seen[32, :, 0], 255 * (left + (right - left) * middles) / width, atol=1.5)  # of rounding
+    np.testing.assert_allclose(seen[:, 32, 1], 255 * (top + (bottom - top) * middles) / height, atol=1.5)

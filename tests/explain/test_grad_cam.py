@@ -7,7 +7,7 @@ from planted import GREEN, RED, SIDE, planted, red_and_green
 from rounding import FEW
 from tiny import tiny_preset  # noqa: F401
 
-from paddle_alexnet.explain.drawing import enlarged
+from paddle_alexnet.explain.drawing import onto
 from paddle_alexnet.explain.grad_cam import grad_cam
 from paddle_alexnet.network.alexnet import AlexNet
 
@@ -16,7 +16,7 @@ PLACES = [((5, 8), (60, 55)), ((62, 10), (12, 64)), ((8, 62), (66, 30))]
 
 def centre_of(heat):
     """The centre of gravity of a heat map, in pixels of the image: row, column."""
-    weights = enlarged(heat, SIDE)
+    weights = onto(heat, (SIDE, SIDE))
     return np.array([(weights.sum(axis=1 - axis) * np.arange(SIDE)).sum() / weights.sum() for axis in (0, 1)])
 
 
@@ -76,6 +76,6 @@ def test_a_trained_network_looks_at_what_it_was_trained_to_see():
     assert (network(paddle.to_tensor(images)).numpy().argmax(axis=1) == labels).mean() > 0.9
     inside = 0
     for heat, place in zip(grad_cam(network, images, labels), places):
-        peak = np.unravel_index(enlarged(heat, SIDE).argmax(), (SIDE, SIDE))
+        peak = np.unravel_index(onto(heat, (SIDE, SIDE)).argmax(), (SIDE, SIDE))
         inside += bool((peak >= place - 5).all() and (peak < place + 35).all())  # a cell of the maps has 20 pixels
     assert inside / len(places) > 0.8  # where chance has 0.16

@@ -250,6 +250,20 @@ def test_an_explanation_is_of_the_class_that_is_asked_for(service):
     assert (first["insight"]["label"], first["insight"]["layers"]) == (first["top"][0]["label"], [])
 
 
+def test_an_explanation_is_drawn_over_the_whole_image_in_its_proportions(service):
+    wide = np.full((640, 1280, 3), 110, np.uint8)
+    wide[384:576, 960:1152] = (230, 40, 40)
+    seen = service.send("explain?label=class%200&maps=0", png(wide)).json["insight"]
+    drawn = {}
+    for name in ("image", "overlay"):
+        with Image.open(io.BytesIO(base64.b64decode(seen[name].partition(",")[2]))) as picture:
+            assert picture.size == (1024, 512)
+            drawn[name] = np.asarray(picture).astype(int)
+    spread = drawn["overlay"].max(axis=2) - drawn["overlay"].min(axis=2)
+    assert spread[320:450, 790:900].mean() > 60 > 20 > spread[:200, :400].max()
+    assert seen["peak"] > 0 and seen["scale"].startswith("data:image/png")
+
+
 def test_an_exported_model_alone_answers_and_says_that_it_cannot_be_looked_into(slow):
     slow.go.set()
     with running(slow.served, Limits()) as service:
