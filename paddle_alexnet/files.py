@@ -244,26 +244,31 @@ def write_text(place: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="")
 
 
-def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as CSV. Raises UserError if that cannot be done."""
-    with growing_csv(place, header) as add:
+def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], *, excel: bool = False) -> None:
+    """Write a table as CSV, see `growing_csv`. Raises UserError if that cannot be done."""
+    with growing_csv(place, header, excel=excel) as add:
         for row in rows:
             add(row)
 
 
 @contextmanager
-def growing_csv(place: Path, header: Sequence[str]) -> Iterator[Callable[[Sequence[Any]], object]]:
-    """What adds a row to a table: it is written as it grows, and in its place at the end, see `atomic_file`."""
-    with growing_text(place) as stream:
+def growing_csv(
+    place: Path, header: Sequence[str], *, excel: bool = False
+) -> Iterator[Callable[[Sequence[Any]], object]]:
+    """What adds a row to a table: it is written as it grows, and in its place at the end, see `atomic_file`.
+
+    For `excel` it starts with a byte order mark, without which Excel does not take it for UTF-8.
+    """
+    with growing_text(place, encoding="utf-8-sig" if excel else "utf-8") as stream:
         table = writer(stream, lineterminator="\n")
         table.writerow(header)
         yield table.writerow
 
 
 @contextmanager
-def growing_text(place: Path) -> Iterator[TextIO]:
-    """A text file in UTF-8 that is written line by line, and in its place at the end, see `atomic_file`."""
-    with atomic_file(place) as partial, partial.open("w", encoding="utf-8", newline="", buffering=1) as stream:
+def growing_text(place: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
+    """A text file that is written line by line, and in its place at the end, see `atomic_file`."""
+    with atomic_file(place) as partial, partial.open("w", encoding=encoding, newline="", buffering=1) as stream:
         yield stream
 
 

@@ -88,6 +88,6 @@ def _image_text(place: Path) -> Optional[dict[object, object]]:
 def _is_table(place: Path) -> bool:
     try:
         with place.open("rb") as stream:
-            return b"split" in stream.readline(10_000)
+            return b"split" in stream.readline(10_000).replace(b"\0", b"").lower()  # in UTF-16 too
     except OSError:
         return False

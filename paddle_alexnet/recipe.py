@@ -19,6 +19,7 @@ from paddle_alexnet.config import Config, key_types
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import exists, read_small, write_text
 from paddle_alexnet.names import one_of
+from paddle_alexnet.text_files import decode
 
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
@@ -84,7 +85,7 @@ def save_config(config: Config, path: Path, *, comment: str) -> None:
 def _read_recipe(path: Path) -> dict[str, Any]:
     """The values in a recipe's file by key."""
     try:
-        text = read_small(path, at_most=LARGEST_RECIPE).decode("utf-8-sig")
+        text = decode(read_small(path, at_most=LARGEST_RECIPE))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot read the recipe ({error})") from error
     tree = _parse(text, where=str(path))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from paddle_alexnet.commands.options import (
     add_crops_option,
     add_device_option,
+    add_excel_option,
     add_precision_options,
     add_preprocess_options,
     changed_preprocess,
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write what each image is and the classes it was taken for, K of them or 5",
     )
+    add_excel_option(parser)
     add_device_option(parser)
     add_precision_options(parser)
     add_preprocess_options(parser, default="the model's own")
@@ -98,10 +100,11 @@ def run(arguments: argparse.Namespace) -> None:
         header, rows = class_table(confusion, names)
         print_table([header, *rows])
     if arguments.confusion:
-        write_confusion(arguments.confusion, confusion, names)
+        write_confusion(arguments.confusion, confusion, names, excel=arguments.excel)
         print(f"wrote {arguments.confusion}")
         if arguments.confusion.suffix == ".png" and (meaning := legend(names)):
             print(f"no font here has the names of all classes; {meaning}")
     if arguments.csv:
-        write_predictions(arguments.csv, answers, table.filenames[table.rows(arguments.split)], metadata.classes)
+        filenames = table.filenames[table.rows(arguments.split)]
+        write_predictions(arguments.csv, answers, filenames, metadata.classes, excel=arguments.excel)
         print(f"wrote {arguments.csv}")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from paddle_alexnet.commands.options import positive, typed_path
+from paddle_alexnet.commands.options import add_excel_option, positive, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=typed_path, metavar="FILE.csv", help="every finding; on screen are 5 of a kind"
     )
+    add_excel_option(parser)
     parser.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that decode (default: 2)")
 
 
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(format_inspection(inspection), format_findings(findings, accepted, at_most=5), sep="\n\n", end="\n\n")
     print(draw_sheet(inspection, arguments.sheet))
     if arguments.report:
-        write_report(findings, arguments.report, accepted)
+        write_report(findings, arguments.report, accepted, excel=arguments.excel)
         print(f"wrote {arguments.report}")
     if arguments.fix:
         print(fix(inspection))

@@ -84,6 +84,12 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu or gpu:N, default %(default)s")
 
 
+def add_excel_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--excel", action="store_true", help="begin CSV files with the mark by which Excel knows that they are UTF-8"
+    )
+
+
 def add_precision_options(parser: argparse.ArgumentParser) -> None:
     """Add `--precision` and `--calibration`, which `Predictor` takes."""
     parser.add_argument(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from paddle_alexnet.commands.options import (
     add_crops_option,
     add_device_option,
+    add_excel_option,
     add_precision_options,
     add_preprocess_options,
     changed_preprocess,
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes per image, default %(default)s")
     add_crops_option(parser)
     parser.add_argument("--csv", type=typed_path, metavar="FILE", help="also write a table, a line for each class")
+    add_excel_option(parser)
     parser.add_argument(
         "--json", type=typed_path, metavar="FILE", help="also write an object for each image, one a line; - prints them"
     )
@@ -120,7 +122,7 @@ def _outputs(
             stream = stack.enter_context(growing_text(arguments.json))
             yield lambda image, top: print(_json(image, top), file=stream)
     if arguments.csv:
-        add = stack.enter_context(growing_csv(arguments.csv, Top._fields))
+        add = stack.enter_context(growing_csv(arguments.csv, Top._fields, excel=arguments.excel))
         yield lambda image, top: [add(_row(image, each)) for each in top]
     if arguments.sort_into:
         folders = dict(zip(names, folder_names(names)))

@@ -11,6 +11,7 @@ from unicodedata import category
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import read_small
+from paddle_alexnet.text_files import decode, why
 
 MAX_CLASSES = 100_000  # of more the last layer alone would take 1.6 GB: these are no classes
 LARGEST_LIST = 10_000_000  # bytes
@@ -72,9 +73,9 @@ class ClassList:
     def read(cls, path: Path) -> "ClassList":
         """Classes from a text file, one a line, in the form of `synset_words.txt`."""
         try:
-            lines = read_small(path, at_most=LARGEST_LIST).decode("utf-8-sig").splitlines()
+            lines = decode(read_small(path, at_most=LARGEST_LIST)).splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot read the class list ({error})") from error
+            raise UserError(f"{path}: cannot read the class list ({why(error)})") from error
         lines = [line for line in lines if line.strip()]
         if not lines:
             raise UserError(f"{path}: the class list is empty: write one class a line")

@@ -104,7 +104,9 @@ def format_findings(findings: Sequence[Finding], accepted: Collection[str] = (),
     return "\n".join(lines)
 
 
-def write_report(findings: Sequence[Finding], path: Path, accepted: Collection[str] = ()) -> None:
+def write_report(
+    findings: Sequence[Finding], path: Path, accepted: Collection[str] = (), *, excel: bool = False
+) -> None:
     """Every finding as a CSV. Raises UserError if it cannot be written."""
     rows = [(f.kind, severity(f.kind, accepted), max(f.line, 0), shown(f.file), f.detail) for f in findings]
-    write_csv(path, ("kind", "severity", "line", "file", "detail"), rows)
+    write_csv(path, ("kind", "severity", "line", "file", "detail"), rows, excel=excel)

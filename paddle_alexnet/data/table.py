@@ -6,7 +6,7 @@ Training and inspection read it here, by the same rules. Python's own csv knows 
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
-from csv import Error, reader
+from csv import Error
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -18,10 +18,11 @@ import numpy as np
 
 from paddle_alexnet.data.classes import ClassList, is_plain
 from paddle_alexnet.data.findings import Finding
-from paddle_alexnet.data.splits import SPLITS
+from paddle_alexnet.data.splits import SPLIT_NAMES, SPLITS
 from paddle_alexnet.data.tree import has_folders, list_tree
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import exists, is_file, is_folder, write_csv
+from paddle_alexnet.text_files import open_csv, why
 
 LARGEST_CSV = 4_000_000_000  # bytes; a row of ImageNet's takes 60
 _COLUMNS = ("filename", "label", "split")
@@ -126,7 +127,7 @@ def read_rows(
     UserError for what is not there and for a file that is no such CSV.
     """
     csv = check_there(root, csv, classes if isinstance(classes, Path) else None)
-    rows, malformed = _from_tree(root) if csv == root else _from_csv(csv)
+    rows, malformed = _from_tree(root) if csv == root else _from_csv(csv, root)
     beside = (csv if csv == root else csv.parent) / "classes.txt"
     if classes is None and is_file(beside):
         classes = beside
@@ -137,30 +138,32 @@ def read_rows(
     return csv, rows, classes, malformed
 
 
-def _from_csv(csv: Path) -> tuple[Rows, list[Finding]]:
+def _from_csv(csv: Path, root: Path) -> tuple[Rows, list[Finding]]:
     rows, malformed = Rows([], [], [], []), []
     try:
-        with csv.open(encoding="utf-8-sig", newline="") as stream:
-            table = reader(stream)
-            header = next(table, [])
+        with open_csv(csv) as table:
+            header: list[str] = next(table, [])
+            names = [name.strip().lower() for name in header]
             for column in _COLUMNS:
-                if column not in header:
+                if column not in names:
                     raise UserError(f"{csv}: no column {column!r}; it has {', '.join(map(repr, header)) or 'none'}")
-            pick = itemgetter(*map(header.index, _COLUMNS))
+            pick = itemgetter(*map(names.index, _COLUMNS))
             for row in table:
                 if len(row) == len(header):
                     filename, label, split = pick(row)
                     rows.lines.append(table.line_num)
+                    if "\\" in filename and not os.path.lexists(root / filename):  # as Windows writes paths
+                        filename = filename.replace("\\", "/")
                     rows.filenames.append(filename)
                     rows.labels.append(intern(label.strip()))  # few repeat many times: one string each
-                    rows.splits.append(intern(split.strip()))
+                    rows.splits.append(intern(SPLIT_NAMES.get(split.strip().lower(), split.strip())))
                 elif row:  # a blank line is none
                     detail = f"{len(row)} fields, where the header has {len(header)}"
                     if len(row) == len(header) + 1 and not row[-1]:
                         detail += ": the row ends in a comma, the header does not"
                     malformed.append(Finding("malformed", table.line_num, "", intern(detail)))
     except (OSError, ValueError, Error) as error:  # UnicodeDecodeError is a ValueError
-        raise UserError(f"{csv}: cannot read the CSV ({error})") from None
+        raise UserError(f"{csv}: cannot read the CSV ({why(error)})") from None
     return rows, malformed
 
 
@@ -241,8 +244,7 @@ def write_without(csv: Path, lines: set[int]) -> Path:
         rows_of_tree = zip(listed.lines, listed.filenames, listed.labels, listed.splits)
         write_csv(target, _COLUMNS, [row for line, *row in rows_of_tree if line not in lines])
         return target
-    with csv.open(encoding="utf-8-sig", newline="") as stream:
-        rows = reader(stream)
+    with open_csv(csv) as rows:
         header, *kept = [row for row in rows if rows.line_num not in lines]
     write_csv(target, header, kept)
     return target

@@ -154,20 +154,24 @@ def check_confusion(place: Path) -> None:
         raise UserError(f"{place}: a confusion matrix is written as {' or '.join(CONFUSION_SUFFIXES)}")
 
 
-def write_predictions(place: Path, answers: Answers, filenames: Sequence[str], classes: ClassList) -> None:
+def write_predictions(
+    place: Path, answers: Answers, filenames: Sequence[str], classes: ClassList, *, excel: bool = False
+) -> None:
     """Write a line for each image as CSV. Raises UserError if that cannot be done."""
     top = answers.classes.shape[1]
     everything = np.arange(len(answers.truth))
-    write_csv(place, _prediction_header(top), _prediction_rows(answers, filenames, classes.names, everything, top=top))
+    rows = _prediction_rows(answers, filenames, classes.names, everything, top=top)
+    write_csv(place, _prediction_header(top), rows, excel=excel)
 
 
-def write_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
+def write_confusion(place: Path, confusion: np.ndarray, names: Sequence[str], *, excel: bool = False) -> None:
     """Write a confusion matrix [C, C] as one of CONFUSION_SUFFIXES. Raises UserError if that cannot be done."""
     check_confusion(place)
     if place.suffix == ".png":
         draw_confusion(place, confusion, names)
     else:
-        write_csv(place, ["label", *names], ([name, *row] for name, row in zip(names, confusion.tolist())))
+        rows = ([name, *row] for name, row in zip(names, confusion.tolist()))
+        write_csv(place, ["label", *names], rows, excel=excel)
 
 
 def class_table(confusion: np.ndarray, names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:

@@ -79,12 +79,27 @@ def test_a_class_has_a_folder_whatever_it_is_called():
 
 
 def test_ten_crops_are_those_of_evaluation(finished_run, tmp_path):
-    result = run_tool("evaluate", finished_run.output, "--resize", 150, "--crops", 10, "--csv", tmp_path / "theirs.csv")
+    result = run_tool(
+        "evaluate", finished_run.output, "--resize", 150, "--crops", 10, "--csv", tmp_path / "theirs.csv", "--excel"
+    )
     assert result.returncode == 0, result.stderr
     theirs = pd.read_csv(tmp_path / "theirs.csv")
     root = json.loads((finished_run.output / "inference" / "metadata.json").read_text())["origin"]["data_root"]
     paths = [f"{root}/{name}" for name in theirs["filename"]]
-    run_tool("predict", finished_run.output, *paths, "--resize", 150, "--crops", 10, "--csv", tmp_path / "ours.csv")
+    run_tool(
+        "predict",
+        finished_run.output,
+        *paths,
+        "--resize",
+        150,
+        "--crops",
+        10,
+        "--csv",
+        tmp_path / "ours.csv",
+        "--excel",
+    )
+    for name in ("ours.csv", "theirs.csv"):
+        assert (tmp_path / name).read_bytes().startswith(b"\xef\xbb\xbf"), "the mark that Excel wants"
     ours = pd.read_csv(tmp_path / "ours.csv")
     best = ours[ours["rank"] == 1].reset_index()
     assert (best["label"] == theirs["predicted"]).all()

@@ -13,7 +13,7 @@ from paddle_alexnet import UserError
 from paddle_alexnet.data import classes as class_lists
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.inspect.inspection import inspect
-from paddle_alexnet.data.table import check_there, read_table
+from paddle_alexnet.data.table import check_there, read_rows, read_table, write_without
 
 CSV = ",filename,label,split\n0,a.png,cat,train\n1,b.png,n02114548,train\n2,sub/c.png,cat,val\n"
 
@@ -48,7 +48,7 @@ def test_without_a_class_list_the_sorted_labels_are_it(root):
 ROWS = {
     "2,sub/c.png,dog,val": ("label", "label 'dog' is not in the class list"),
     "2,sub/c.png,,val": ("label", "label '' is not in the class list"),
-    "2,sub/c.png,cat,valid": ("split", "split 'valid': use train, val, test"),
+    "2,sub/c.png,cat,dev": ("split", "split 'dev': use train, val, test"),
     "2,sub/gone.png,cat,val": ("missing", "sub/gone.png: no such file"),
     "2,,cat,val": ("missing", "names no file"),
     "2,sub,cat,val": ("missing", "no such file"),
@@ -139,6 +139,36 @@ def test_labels_are_text_and_columns_may_stand_in_any_order(root):
     table = read_table(root)
     assert table.classes.names == ("01", "1", "True")
     assert list(table.labels) == [0, 2, 1] and list(table.rows("train")) == [0, 2]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_of_spreadsheets_are_read_fixed_and_kept(root, encoding, delimiter):
+    """Semicolons and tabs, UTF-16, capital letters, other words for splits and the slashes of Windows."""
+    rows = [("Filename", "Label ", "Split"), ("a.png", "Käse", "Train"), ("b.png", "cat", "training")]
+    rows += [("sub\\c.png", "cat", "VALID"), ("sub\\gone.png", "cat", "Testing")]
+    text = "\r\n".join(delimiter.join(row) for row in rows)
+    (root / "labels.csv").write_bytes(("\ufeff" * (encoding == "utf-16-be") + text).encode(encoding))
+    (root / "classes.txt").write_text("cat\nKäse\n", encoding="utf-16")
+    with pytest.raises(UserError, match=r"line 5: sub/gone.png: no such file"):
+        read_table(root)
+    csv, rows, classes, _ = read_rows(root)
+    assert rows.splits == ["train", "train", "val", "test"] and classes.names == ("cat", "Käse")
+    write_without(csv, {5})
+    cleaned = read_table(root, root / "labels.cleaned.csv")
+    assert cleaned.filenames.tolist() == ["a.png", "b.png", "sub/c.png"] and cleaned.labels.tolist() == [1, 0, 0]
+
+
+def test_a_file_whose_name_has_a_backslash_is_that_file(root):
+    (root / "a.png").rename(root / "sub\\a.png")
+    (root / "labels.csv").write_text(CSV.replace("a.png", "sub\\a.png"))
+    assert "sub\\a.png" in read_table(root).filenames
+
+
+def test_another_encoding_is_named_with_the_remedy(root):
+    (root / "labels.csv").write_bytes(CSV.replace("cat", "Käse").encode("cp1252"))
+    with pytest.raises(UserError, match=r"labels.csv: cannot read .*neither UTF-8 nor UTF-16; save it as CSV UTF-8"):
+        read_table(root)
 
 
 def test_missing_folder_csv_and_class_list_are_one_line(root):

@@ -35,6 +35,7 @@ from paddle_alexnet.files import exists, is_folder, resolved, write_csv
 from paddle_alexnet.names import one_of
 from paddle_alexnet.outputs import check_output
 from paddle_alexnet.progress import progress
+from paddle_alexnet.text_files import open_csv
 from paddle_alexnet.typed import check_types
 
 _log = logging.getLogger(__name__)
@@ -129,10 +130,10 @@ def _dropped_files(inspection: Inspection, dropped: Sequence[Finding]) -> dict[s
     if inspection.csv.is_dir():
         return {finding.file: finding.detail for finding in dropped}
     files = {}
-    with inspection.csv.open(encoding="utf-8-sig", newline="") as stream:
-        rows = table.reader(stream)
+    with open_csv(inspection.csv) as rows:
         for row in rows:
-            for file in map(posixpath.normpath, row if rows.line_num in lines else []):
+            fields = [*row, *(field.replace("\\", "/") for field in row)] if rows.line_num in lines else []
+            for file in map(posixpath.normpath, fields):
                 if file not in kept and not file.startswith(("/", "../")) and os.path.isfile(inspection.root / file):
                     files[file] = lines[rows.line_num]
     return files

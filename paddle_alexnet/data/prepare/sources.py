@@ -6,8 +6,8 @@ Every source is read as a mapping of class labels to records, with notes on what
 import csv
 import os
 import posixpath
-import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -17,6 +17,7 @@ from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.tree import Tree, as_label, check_inside
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import is_file, names_in
+from paddle_alexnet.text_files import decode, open_csv, why
 
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # Imagenette's: 0 % of its labels are wrong
 _IS_VALID = {"": None, "true": "val", "1": "val", "false": "train", "0": "train"}
@@ -50,9 +51,9 @@ class Found:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file. Raises UserError if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return decode(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
+        raise UserError(f"{path}: cannot be read ({why(error)})") from error
 
 
 def find_classes(source: Path, *, group: Optional[str] = None, follow_links: bool = False) -> Found:
@@ -66,7 +67,7 @@ def find_classes(source: Path, *, group: Optional[str] = None, follow_links: boo
             raise UserError(f"{source}: not a source; give a folder of images, an ILSVRC-2012 .tar or a .csv")
         return Found(_from_table(source, group=group, follow_links=follow_links))
     for path in (source / name for name in names_in(source) if name.endswith(".csv")):
-        if os.path.isfile(path) and {"path", "is_valid"} <= set(re.findall(r"\w+", _first_line(path))):
+        if is_file(path) and {"path", "is_valid"} <= set(_header(path)):
             return Found(_from_table(path, group=group, follow_links=follow_links))
     tree = Tree(source, follow_links=follow_links)
     found: dict[str, list[Record]] = {}
@@ -99,21 +100,22 @@ def check_class_count(found: Mapping[str, object], where: Path) -> None:
         raise UserError(f"{where}: more than {MAX_CLASSES:,} different labels; name what holds the classes")
 
 
-def _first_line(path: Path) -> str:
+def _header(path: Path) -> list[str]:
+    """The first row of a table; empty for a file that is none."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            return stream.readline(10_000)
+        with suppress(ValueError, csv.Error), open_csv(path) as rows:
+            return next(rows, [])
     except OSError as error:
         raise UserError(f"{path}: cannot read it ({error.strerror}); make it readable or move it away") from None
+    return []
 
 
 def _from_table(table: Path, *, group: Optional[str], follow_links: bool) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     lines: dict[str, int] = {}  # of the paths
     try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.reader(stream)
-            header = next(rows, [])
+        with open_csv(table) as rows:
+            header: list[str] = next(rows, [])
             labels = [column for column in _LABEL_COLUMNS if column in header]
             if "path" not in header or not labels:
                 raise UserError(f"{table}: needs a column path and a column {' or '.join(_LABEL_COLUMNS)}")
@@ -122,7 +124,10 @@ def _from_table(table: Path, *, group: Optional[str], follow_links: bool) -> dic
                 if len(fields) != len(header):
                     raise UserError(f"{where}: {len(fields)} fields, where the header has {len(header)}")
                 row = dict(zip(header, fields))
-                path = posixpath.normpath(row["path"])
+                path = row["path"]
+                if "\\" in path and not os.path.lexists(table.parent / path):  # as Windows writes paths
+                    path = path.replace("\\", "/")
+                path = posixpath.normpath(path)
                 first = lines.setdefault(path, rows.line_num)
                 if first != rows.line_num:
                     raise UserError(f"{where}: {path} is listed already in line {first}; keep one of them")
@@ -136,7 +141,7 @@ def _from_table(table: Path, *, group: Optional[str], follow_links: bool) -> dic
                 found.setdefault(label, []).append(record)
                 check_class_count(found, table)
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{table}: cannot be read as a table ({error})") from error
+        raise UserError(f"{table}: cannot be read as a table ({why(error)})") from error
     if not found:
         raise UserError(f"{table}: the table has no rows; write one an image")
     return found

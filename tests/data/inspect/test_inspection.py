@@ -201,7 +201,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "outside absolute": ("/etc/hostname,cat,train", "leaves the data folder"),
     "label": ("images/cat/new.jpg,cow,train", "label 'cow' is not in the class list"),
     "label empty": ("images/cat/new.jpg,,train", "label '' is not in the class list"),
-    "split": ("images/cat/new.jpg,cat,training", "split 'training': use train, val, test"),
+    "split": ("images/cat/new.jpg,cat,dev", "split 'dev': use train, val, test"),
     "malformed": ("images/cat/new.jpg,cat,train,and more", "5 fields, where the header has 4"),
     "malformed short": ("images/cat/new.jpg", "2 fields, where the header has 4"),
     "repeated": ("images/cat/0.jpg,cat,train", "in train; the same as line 2, in train"),
@@ -611,11 +611,12 @@ def test_tool_exits_with_0_and_2(root, tmp_path, monkeypatch, capsys):
 def test_tool_exits_with_1(root, tmp_path):
     spoil(root)
     before = tree(root)
-    result = run_tool("inspect_data", root, "--fix", "--report", "all.csv", "--sheet", "s.png", cwd=tmp_path)
+    result = run_tool("inspect_data", root, "--fix", "--report", "all.csv", "--excel", "--sheet", "s.png", cwd=tmp_path)
     assert result.returncode == 1, result.stderr
     assert "truncated images: 1\n  line 26: images/dog/truncated_t.jpg: truncated (" in result.stdout
     written = {name for name, content in tree(root).items() if before.get(name) != content}
     assert written == {"labels.cleaned.csv", "labels.dropped.csv"}
+    assert (tmp_path / "all.csv").read_bytes().startswith(b"\xef\xbb\xbfkind,")
     report = pd.read_csv(tmp_path / "all.csv")
     assert list(report.columns) == ["kind", "severity", "line", "file", "detail"]
     assert f"\n{(report['severity'] != 'remark').sum()} findings\n" in result.stdout
