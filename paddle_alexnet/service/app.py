@@ -282,9 +282,12 @@ async def read_images(request: Request, limits: Limits) -> list[tuple[str, Conte
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     images: list[tuple[str, Content]] = []
     if kind == "multipart/form-data":
-        async with request.form(max_files=limits.images + 1, max_fields=limits.images) as form:
-            files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            images = [(_name(file, n), await file.read()) for n, file in enumerate(files, start=1)]
+        try:
+            async with request.form(max_files=limits.images + 1, max_fields=limits.images) as form:
+                files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+                images = [(_name(file, n), await file.read()) for n, file in enumerate(files, start=1)]
+        except UnicodeError:
+            raise Refused(400, "a form in a charset that cannot be read: send UTF-8") from None
     elif kind == "application/json":
         try:
             found = json.loads(await request.body())

@@ -142,6 +142,7 @@ def test_a_name_that_utf8_cannot_hold_is_answered(service):
 
 
 JSON, FORM = "application/json", "multipart/form-data; boundary=x"
+UNDEFINED = f"{FORM}; charset=undefined"
 BAD = [
     ("predict", *form(b"no image"), 415, "not an image"),
     ("predict", *form(RED_FILE[:100]), 422, "unreadable"),
@@ -153,6 +154,13 @@ BAD = [
     ("predict", b"", "image/jpeg", 422, "no image"),
     ("predict", b"no image", "image/jpeg", 415, "not an image"),
     ("predict", b"--x\r\nnonsense", FORM, (400, 422), ""),
+    (
+        "predict",
+        b"--x\r\ncontent-disposition: form-data; name=f; filename=f\r\n\r\na\r\n--x--\r\n",
+        UNDEFINED,
+        400,
+        "charset",
+    ),
     ("predict", b"{", JSON, 422, "not JSON of the form"),
     ("predict", b"[" * 100_000, JSON, 422, "not JSON of the form"),
     ("predict", b"[]", JSON, 422, "not JSON of the form"),
