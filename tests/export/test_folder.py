@@ -86,7 +86,11 @@ def test_the_best_checkpoint_and_its_export_are_put_in_place_as_one(tmp_path, mo
     assert epochs() == [1, 1]
     with monkeypatch.context() as patched:
         swap = files._swap
-        patched.setattr(files, "_swap", lambda new, place: (interrupt if place == run.inference else swap)(new, place))
+
+        def swapped(new, place, *own, **how):
+            (interrupt if place == run.inference else swap)(new, place, *own, **how)
+
+        patched.setattr(files, "_swap", swapped)
         with pytest.raises(KeyboardInterrupt):
             save(2)
     assert epochs() == [2, 1]
