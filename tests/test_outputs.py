@@ -1,6 +1,7 @@
 """Outputs that a user names: an older one of the same kind is replaced, nothing else."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,9 @@ def test_an_output_replaces_no_input_under_whatever_name(kind, ending, tmp_path)
             check_output(tmp_path / name, kind, inputs=[given])
 
 
-def test_the_table_of_a_data_set_is_no_older_output(tmp_path):
-    (tmp_path / "labels.csv").write_text(",filename,label,split\n")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_table_of_a_data_set_is_no_older_output(encoding, tmp_path):
+    (tmp_path / "labels.csv").write_text(",filename,label,Split\n", encoding=encoding)
     with pytest.raises(UserError, match="table of a data set"):
         check_output(tmp_path / "labels.csv", "CSV")
 
@@ -81,6 +83,9 @@ def checkpoint(tmp_path_factory):
         ("predict", "MODEL", "photos", "--csv", "other.jpg"),
         ("predict", "MODEL", "photos", "--csv", "thesis"),
         ("predict", "MODEL", "photos", "--csv", "new.csv", "--json", "new.csv"),
+        ("predict", "copy/checkpoints/best", "photos", "--json", "copy/checkpoints/best/metadata.json"),
+        ("predict", "copy", "photos", "--csv", "copy/metrics.csv"),
+        ("evaluate", "copy", "--root", "SET", "--confusion", "copy/metrics.csv"),
         ("evaluate", "MODEL", "--root", "SET", "--csv", "SET/labels.csv"),
         ("evaluate", "MODEL", "--root", "SET", "--csv", "other.jpg"),
         ("evaluate", "MODEL", "--root", "SET", "--confusion", "other.png"),
@@ -111,6 +116,8 @@ def test_no_subcommand_writes_over_a_user_s_file(words, checkpoint, demo_set, tm
         (tmp_path / name).write_text("mine")
     (tmp_path / "table.csv").write_bytes((demo_set / "labels.csv").read_bytes())
     (tmp_path / "table-link.csv").symlink_to("table.csv")
+    shutil.copytree(checkpoint, tmp_path / "copy" / "checkpoints" / "best")
+    (tmp_path / "copy" / "metrics.csv").write_text("epoch,train_loss\n")
     before, data = file_contents(tmp_path), file_contents(demo_set)
     places = {"MODEL": str(checkpoint), "SET": str(demo_set)}
     words = [word.replace("SET", places["SET"]).replace("MODEL", places["MODEL"]) for word in words]

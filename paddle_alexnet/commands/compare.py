@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.report.page import write_comparison
     from paddle_alexnet.runs.folder import RunFolder
 
-    check_output(arguments.output, "HTML", inputs=[RunFolder(run).report for run in arguments.runs])
+    check_output(arguments.output, "HTML", inputs=[file for run in arguments.runs for file in RunFolder(run).files()])
     comparison = compare_runs(arguments.runs)
     figures = [[name, *values] for name, values in zip(comparison.names, zip(*comparison.figures.values()))]
     print_table([["run", *comparison.figures], *figures])

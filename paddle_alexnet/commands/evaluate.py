@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.outputs import check_output
     from paddle_alexnet.report.validation import check_confusion
     from paddle_alexnet.runs.metadata import input_in_words
-    from paddle_alexnet.runs.model_folder import read_metadata
+    from paddle_alexnet.runs.model_folder import files_of, read_metadata
 
     metadata = read_metadata(arguments.model)
     preprocess = changed_preprocess(metadata.preprocess, arguments)
     root, table_csv = metadata.origin.dataset(arguments.root, arguments.table)
     metadata.check_top_k(arguments.top_k)
-    inputs = (table_csv, root / "classes.txt", table_csv.with_name("classes.txt"))
+    inputs = [table_csv, root / "classes.txt", table_csv.with_name("classes.txt"), *files_of(arguments.model)]
     check_output(arguments.csv, "CSV", inputs=inputs)
     if arguments.confusion:
         check_confusion(arguments.confusion)

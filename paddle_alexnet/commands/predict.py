@@ -54,15 +54,16 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     from paddle_alexnet.data.images import find_images
     from paddle_alexnet.outputs import check_output
     from paddle_alexnet.runs.metadata import input_in_words
-    from paddle_alexnet.runs.model_folder import read_metadata
+    from paddle_alexnet.runs.model_folder import files_of, read_metadata
 
     metadata = read_metadata(arguments.model)
     metadata = replace(metadata, preprocess=changed_preprocess(metadata.preprocess, arguments))
     metadata.check_crops(arguments.crops)
     images = find_images(arguments.images)
     only_json = arguments.json == Path("-")
-    check_output(arguments.csv, "CSV", inputs=images)
-    check_output(None if only_json else arguments.json, "JSON", inputs=images)
+    inputs = [*images, *files_of(arguments.model)]
+    check_output(arguments.csv, "CSV", inputs=inputs)
+    check_output(None if only_json else arguments.json, "JSON", inputs=inputs)
     if arguments.csv and arguments.csv == arguments.json:
         raise UserError(f"{arguments.csv}: is named for both outputs; name another file for one")
     from paddle_alexnet.predictor import Predictor

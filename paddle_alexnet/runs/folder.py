@@ -54,6 +54,10 @@ class RunFolder:
         states = (self.checkpoints / name for name in names if re.fullmatch(_EARLIER, name))
         return [state for state in states if is_file(state / "metadata.json")]
 
+    def files(self) -> tuple[Path, ...]:
+        """The files that a run writes beside its folders."""
+        return self.config, self.metrics, self.curves, self.environment, self.report
+
     def is_run(self) -> bool:
         """Whether there is a run here, however far it came, known by what no other program writes."""
         from paddle_alexnet.runs.metadata import is_ours  # whose imports take time
@@ -86,9 +90,8 @@ class RunFolder:
 
     def _written(self) -> str:
         """A regular expression for the names of what a run writes whole, beside which a killed one leaves its half."""
-        files = (self.config, self.metrics, self.curves, self.environment, self.report)
         folders = (self.validation, self.best, self.last, self.inference, self.onnx)
-        return "|".join([*(re.escape(path.name) for path in (*files, *folders)), _EARLIER])
+        return "|".join([*(re.escape(path.name) for path in (*self.files(), *folders)), _EARLIER])
 
     def is_being_written(self) -> bool:
         """Whether a run that lives is writing here, as far as that can be told."""

@@ -116,6 +116,7 @@ def find_model(path: Union[str, os.PathLike[str]]) -> Path:
 
     Raises UserError if there is no model.
     """
+    why = ""
     try:
         place = Path(path).expanduser().resolve()
         place = place.parent if place.is_file() else place
@@ -123,9 +124,16 @@ def find_model(path: Union[str, os.PathLike[str]]) -> Path:
         place = run.best if run.checkpoints.is_dir() else place
         if any((folder / METADATA).is_file() for folder in _places(place)):
             return place
-    except (OSError, RuntimeError, ValueError):  # an unknown user's home, a name that is too long or holds NUL
-        pass
-    raise UserError(f"{path}: no model there: name a run, a checkpoint or an exported folder")
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown user's home, a name that is too long or holds NUL
+        why = f" ({getattr(error, 'strerror', None) or error})"
+    raise UserError(f"{path}: no model there{why}: name a run, a checkpoint or an exported folder")
+
+
+def files_of(path: Union[str, os.PathLike[str]]) -> list[Path]:
+    """Return the files of the model that a path means, and of its run, as inputs which no output may replace."""
+    place = find_model(path)
+    run = RunFolder(place.parent.parent if place.parent.name == "checkpoints" else place.parent)
+    return [*(place / name for name in _NAMES), *(run.files() if run.is_run() else ())]
 
 
 def read_metadata(path: Union[str, os.PathLike[str]]) -> Metadata:
