@@ -69,8 +69,8 @@ class ModelConfig:
     initialisation: Literal["preset", "kmeans"] = Field(
         default="preset",
         description="first weights: preset (drawn as the preset says) or kmeans (convolutions' filters found among "
-        "patches of the training images, each layer scaled to them: best where images are few); ignored where weights "
-        "is set",
+        "patches of the training images, each layer scaled to them, without Krähenbühl's balancing between layers: "
+        "best where images are few); ignored where weights is set",
     )
     weights: Optional[PathText] = Field(default=None, description="start from the weights of this run or checkpoint")
 
@@ -91,7 +91,7 @@ class DataConfig:
         default="squash",
         description="what becomes the square patch: squash (the whole image), crop (its central square), torchvision "
         "or paddleclas (that square, in the whole pixels that each of them takes) or random_resized_crop "
-        "(torchvision's random part in training and its central square in evaluation)",
+        "(a random part in training, as in torchvision, and the central square of crop in evaluation)",
     )
     crop_area: float = Field(
         default=0.08, gt=0, le=1, description="random_resized_crop: the smallest part, as a share of the image's area"
@@ -111,8 +111,8 @@ class DataConfig:
     )
     draft: bool = Field(
         default=False,
-        description="decode JPEG files that are at least four times too large at a half, a quarter or an eighth: up to "
-        "4 times as fast, about 1 level of 255 off, up to 18 at edges",
+        description="decode JPEG files that are at least four times too large at a half, a quarter or an eighth: about "
+        "twice as fast, about 1 level of 255 off, up to 18 at edges",
     )
     decoder: Literal["pillow", "simplejpeg"] = Field(
         default="pillow",
@@ -249,7 +249,12 @@ class ScheduleConfig:
         default=(), description="step: epochs, or with per=step steps, after which the rate is multiplied"
     )
     factor: float = Field(default=0.1, gt=0, lt=1, description="step and plateau: multiplier")
-    patience: int = Field(default=3, ge=1, description="plateau: epochs without a better validation loss")
+    patience: int = Field(
+        default=2,
+        ge=0,
+        description="plateau: epochs in a row without a better validation loss that are tolerated; the next one lowers "
+        "the rate, as in PyTorch's ReduceLROnPlateau",
+    )
 
     def __post_init__(self) -> None:
         _check_rising(self.milestones)
@@ -289,7 +294,9 @@ class TrainConfig:
         "which may be another one in another run, and round otherwise",
     )
     patience: int = Field(
-        default=0, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
+        default=0,
+        ge=0,
+        description="stop after so many epochs without a better validation loss, the last of them included; 0: never",
     )
     report: bool = Field(
         default=True, description="at the end, predict the val split with the best model and write report.html"

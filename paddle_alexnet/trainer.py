@@ -165,7 +165,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
         live.restore(saved)
         del saved  # and the memory that its arrays take
     stop = SharedStopRequest()
-    guard = StopOnNaN(history, train_loader)
+    guard = StopOnNaN(history, train_loader, learning_rate=config.optimizer.learning_rate)
     progress = Progress(history, train_loader, epochs=epochs, val_images=val_images)
     visualdl = LogVisualDL(run, history, data=data_name, settings=settings_of(config))
     callbacks = [

@@ -41,7 +41,7 @@ def open_loaders(
         image_size,
         data.mean,
         data.std,
-        geometry="torchvision" if data.geometry == "random_resized_crop" else data.geometry,
+        geometry="crop" if data.geometry == "random_resized_crop" else data.geometry,
         resize=data.resize,
         orientation=data.orientation,
         resample=data.resample,

@@ -54,7 +54,7 @@ class Preprocess:
     With `orientation="exif"` an image is first turned as its EXIF data asks. `resample` is Pillow's filter; all but
     `nearest` take in every pixel where they reduce. `opencv` is OpenCV's bilinear filter, which takes in four. With
     `draft`, JPEG files that are at least four times too large are decoded at a half, a quarter or an eighth, which is
-    up to four times as fast and about a level off, up to 18 at edges; so are, in any case, those whose pixels would
+    about twice as fast and about a level off, up to 18 at edges; so are, in any case, those whose pixels would
     take more than `decode_limit` megabytes. With `truncated="accept"` a file that ends too early is decoded as far as
     it goes. Transparent images are laid over the color `background`, or, if that is
     None, their transparency is dropped. The defaults of the fields from

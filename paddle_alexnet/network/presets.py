@@ -343,7 +343,7 @@ PRESETS: dict[str, Preset] = {
         },
     ),
     "d2l": Preset(
-        source="Dive into Deep Learning, section AlexNet: its code in PyTorch (the others pad conv1 by 0), for colour",
+        source="Dive into Deep Learning, AlexNet: its PyTorch and JAX code (the other two pad conv1 by 0), for color",
         image_size=224,
         init="torch",  # its Xavier initialisation does not reach the lazy layers
         blocks={

@@ -2,7 +2,8 @@
 
 After Krähenbühl, Doersch, Donahue and Darrell, Data-dependent Initializations of Convolutional Neural Networks, ICLR
 2016 (arXiv:1511.06856), which is about AlexNet on small data sets; the k-means is that of Coates and Ng, Learning
-Feature Representations with K-means, 2012.
+Feature Representations with K-means, 2012. Of the article's two steps this is the first, within each layer. The second,
+which rescales the layers against each other until their weights change at the same relative rate, is left out.
 """
 
 import logging

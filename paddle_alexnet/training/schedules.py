@@ -66,7 +66,10 @@ def _in_words(config: ScheduleConfig) -> str:
 
 
 class LowerOnPlateau(Callback):
-    """Multiply the optimiser's rate by `factor` each time that `patience` epochs pass without a lower validation loss.
+    """Multiply the optimiser's rate by `factor` after more than `patience` epochs in a row without a lower loss.
+
+    The rule of PyTorch's `ReduceLROnPlateau` with a threshold of 0: any lower validation loss is an improvement, and
+    after a reduction the epochs are counted anew. With a patience of 0 the first epoch without one lowers the rate.
 
     Paddle's `ReduceLROnPlateau` (2.6.2, 3.3.1) has no effect: it assigns the optimiser's `_learning_rate`, which
     `get_lr` reads but no update does. `set_lr` reaches the updates.
@@ -78,18 +81,20 @@ class LowerOnPlateau(Callback):
         self.best, self.waited = math.inf, 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited}
+        return {"best": self.best, "waited": self.waited, "patience": self.patience}
 
     def set_state_dict(self, state: dict[str, Any]) -> None:
         state = check_types(dict[str, Union[int, float]], state)
         self.best, self.waited = state["best"], int(state["waited"])
+        # A state without it is of a run whose patience counted the epoch that lowers the rate too.
+        self.patience = int(state.get("patience", self.patience - 1))
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         if logs["loss"] < self.best:
             self.best, self.waited = logs["loss"], 0
             return
         self.waited += 1
-        if self.waited == self.patience:
+        if self.waited > self.patience:
             optimizer, self.waited = self.model._optimizer, 0
             optimizer.set_lr(optimizer.get_lr() * self.factor)
             _log.info(f"validation loss on a plateau: learning rate {optimizer.get_lr():g} from now on")

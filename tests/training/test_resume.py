@@ -41,7 +41,7 @@ CHANCE = (
     "optimizer.name=momentum_2012",
     "optimizer.learning_rate=0.02",  # the third epoch is not the best
     "schedule.name=plateau",
-    "schedule.patience=1",
+    "schedule.patience=0",
 )
 
 

@@ -86,12 +86,22 @@ def test_cosine_with_warm_up(per, expected):
     assert description(config) == f"cosine to 0 by the {per}, from 0 in the first 2 epochs"
 
 
-def test_plateau_lowers_the_rate_after_patience_epochs_without_a_better_loss():
-    config = ScheduleConfig(name="plateau", patience=2, factor=0.5)
+def test_plateau_lowers_the_rate_after_more_than_patience_epochs_without_a_better_loss():
+    config = ScheduleConfig(name="plateau", patience=1, factor=0.5)
     losses = [3, 2, 2, 2, 1, float("nan"), 1, 1]  # the best at the second and the fifth, lowered two epochs after each
     expected = [rate for rate in [0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025] for _ in range(2)]
     assert updates(config, losses) == pytest.approx(expected, rel=1e-3)
     assert description(config) == "×0.5 on plateau"
+
+
+def test_a_plateau_that_began_when_patience_counted_one_more_ends_as_it_began():
+    network = OneLayer(weight=0, bias=0)
+    optimizer, schedule = built(ScheduleConfig(name="plateau", patience=2, factor=0.5), network)
+    [lower] = schedule.callbacks
+    lower.set_state_dict({"best": 1.0, "waited": 1})
+    moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, [1, 1])
+    assert [weight for weight, _ in moved[::2]] == pytest.approx([0.1, 0.05], rel=1e-3)
+    assert lower.state_dict()["patience"] == 1
 
 
 def test_parameters_may_have_milestones_of_their_own():

@@ -26,9 +26,10 @@ class StopOnNaN(Callback):
 
     EVERY = 100
 
-    def __init__(self, history: History, loader: Loader) -> None:
+    def __init__(self, history: History, loader: Loader, *, learning_rate: float) -> None:
         super().__init__()
         self.history, self.loader = history, loader
+        self.learning_rate = learning_rate  # as it was set
         self.hook: Optional[Any] = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -74,7 +75,9 @@ class StopOnNaN(Callback):
         )
 
     def _cause(self) -> str:
-        return f"the learning rate of {self.model._optimizer.get_lr():g} is too high: lower optimizer.learning_rate"
+        now, initial = self.model._optimizer.get_lr(), self.learning_rate
+        changed = "" if math.isclose(now, initial, rel_tol=1e-5) else f", which the schedule had made {now:g},"
+        return f"optimizer.learning_rate={initial:g}{changed} is too high; lower it"
 
 
 class WarnOfNoProgress(Callback):

@@ -18,7 +18,7 @@ class Network(paddle.nn.Sequential):
 
 
 def guarded(network):
-    guard = StopOnNaN(History([FIRST]), SimpleNamespace(position=7))
+    guard = StopOnNaN(History([FIRST]), SimpleNamespace(position=7), learning_rate=0.5)
     guard.set_model(SimpleNamespace(network=network, _optimizer=SimpleNamespace(get_lr=lambda: 0.5)))
     guard.on_epoch_begin(0, {})
     return guard
@@ -33,13 +33,15 @@ def test_the_step_the_rate_and_the_layer_that_went_first_are_named():
     with pytest.raises(UserError) as error:
         network(paddle.ones([3, 2]))
     assert str(error.value) == (
-        "the loss is not finite any more in epoch 2, step 7, which began in the output of layer 0: the learning "
-        "rate of 0.5 is too high: lower optimizer.learning_rate"
+        "the loss is not finite any more in epoch 2, step 7, which began in the output of layer 0: "
+        "optimizer.learning_rate=0.5 is too high; lower it"
     )
     network(paddle.ones([3, 2]))  # it is off the network then
     guard.close()
     guard.on_train_batch_end(0, {"loss": 1.0})
-    with pytest.raises(UserError, match="began in the loss itself"):
+    guard.model._optimizer.get_lr = lambda: 0.05
+    said = r"began in the loss itself: optimizer\.learning_rate=0\.5, which the schedule had made 0\.05, is too high"
+    with pytest.raises(UserError, match=said):
         guard.on_train_batch_end(0, {"loss": math.inf})
 
 
@@ -63,8 +65,8 @@ def test_weights_whose_nan_the_answers_do_not_show_are_found(position, when):
     with pytest.raises(UserError) as error:
         getattr(guard, when)(position - 1, {"loss": 1.0})
     assert str(error.value) == (
-        f"the weights of layer 0 are not finite any more in epoch 2, step {position}: the learning rate of 0.5 is too "
-        "high: lower optimizer.learning_rate"
+        f"the weights of layer 0 are not finite any more in epoch 2, step {position}: optimizer.learning_rate=0.5 is "
+        "too high; lower it"
     )
 
 
