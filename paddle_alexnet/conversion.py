@@ -15,6 +15,7 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import is_file, is_folder, names_in
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.progress import working
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin, input_in_words
 from paddle_alexnet.weights.files import WRITERS, read_arrays, write_arrays
@@ -78,8 +79,9 @@ def convert(
     to_file = target.suffix.lower() in WRITERS
     if classes is not None and to_file:
         raise UserError(f"{target}: this file holds no class names: leave the classes out or name a folder")
-    found = _read(source, preset, source_format, key)
-    check_finite(found.state, found.preset, source=str(source))
+    with working(f"reading {source}"):
+        found = _read(source, preset, source_format, key)
+        check_finite(found.state, found.preset, source=str(source))
     count = found.num_classes if num_classes is None else num_classes
     if count < 1:
         raise UserError(f"num_classes is {count}: it must be at least 1")
@@ -92,7 +94,7 @@ def convert(
     if len(names) != count:
         raise UserError(
             f"{classes}: lists {len(names)} classes, the network has {count}: "
-            f"num_classes of {len(names)} gives it a new last layer"
+            f"convert with num_classes={len(names)} (--num-classes {len(names)}), which draws a new last layer"
         )
 
     paddle.seed(seed)
@@ -114,10 +116,12 @@ def convert(
     if to_file:
         beside = [f"quirks {', '.join(network.quirks)}"] if network.quirks else []
         notes.append(f"the file does not hold {', '.join(['what its input is', *beside])}")
-        write_arrays(target, _named(state, found.preset, target_format))
+        with working(f"writing {target}"):
+            write_arrays(target, _named(state, found.preset, target_format))
     else:
         origin = Origin(data=f"an unknown set, converted from {source}", paddle=paddle.__version__)
-        save_checkpoint(target, network, Metadata(network.spec, names, inputs, origin))
+        with working(f"writing {target}"):
+            save_checkpoint(target, network, Metadata(network.spec, names, inputs, origin))
     return Converted(found.preset, count, found.file_format, inputs, network.quirks, tuple(notes))
 
 

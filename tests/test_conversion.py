@@ -282,7 +282,7 @@ def test_torchvision_s_input_is_assumed_of_files_of_pytorch_and_the_next_command
     convert(checkpoint, tmp_path / "tiny.safetensors")
     done = run_tool("convert_weights", tmp_path / "tiny.safetensors", tmp_path / "ours")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip().endswith("-o data.geometry=torchvision -o data.resize=256 -o data.orientation=stored")
+    assert "-o data.geometry=torchvision -o data.resize=256 -o data.orientation=stored\n" in done.stdout
     theirs = {"geometry": "torchvision", "resize": 256, "orientation": "stored", "draft": False}
     assert load_checkpoint(tmp_path / "ours")[1].preprocess == Preprocess(99, *IMAGENET.values(), **theirs)
     changed = "--resize 110 --geometry squash --orientation exif --mean 0.5,0.5,0.5 --std 0.25,0.5,1".split()
@@ -356,7 +356,7 @@ def test_a_new_last_layer_only_on_request_and_by_seed(pdparams, state, tmp_path)
 
 def test_classes_have_to_be_as_many_as_the_network_s(pdparams, tmp_path):
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    with pytest.raises(UserError, match=r"classes.txt: lists 2 classes.* has 10: num_classes of 2"):
+    with pytest.raises(UserError, match=r"classes.txt: lists 2 classes.* has 10: convert with num_classes=2"):
         convert(pdparams, tmp_path / "ours", classes=tmp_path / "classes.txt")
     convert(pdparams, tmp_path / "ours", classes=tmp_path / "classes.txt", num_classes=2)
     _, metadata = load_checkpoint(tmp_path / "ours")
@@ -371,21 +371,30 @@ def test_training_starts_from_a_converted_checkpoint(checkpoint, pdparams, state
     start_from(read_start(checkpoint, network, table, DataConfig()), network, preprocess)
     assert all(np.array_equal(value.numpy(), state[name]) for name, value in network.state_dict().items())
 
-    convert(pdparams, tmp_path / "four", num_classes=4)
-    with pytest.raises(UserError, match=r"has 4 classes.* has 10.*num.classes.* 10"):
-        read_start(tmp_path / "four", network, table, DataConfig())
-    (tmp_path / "classes.txt").write_text("\n".join("abcdefghij"))
-    convert(pdparams, tmp_path / "named", classes=tmp_path / "classes.txt")
-    with pytest.raises(UserError, match="other classes"):
-        read_start(tmp_path / "named", network, table, DataConfig())
     with pytest.raises(UserError, match=r"data.mean=\[0.485, 0.456, 0.406\]"):
         start_from(read_start(checkpoint, network, table, DataConfig()), network, Preprocess(99, (0, 0, 0), (1, 1, 1)))
+
+
+@pytest.mark.parametrize("other", ["four", "named"])
+def test_a_last_layer_of_other_classes_is_drawn_new(pdparams, state, demo_set, tmp_path, other, caplog):
+    (tmp_path / "classes.txt").write_text("\n".join("abcdefghij"))
+    convert(pdparams, tmp_path / "four", num_classes=4)
+    convert(pdparams, tmp_path / "named", classes=tmp_path / "classes.txt")
+    network, preprocess = AlexNet("tiny", 10), Preprocess(99, DataConfig().mean, DataConfig().std)
+    drawn = {name: value.numpy() for name, value in network.state_dict().items()}
+    last = {"classifier.7.weight", "classifier.7.bias"}
+    with caplog.at_level("INFO"):
+        start_from(read_start(tmp_path / other, network, read_table(demo_set, None), DataConfig()), network, preprocess)
+    for name, value in network.state_dict().items():
+        assert np.array_equal(value.numpy(), (drawn if name in last else state)[name]), name
+    count = 4 if other == "four" else 10
+    assert f"fc8 is drawn new, for 10 classes: {tmp_path / other} is of {count} others" in caplog.text
 
 
 def test_a_converted_checkpoint_is_evaluated_exported_and_predicted_with(pdparams, demo_set, tmp_path):
     done = run_tool("convert_weights", pdparams, tmp_path / "ours", "--classes", demo_set / "classes.txt")
     assert done.returncode == 0, done.stderr
-    assert f" train -o model.preset=tiny -o model.weights={tmp_path / 'ours'}" in done.stdout
+    assert f" train FOLDER -o model.preset=tiny -o model.weights={tmp_path / 'ours'}" in done.stdout
     assert 0 <= evaluate(Predictor(tmp_path / "ours"), root=demo_set).top1 <= 1
     export(*load_checkpoint(tmp_path / "ours"), tmp_path / "exported")
     picture = next((demo_set / "images").rglob("*.jpg"))

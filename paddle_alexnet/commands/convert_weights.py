@@ -9,12 +9,14 @@ OUTPUT  a new folder, a checkpoint for training with -o model.weights=FOLDER;
 
 import argparse
 import os
+import shlex
 
 from paddle_alexnet.commands.options import (
     PREPROCESS_OPTIONS,
     add_preprocess_options,
     command_line,
     not_negative,
+    note,
     positive,
     preprocess_changes,
     typed_path,
@@ -65,8 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     what = f"{converted.file_format} weights of {converted.preset}, {converted.num_classes} classes"
     print(f"{source}: {what}")
-    for note in converted.notes:
-        print(note)
+    for line in converted.notes:
+        print(line)
     print(f"wrote {arguments.target}")
     if arguments.target.is_dir():
         from paddle_alexnet.config import DataConfig
@@ -79,4 +81,5 @@ def run(arguments: argparse.Namespace) -> None:
             if value != getattr(DataConfig(), name):
                 settings[f"data.{name}"] = list(value) if isinstance(value, tuple) else value
         words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-        print(f"next: {command_line('train', *words)}")
+        note(f"next: {command_line('train')} FOLDER {shlex.join(words)}")
+        note("FOLDER: your images, a folder for each class; their number may be another, the last layer is new then")
