@@ -15,7 +15,7 @@ from paddle_alexnet.data.tree import say_notes
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import Answers, answers_of, join
 from paddle_alexnet.predictor import Predictor
-from paddle_alexnet.progress import progress
+from paddle_alexnet.progress import progress, working
 from paddle_alexnet.report.page import write_report
 from paddle_alexnet.report.run import read_run
 from paddle_alexnet.report.validation import write_validation
@@ -144,4 +144,5 @@ def report_run(run: RunFolder, *, device: str = "auto") -> Path:
                 read = read_run(run.path)
         except UserError as error:
             _log.info(f"the report goes without predictions: {error}")
-    return write_report(read)
+    with working("drawing the report"):
+        return write_report(read)

@@ -22,7 +22,7 @@ from paddle_alexnet.inference.calibration import calibration_images
 from paddle_alexnet.inference.engine import open_engine
 from paddle_alexnet.metrics import log_softmax
 from paddle_alexnet.names import PRECISIONS, one_of
-from paddle_alexnet.progress import progress
+from paddle_alexnet.progress import progress, working
 from paddle_alexnet.runs.model_folder import read_model, say_if_export_differs
 
 _WORKERS = max(2, min(16, os.cpu_count() or 1))  # threads that decode while the network computes
@@ -77,9 +77,10 @@ class Predictor:
         say_if_export_differs(model)
         self.metadata = replace(read.metadata, preprocess=preprocess or read.metadata.preprocess)
         folder = None if calibration is None else Path(calibration)
-        self.logits = open_engine(
-            read, precision=precision, calibration=lambda: calibration_images(self.metadata, folder)
-        )
+        with working(f"loading {read.path}"):
+            self.logits = open_engine(
+                read, precision=precision, calibration=lambda: calibration_images(self.metadata, folder)
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from helpers import small_config
 from tiny import narrow
 
 import paddle_alexnet
+from paddle_alexnet import progress
 from paddle_alexnet.data.prepare.demo import draw_demo
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.trainer import Results
@@ -18,6 +19,7 @@ from paddle_alexnet.trainer import Results
 def pytest_configure() -> None:
     """Let Ctrl-C through, which a shell keeps from what it runs in the background: tests send it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    progress.SOON = 60.0  # a slow machine adds no lines to what tests read
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from paddle_alexnet.names import one_of
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.predictor import Predictor
+from paddle_alexnet.progress import working
 from paddle_alexnet.runs.metadata import Metadata, Origin
 
 USUAL = DataConfig()  # its mean and standard deviation
@@ -57,7 +58,8 @@ def benchmark_folder(preset: str, folder: Path, *, batch_size: int = 32, repeats
     for _ in range(repeats):
         for name, program in programs.items():
             started = time.perf_counter()
-            assert program() == len(paths)
+            with working(f"{name}: predicting {len(paths)} images"):
+                assert program() == len(paths)
             seconds[name] = min(seconds[name], time.perf_counter() - started)
             _log.info(f"{name}: {len(paths) / seconds[name]:.1f} images/s at best")
     rates = {name: len(paths) / taken for name, taken in seconds.items()}

@@ -27,6 +27,7 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.device import use_device
+from paddle_alexnet.progress import progress
 
 # The paper's crops and flips.
 CHANGES = DataConfig(geometry="crop", resize=256, horizontal_flip=True)
@@ -67,13 +68,13 @@ def benchmark_loader(
             for name, stage in _stages(dataset, Path(scratch), count, batch_size, on_device).items()
         }
         seconds = dict.fromkeys(stages, float("inf"))
-        for _ in range(repeats):
-            for key, stage in stages.items():
-                started = time.perf_counter()
-                stage()
-                if on_device:
-                    paddle.device.cuda.synchronize()
-                seconds[key] = min(seconds[key], time.perf_counter() - started)
+        rounds = [each for _ in range(repeats) for each in stages.items()]
+        for key, stage in progress(rounds, what="loading", total=len(rounds), unit="stage"):
+            started = time.perf_counter()
+            stage()
+            if on_device:
+                paddle.device.cuda.synchronize()
+            seconds[key] = min(seconds[key], time.perf_counter() - started)
     return pd.DataFrame(
         [(*key, len(dataset) / taken, seconds[PLAIN, key[1]] / taken) for key, taken in seconds.items()],
         columns=["stage", "workers", "images_per_second", "times_plain"],

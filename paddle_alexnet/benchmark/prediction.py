@@ -32,6 +32,7 @@ from paddle_alexnet.names import one_of
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
 from paddle_alexnet.network.presets import PRESETS
+from paddle_alexnet.progress import working
 from paddle_alexnet.runs.metadata import Metadata, Origin
 
 CHOSEN = "oneDNN"  # what an exported model is run by
@@ -59,12 +60,14 @@ def benchmark_prediction(
         network = AlexNet(preset, lrn=choose_backend("auto", job="jit"))
         network.eval()
         gflop = 2 * int(describe(network, 1)["macs"].sum()) / 1e9  # of an image
-        engines = _engines(network)
+        with working(f"{preset}: building its engines"):
+            engines = _engines(network)
         for batch_size in batch_sizes:
             shape = (batch_size, 3, network.image_size, network.image_size)
             image = np.random.default_rng(0).standard_normal(shape, np.float32)
-            seconds = _time_in_turn(engines, image, steps)
-            peak = max(peak, measure_peak(nothing))
+            with working(f"{preset}: batches of {batch_size}"):
+                seconds = _time_in_turn(engines, image, steps)
+                peak = max(peak, measure_peak(nothing))
             rows += [
                 {
                     "preset": preset,

@@ -14,6 +14,7 @@ from paddle import nn
 
 from paddle_alexnet.config import Config
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.progress import EVERY, working
 from paddle_alexnet.training.optimisers import build_optimizer
 
 PASSES = {"Forward": 1, "Forward-backward": 3, "Training step": 3}  # counted in forward passes' FLOPs
@@ -70,18 +71,22 @@ def time_in_turn(runners: Sequence[Runner], step: str, *, burn_in: int, steps: i
     durations: dict[str, list[float]] = {runner.name: [] for runner in runners}
     for runner in runners:
         getattr(runner.network, mode(step))()  # both frameworks call it .eval() and .train()
-    for i, runner in product(range(-burn_in, steps), runners):
+    with working(f"{step}: {burn_in} steps that are not timed"):
+        for _, runner in product(range(burn_in), runners):
+            runner.steps[step]()
+            runner.synchronize()
+    shown = time.monotonic()
+    for i, runner in product(range(steps), runners):
         runner.synchronize()
         start = time.perf_counter()
         runner.steps[step]()
         runner.synchronize()
         duration = time.perf_counter() - start
-        if i < 0:
-            continue
         durations[runner.name].append(duration)
-        if i % 10 == 0:
+        if i % 10 == 0 or time.monotonic() - shown > EVERY:
             who = f"{runner.name}: " if len(runners) > 1 else ""
             _log.info(f"{_now()}: {who}step {i}, duration = {duration:.3f}")
+            shown = time.monotonic()
     for name, seconds in durations.items():
         who = f"{name}: " if len(runners) > 1 else ""
         mean, std = np.mean(seconds), np.std(seconds)

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.outputs import check_output
+    from paddle_alexnet.progress import working
     from paddle_alexnet.report.comparison import compare_runs
     from paddle_alexnet.report.page import write_comparison
     from paddle_alexnet.runs.folder import RunFolder
@@ -32,5 +33,6 @@ def run(arguments: argparse.Namespace) -> None:
     if comparison.differing:
         rows = [[key, *values] for key, values in comparison.differing.items()]
         print_table([["", *comparison.names], *rows])
-    write_comparison(comparison, arguments.output)
+    with working("drawing the page"):
+        write_comparison(comparison, arguments.output)
     print(f"\nwrote {arguments.output}")

@@ -47,12 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     from paddle_alexnet.data.findings import faults, format_findings, write_report
     from paddle_alexnet.data.inspect.contact_sheet import draw_sheet
     from paddle_alexnet.data.inspect.inspection import check_outputs, fix, format_inspection, inspect
+    from paddle_alexnet.progress import working
 
     check_outputs(root=arguments.root, csv=csv, sheet=arguments.sheet, report=arguments.report, fixing=arguments.fix)
     inspection = inspect(arguments.root, csv, top_k=arguments.top_k, workers=arguments.workers, accept=arguments.accept)
     findings, accepted = inspection.findings, inspection.accepted
     print(format_inspection(inspection), format_findings(findings, accepted, at_most=5), sep="\n\n", end="\n\n")
-    print(draw_sheet(inspection, arguments.sheet))
+    with working("drawing the contact sheet"):
+        sheet = draw_sheet(inspection, arguments.sheet)
+    print(sheet)
     if arguments.report:
         write_report(findings, arguments.report, accepted, excel=arguments.excel)
         print(f"wrote {arguments.report}")

@@ -4,6 +4,7 @@ import numpy as np
 import paddle
 
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.progress import progress
 
 
 def starts_of(side: int, square: int, stride: int) -> list[int]:
@@ -22,7 +23,8 @@ def occlusion(
     starts = starts_of(image.shape[1], square, stride)
     places = [(top, left) for top in starts for left in starts]
     found: list[np.ndarray] = []
-    for start in range(0, len(places), batch_size):
+    batches = range(0, len(places), batch_size)
+    for start in progress(batches, what="covering parts of the image", total=len(batches), unit="batch"):
         part = places[start : start + batch_size]
         covered = np.repeat(image[None], len(part), axis=0)
         for one, (top, left) in zip(covered, part):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Optional
@@ -16,6 +16,7 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
 from paddle_alexnet.network.padding import side_after
 from paddle_alexnet.network.presets import Conv, Linear, MaxPool
+from paddle_alexnet.progress import working
 from paddle_alexnet.runs.metadata import MAX_IMAGE_SIZE, Metadata, Proof
 from paddle_alexnet.runs.model_folder import writing_model
 
@@ -57,10 +58,11 @@ def exporting(
     def write(folder: Path, lrn: str) -> Metadata:
         made = network if lrn == network.lrn or to == "onnx" else with_lrn(network, lrn)
         described = replace(metadata, kind=to, model=replace(metadata.model, lrn=lrn))
-        if to == "onnx":
-            (folder / MODEL).write_bytes(onnx_file(network, described))
-        else:
-            save_program(made, described, folder)
+        with nullcontext() if quick else working(f"writing the {'ONNX file' if to == 'onnx' else 'inference model'}"):
+            if to == "onnx":
+                (folder / MODEL).write_bytes(onnx_file(network, described))
+            else:
+                save_program(made, described, folder)
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
         return replace(described, proof=prove(network, described, files, shown, source=place, quick=quick))
 

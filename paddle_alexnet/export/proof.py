@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,6 +19,7 @@ from paddle_alexnet.inference.engine import Engine, ways_to_run
 from paddle_alexnet.inference.live import LiveNetwork
 from paddle_alexnet.metrics import log_softmax
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.progress import progress, working
 from paddle_alexnet.runs.environment import environment
 from paddle_alexnet.runs.metadata import Check, Metadata, Proof
 
@@ -60,7 +62,8 @@ def pictures(metadata: Metadata, root: Optional[Path] = None) -> Pictures:
         table = read_table(*metadata.origin.dataset(root), metadata.classes)
         rows = table.rows("val")
         rows = rows[spread(len(rows), PICTURES)]
-        found = np.stack([preprocess(table.root / name) for name in table.filenames[rows]])
+        names = progress(table.filenames[rows], what="reading images to compare on", total=len(rows))
+        found = np.stack([preprocess(table.root / name) for name in names])
         words = f"{len(found)} images of the val split of {metadata.origin.data if root is None else table.csv}"
     except UserError as error:
         if root is not None:
@@ -79,20 +82,26 @@ def prove(
     With `quick` only in the usual way to run it, and without the times. Raises Unproven where the answers of one differ
     by more than they may, and UserError where one does not run; errors call the files `source`.
     """
+
+    def timing(what: str) -> AbstractContextManager[None]:
+        return nullcontext() if quick else working(f"comparing and timing {what}")
+
     live = LiveNetwork(network)
-    expected = _answers(live, shown.image)
     sizes = () if quick else LATENCIES if metadata.batch_size is None else (metadata.batch_size,)
-    checks = [Check("the network itself", 0.0, 1.0, _times(live, shown.image, sizes))]
+    with timing("the network itself"):
+        expected = _answers(live, shown.image)
+        checks = [Check("the network itself", 0.0, 1.0, _times(live, shown.image, sizes))]
     if metadata.output == "probabilities":
         expected = np.exp(log_softmax(expected))
     left_out: dict[str, str] = {}
     for name, open_engine in ways_to_run(files, metadata, source=source).items():
         try:
-            engine = open_engine()
-            found = _answers(engine, shown.image)
-            difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
-            agreement = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
-            checks.append(Check(name, difference, agreement, _times(engine, shown.image, sizes)))
+            with timing(name):
+                engine = open_engine()
+                found = _answers(engine, shown.image)
+                difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+                agreement = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
+                checks.append(Check(name, difference, agreement, _times(engine, shown.image, sizes)))
         except Exception as error:  # Paddle's, of many kinds
             left_out[name] = _line(error)
         if quick:

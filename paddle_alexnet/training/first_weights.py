@@ -16,7 +16,7 @@ import paddle
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.padding import zeros
 from paddle_alexnet.network.presets import Conv, Linear
-from paddle_alexnet.progress import progress
+from paddle_alexnet.progress import working
 
 # As in the search of docs/results.md; 20,000 patches and 10 iterations were better by no more than chance.
 IMAGES = 256
@@ -40,21 +40,22 @@ def find_first_weights(network: AlexNet, image: paddle.Tensor, *, seed: int) -> 
     those of fc6, all stays as it was drawn.
     """
     began, rng = perf_counter(), np.random.default_rng([seed, 0])
-    layers = [(named.stage, layer) for named, layer in network.computing_layers()]
-    *_, last = (layer for stage, layer in layers if isinstance(stage, Linear))
+    layers = [(named.name, named.stage, layer) for named, layer in network.computing_layers()]
+    *_, last = (layer for _, stage, layer in layers if isinstance(stage, Linear))
     network.eval()
     x = image
-    for stage, layer in progress(layers, what="finding first weights", total=len(layers), unit="layer"):
-        if isinstance(stage, Conv):
-            shape, patches = tuple(layer.weight.shape), patches_of(x.numpy(), stage, rng)
-            if all(part.var(axis=0).mean() > FLAT * (part**2).mean() for part in patches):
-                filters = [cluster(part, shape[0] // stage.groups, rng) for part in patches]
-                layer.weight.set_value(np.concatenate(filters).reshape(shape))
-        x = layer(x)
-        if isinstance(stage, (Conv, Linear)):
-            x = _standardise(layer, x, by_channel=layer is not last, deviation=LAST if layer is last else 1.0)
-            if x is None:
-                break
+    for name, stage, layer in layers:
+        with working(f"finding first weights of {name}"):
+            if isinstance(stage, Conv):
+                shape, patches = tuple(layer.weight.shape), patches_of(x.numpy(), stage, rng)
+                if all(part.var(axis=0).mean() > FLAT * (part**2).mean() for part in patches):
+                    filters = [cluster(part, shape[0] // stage.groups, rng) for part in patches]
+                    layer.weight.set_value(np.concatenate(filters).reshape(shape))
+            x = layer(x)
+            if isinstance(stage, (Conv, Linear)):
+                x = _standardise(layer, x, by_channel=layer is not last, deviation=LAST if layer is last else 1.0)
+        if x is None:
+            break
     network.train()
     took = perf_counter() - began
     _log.info(f"first weights: filters by k-means among patches of {len(image)} training images, {took:.0f} s")

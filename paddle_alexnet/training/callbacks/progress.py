@@ -3,8 +3,6 @@
 import math
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Optional
 
 import paddle
@@ -13,6 +11,7 @@ from tqdm import tqdm
 
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.progress import quiet
 from paddle_alexnet.training.history import History
 
 _interval = tqdm.format_interval  # 272 seconds -> 04:32
@@ -30,7 +29,8 @@ class Progress(Callback):
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         to_come = (self.epochs - len(self.history.epochs)) * (3 * self.images + self.val_images)
         left = to_come * seconds_per_image(self.model.network)  # backward takes twice as long as forward
-        print(f"this will take about {_in_words(left)}", flush=True)
+        if not quiet():
+            print(f"this will take about {_in_words(left)}", flush=True)
         self.run_started, self.first_epoch = time.perf_counter(), len(self.history.epochs)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.bar_format = f"{{desc}} |{{bar}}| {figures} {speed:.1f}/s {left}"
             self.bar.update(logs["batch_size"])
-        elif self.loader.position % max(1, -(-self.params["steps"] // 4)) == 0:
+        elif not quiet() and self.loader.position % max(1, -(-self.params["steps"] // 4)) == 0:
             print(f"{self.title}  {self.done}/{self.images}  {figures}  {speed:.1f} images/s  {left}", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -93,6 +93,8 @@ class ShowEpoch(Callback):
         self.started, self.first_epoch = time.perf_counter(), len(self.history.epochs)
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
+        if quiet():
+            return
         epoch, epochs = self.history.last, self.epochs
         best = History(self.history.epochs[:-1]).best
         before = best.val_loss if best else math.inf
@@ -131,22 +133,9 @@ def _in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-@contextmanager
-def working(what: str) -> Iterator[None]:
-    """Say in a terminal what is being done, as long as it takes."""
-    shown = sys.stderr.isatty()
-    if shown:
-        print(f"{what} …", end="", file=sys.stderr, flush=True)
-    try:
-        yield
-    finally:
-        if shown:
-            print(f"\r{' ' * (len(what) + 2)}\r", end="", file=sys.stderr, flush=True)
-
-
 def _bar(title: str, images: int, done: int = 0) -> Optional[tqdm]:
     """A bar that counts images, of which some may be done, and leaves nothing behind; None without a terminal."""
-    if not sys.stderr.isatty():
+    if quiet() or not sys.stderr.isatty():
         return None
     bar_format = "{desc} |{bar}| {n_fmt}/{total_fmt}"
     return tqdm(desc=title, total=images, initial=done, leave=False, bar_format=bar_format, file=sys.stderr)

@@ -7,10 +7,10 @@ from paddle.callbacks import Callback
 
 from paddle_alexnet.export.folder import exporting
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.progress import EVERY, working
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import Metadata
-from paddle_alexnet.training.callbacks.progress import working
 from paddle_alexnet.training.history import History
 from paddle_alexnet.training.model import in_full_precision
 
@@ -30,6 +30,6 @@ class SaveModels(Callback):
             metadata = replace(self.metadata, origin=origin)
             network = in_full_precision(self.network, self.model._optimizer)
             # Both are put in place, or none.
-            saving = working("saving and exporting the best model so far")
+            saving = working("saving and exporting the best model so far", after=EVERY)
             with saving, exporting(network, metadata, self.run.inference, aside=True):
                 save_checkpoint(self.run.best, network, metadata, aside=True)

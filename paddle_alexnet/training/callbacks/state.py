@@ -8,12 +8,12 @@ from typing import Any, Optional
 from paddle.callbacks import Callback
 
 from paddle_alexnet.files import atomic_folder, copy_file, remove_own
+from paddle_alexnet.progress import EVERY, working
 from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import own_files
 from paddle_alexnet.runs.state import TrainState, save_state
 from paddle_alexnet.training.callbacks.guard import StopOnNaN
-from paddle_alexnet.training.callbacks.progress import working
 from paddle_alexnet.training.distributed import barrier, rank
 from paddle_alexnet.training.resume import LiveRun
 from paddle_alexnet.training.signals import StopRequest
@@ -76,7 +76,7 @@ class SaveState(Callback):
             epoch = self.live.history.last
             val_loss = epoch.val_loss if isfinite(epoch.val_loss) else None
             origin = replace(origin, val_loss=val_loss, val_top1=epoch.val_top1)
-        with working("saving the run's state"):
+        with working("saving the run's state", after=EVERY):
             average = self.live.average.average if self.live.average else {}
             metadata = replace(self.metadata, origin=origin)
             save_state(self.run.last, self.live.weights(), metadata, state, optimizer, average)
