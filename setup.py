@@ -73,6 +73,7 @@ setup(
             "uvicorn",
             "uvloop; sys_platform != 'win32'",
         ],
+        "completion": ["shtab"],  # `completion bash`
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.26", "ruff"],  # `make docs`
         "dev": [
             "import-linter>=2",
@@ -80,6 +81,7 @@ setup(
             "pandas-stubs; python_version >= '3.10'",  # the last ones for 3.9 describe another pandas
             "pre-commit",
             "ruff>=0.17.6,<0.18",
+            "shtab",
             "types-tqdm",
             "wheel",  # a test builds one without the network
         ],

@@ -3,6 +3,9 @@
 The public names are imported when they are first used (PEP 562): `import paddle_alexnet` costs nothing.
 """
 
+import paddle_alexnet.interruption  # Ctrl-C during the imports below
+
+# isort: split
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Optional
 
 from paddle_alexnet.errors import UserError
 
@@ -13,12 +14,24 @@ PRECISIONS = ("float32", "bfloat16", "int8")  # of the numbers that an exported 
 
 
 def one_of(name: str, known: Iterable[str], *, what: str) -> str:
-    """Return the name if it is known, else raise UserError that says the nearest and lists them all."""
+    """Return the name if it is known, else raise UserError that lists the known ones and says the nearest if any is."""
     known = list(known)
     if name in known:
         return name
-    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)[0]
-    raise UserError(f"unknown {what} {name!r}; did you mean {nearest!r}? There are: {', '.join(known)}")
+    near = nearest(str(name), known)
+    guess = f"did you mean {near!r}? There are" if near else "there are"
+    raise UserError(f"unknown {what} {str(name)[:100]!r}; {guess}: {', '.join(known)}")
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> Optional[str]:
+    """Return the known name that is most like one, in whatever case; None if none is like it.
+
+    Args:
+        cutoff: the least ratio of `difflib` that counts as alike, of 0 to 1.
+    """
+    spellings = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name[:100].lower(), spellings, n=1, cutoff=cutoff)
+    return spellings[found[0]] if found else None
 
 
 def check_color(text: str) -> str:

@@ -1,7 +1,7 @@
 """Recipes: a YAML file holds one complete set of settings; overrides such as `train.epochs=3` have the last word."""
 
-import difflib
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from io import StringIO
@@ -18,11 +18,12 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from paddle_alexnet.config import Config, key_types
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import exists, read_small, write_text
-from paddle_alexnet.names import one_of
+from paddle_alexnet.names import nearest, one_of
 from paddle_alexnet.text_files import decode
 
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
+LIST_OF_KEYS = "`paddle-alexnet train --help` lists the keys"
 
 
 def recipes() -> dict[str, Path]:
@@ -192,29 +193,100 @@ def _group(key: str) -> str:
     return f"{key} is a group of keys; set one of them, such as {first}"
 
 
-_OTHERS_NAMES = {
+_OTHERS_NAMES = {  # of settings in other programs, and the key, or the last part of it, that each means
+    "a": "preset",
+    "accum_iter": "accumulate",
+    "accumulate_grad_batches": "accumulate",
+    "annotations": "csv",
     "arch": "preset",
+    "architecture": "preset",
+    "b": "batch_size",
+    "batch": "batch_size",
     "bs": "batch_size",
     "checkpoint": "weights",
+    "clip_grad": "clip_norm",
+    "color_jitter": "colour_jitter",
+    "data": "root",
+    "data_dir": "root",
+    "data_path": "root",
     "dataset": "root",
     "dir": "root",
+    "early_stopping": "train.patience",
+    "finetune": "weights",
+    "fp16": "amp",
     "gpu": "device",
+    "gpus": "device",
+    "gradient_accumulation_steps": "accumulate",
+    "hflip": "horizontal_flip",
+    "img_size": "resize",
+    "image_size": "resize",
+    "init_lr": "learning_rate",
+    "input_size": "resize",
+    "j": "workers",
+    "labels": "csv",
     "lr": "learning_rate",
+    "lr_policy": "schedule.name",
+    "lr_scheduler": "schedule.name",
+    "max_epochs": "epochs",
+    "model": "preset",
     "model.name": "preset",
+    "model_ema": "ema",
+    "net": "preset",
+    "network": "preset",
     "num_epochs": "epochs",
     "num_workers": "workers",
+    "opt": "optimizer.name",
+    "optim": "optimizer.name",
+    "optimiser": "optimizer.name",
+    "optimizer": "optimizer.name",
+    "out": "output",
+    "out_dir": "output",
+    "output_dir": "output",
     "pretrained": "weights",
+    "random_seed": "seed",
+    "reprob": "random_erasing",
+    "save_dir": "output",
+    "sched": "schedule.name",
+    "scheduler": "schedule.name",
+    "smoothing": "label_smoothing",
+    "train_dir": "root",
+    "warmup": "warmup_epochs",
     "wd": "weight_decay",
 }
 
 
-def _unknown(key: str) -> str:
-    """What to say of a key that is none: the nearest, first among the keys whose last part is the same."""
-    last = key.rpartition(".")[2]
-    last = _OTHERS_NAMES.get(key) or _OTHERS_NAMES.get(last, last)
+def meant_key(name: str) -> Optional[str]:
+    """Return the key that a name means, by its last part, by other programs' names or by a slip; None if none is."""
     groups = [entry.name for entry in fields(Config)]
-    near = [known for known in key_types() if known.rpartition(".")[2] == last] or [*key_types(), *groups]
-    return f"unknown key {key[:100]}; did you mean {difflib.get_close_matches(key[:100], near, n=1, cutoff=0.0)[0]}?"
+    last = name.rpartition(".")[2]
+    meant = _OTHERS_NAMES.get(name) or _OTHERS_NAMES.get(last, last)
+    if meant in key_types():
+        return meant
+    same = [known for known in key_types() if known.rpartition(".")[2] == meant]
+    if same and (len(same) == 1 or "." not in name):
+        return same[-1]
+    if "." in name and (found := nearest(name, same or [*key_types(), *groups])):
+        return found
+    by_last = {**{known.rpartition(".")[2]: known for known in key_types()}, **{group: group for group in groups}}
+    found = nearest(last, by_last, cutoff=0.8)
+    return by_last[found] if found else None
+
+
+def meant_overrides(options: Sequence[tuple[str, Optional[str]]]) -> str:
+    """Return, as a remedy, the overrides that options of other programs mean, each with its value if it has one."""
+    words = []
+    for option, value in options:
+        key = meant_key(option.lstrip("-").replace("-", "_"))
+        if key in key_types():
+            words.append(f"-o {shlex.quote(f'{key}={value}') if value else f'{key}=VALUE'}")
+    unknown = len(words) < len(options)
+    rest = f"{LIST_OF_KEYS} that -o KEY=VALUE sets" if unknown else ""
+    return "; ".join([*([f"write {' '.join(words)}"] if words else []), *([rest] if rest else [])])
+
+
+def _unknown(key: str) -> str:
+    meant = meant_key(key)
+    return f"unknown key {key[:100]}; {f'did you mean {meant}?' if meant else LIST_OF_KEYS}"
 
 
 def _explain(error: ValidationError, origin: dict[str, str]) -> str:

@@ -76,7 +76,8 @@ def test_config_is_frozen():
         (f"train.epochs={'9' * 4301}", "digits"),
         (f"train.epochs={'[' * 1_000_000}", "longer than"),
         (f"train.epochs={'[' * 50_000}", "nested deeper"),
-        (f"{'x' * 1_000_000}=1", "unknown key"),
+        (f"{'x' * 1_000_000}=1", "unknown key x+; `paddle-alexnet train --help` lists the keys"),
+        ("zebra=1", "unknown key zebra; `paddle-alexnet train --help` lists the keys$"),
     ],
     ids=lambda text: text[:30].encode("unicode_escape").decode(),
 )

@@ -1,7 +1,7 @@
 """Compile kernels for this machine: the layers of a network, and so its training, faster on a CPU.
 
 `model.kernels=auto`, the default, takes them where they are built. They are kept in the user's cache, for each Paddle
-and each processor. It takes a C++ compiler and the headers of oneDNN: pip install '.[fast]'.
+and each processor. It takes a C++ compiler and the headers of oneDNN: pip install "paddle-alexnet[fast]".
 """
 
 import argparse

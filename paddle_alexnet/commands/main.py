@@ -6,11 +6,12 @@ so that help and errors do not wait for Paddle.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, Optional
 
-from paddle_alexnet.commands.process import exit_code
+from paddle_alexnet import __version__
+from paddle_alexnet.commands.process import exit_code, hush
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.names import one_of
 
@@ -32,6 +33,7 @@ VERBS = {
     "ablate": "what LRN, overlapping pools, dropout and columns are worth, by training without each",
     "doctor": "what is installed on this machine, what is missing or clashes, and what mends it",
     "recipes": "list the recipes that come with the package",
+    "completion": "print the completion script of a shell",
 }
 
 
@@ -45,24 +47,44 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _run(words: Sequence[str]) -> Optional[int]:
+    at = next((n for n, word in enumerate(words) if not word.startswith("-")), len(words))
+    whole = overview()
+    whole.add_argument("verb", nargs="?", metavar="SUBCOMMAND", help="one of those below; help SUBCOMMAND explains it")
     try:
-        parser = _Parser(
-            prog="paddle-alexnet",
-            description="AlexNet in PaddlePaddle: train, trust, export and read it.",
-            epilog="verbs:\n" + "\n".join(f"  {verb:<16} {text}" for verb, text in VERBS.items()),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.add_argument("verb", metavar="VERB", help="one of those below; VERB --help tells more")
-        verb = one_of(parser.parse_args(words[:1]).verb, VERBS, what="verb")
-        arguments = parser_of(verb).parse_args(words[1:])
-    except SystemExit:  # the help has been shown
+        own = whole.parse_args(words[: at + 1])
+        verb, rest = own.verb, words[at + 1 :]
+        if verb == "help":
+            verb, rest = (rest[0] if rest else None), ["--help"]
+        if verb is None:
+            whole.print_help()
+            return None
+        parser = parser_of(one_of(verb, VERBS, what="subcommand"))
+        arguments, others = parser.parse_known_args(rest)
+        if others:
+            _refuse(parser, arguments, rest, others)
+    except SystemExit:  # the help or the version has been shown
         return None
+    if vars(arguments).pop("quiet", own.quiet):
+        hush()
     code: Optional[int] = _command(verb).run(arguments)
     return code
 
 
+def overview() -> argparse.ArgumentParser:
+    """Return the parser of the options before the subcommand, whose help lists the subcommands."""
+    parser = _Parser(
+        prog="paddle-alexnet",
+        description="AlexNet in PaddlePaddle: train, trust, export and read it.",
+        epilog="subcommands:\n" + "\n".join(f"  {verb:<16} {text}" for verb, text in VERBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"paddle-alexnet {__version__}")
+    add_quiet_option(parser, default=False)
+    return parser
+
+
 def parser_of(verb: str) -> argparse.ArgumentParser:
-    """What reads the words after a verb, and holds its help."""
+    """Return the parser of the words after a subcommand, which holds its help."""
     command = _command(verb)
     parser = _Parser(
         prog=f"paddle-alexnet {verb}",
@@ -70,7 +92,46 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
+    for each in with_subparsers(parser):
+        each.allow_abbrev = False  # --seed, as other programs call it, is not --seeds
+        add_quiet_option(each, default=argparse.SUPPRESS)  # which one was given, before the subcommand or after it
     return parser
+
+
+def with_subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield a parser and the ones that it is divided into."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from with_subparsers(each)
+
+
+def add_quiet_option(parser: argparse.ArgumentParser, *, default: object) -> None:
+    parser.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        default=default,
+        help="print results, warnings and errors only: no progress, no notes",
+    )
+
+
+def _refuse(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, words: Sequence[str], others: Sequence[str]
+) -> NoReturn:
+    """Raise UserError for options that a parser does not have, naming the settings that they mean if it takes any."""
+    options = [word for word in others if word.startswith("-")]
+    if options and hasattr(arguments, "override"):
+        from paddle_alexnet.recipe import meant_overrides
+
+        given = []
+        for option in options:
+            name, equals, value = option.partition("=")
+            after = words[words.index(option) + 1 :]
+            given.append((name, value if equals else after[0] if after and not after[0].startswith("-") else None))
+        raise UserError(f"{' '.join(options)}: not an option of {parser.prog.split()[-1]}; {meant_overrides(given)}")
+    parser.error(f"unrecognized arguments: {' '.join(others)}")
 
 
 def _command(verb: str) -> Any:

@@ -1,6 +1,7 @@
 """Options that several verbs share, the types of arguments, and checks that need no Paddle."""
 
 import argparse
+import logging
 import math
 import os
 import shlex
@@ -64,6 +65,11 @@ def command_line(verb: str, *words: object) -> str:
     else:
         return module_line("paddle_alexnet", verb, *words)
     return shlex.join([*program, *map(str, words)])
+
+
+def note(text: str) -> None:
+    """Print a line that `--quiet` leaves out."""
+    logging.getLogger("paddle_alexnet").info(text)
 
 
 def module_line(module: str, *words: object) -> str:

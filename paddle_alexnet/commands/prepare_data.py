@@ -9,7 +9,7 @@ sources:
 
 import argparse
 
-from paddle_alexnet.commands.options import command_line, not_negative, typed_path
+from paddle_alexnet.commands.options import command_line, not_negative, note, typed_path
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import exists
 
@@ -55,4 +55,4 @@ def run(arguments: argparse.Namespace) -> None:
     if empty:
         print(f"no images in {' and '.join(empty)}: training needs some, give --split other percentages")
     else:
-        print(f"next: {command_line('train', '-o', f'data.root={prepared.root}')}")
+        note(f"next: {command_line('train', '-o', f'data.root={prepared.root}')}")

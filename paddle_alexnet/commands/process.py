@@ -6,9 +6,11 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
 from typing import Callable, NoReturn, Optional
 
@@ -25,7 +27,7 @@ def exit_code(job: Callable[[], Optional[int]]) -> int:
             stream.reconfigure(errors="replace")  # a question mark for what the encoding lacks
     _show_messages()
     try:
-        with _signals():
+        with _signals(), _plain_warnings():
             code = job() or DONE
             sys.stdout.flush()
             return code
@@ -110,6 +112,30 @@ class _PlainLines(logging.Handler):
         else:
             print(record.getMessage(), file=stream)
         stream.flush()
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show the warnings of libraries as one line each, without lines of source, and none of Pillow's.
+
+    Pillow warns of what an image holds besides its pixels, such as damaged EXIF data, and does not name the file;
+    `data.decode_limit` bounds large images.
+    """
+
+    def show(message: object, category: type, filename: str, *_: object, **__: object) -> None:
+        if "PIL" not in Path(filename).parts and not category.__module__.startswith("PIL."):
+            logging.getLogger("paddle_alexnet").warning(f"warning: {' '.join(str(message).split())}")
+
+    before, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def hush() -> None:
+    """Show no progress and no notes in this process, as `--quiet` asks."""
+    logging.getLogger("paddle_alexnet").setLevel(logging.WARNING)
 
 
 def _show_messages() -> None:

@@ -2,7 +2,7 @@
 
 POST /predict answers images with their most probable classes, POST /explain shows what the network saw; /health,
 /metrics (Prometheus) and /docs tell about the service. It listens on this machine alone unless --host says
-otherwise, and knows neither passwords nor encryption. Needs `pip install ".[serve]"`.
+otherwise, and knows neither passwords nor encryption. Needs `pip install "paddle-alexnet[serve]"`.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         import python_multipart  # noqa: F401  reads forms
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise UserError(f'{error.name} is not installed: pip install ".[serve]"') from None
+        raise UserError(f'{error.name} is not installed: pip install "paddle-alexnet[serve]"') from None
     from paddle_alexnet.service.limits import Limits
     from paddle_alexnet.service.server import Server, address_of, listen
 

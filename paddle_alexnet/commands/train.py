@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, read_recipe, typed_path
+from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, note, read_recipe, typed_path
 from paddle_alexnet.config import Config, describe_keys
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.figures import interval_text
@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         f"keys, with their defaults (a recipe may set others):\n{describe_keys()}\n\npresets: {', '.join(PRESETS)}"
     )
+    parser.add_argument(
+        "data", nargs="?", type=typed_path, metavar="FOLDER", help="images to train on, as -o data.root=FOLDER"
+    )
     add_recipe_options(parser, recipe=f"recipe ({DEMO_RECIPE} where there is no data set)")
     parser.add_argument(
         "--resume",
@@ -33,12 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if not (arguments.config or arguments.resume or _has_data(arguments.override)):
+    if arguments.data is not None:
+        arguments.override.append(_root(arguments.data, arguments.override))
+    demo = not (arguments.config or arguments.resume or _has_data(arguments.override))
+    if demo:
         arguments.config = Path(DEMO_RECIPE)
-        print(
-            f"recipe {DEMO_RECIPE}, a small network on drawn patterns; "
-            f"the full-size one: -c {DEFAULT_RECIPE}; your own data: -o data.root=DIR"
-        )
     config = _recipe_of(arguments.resume, arguments) if arguments.resume else read_recipe(arguments)
     data = config.data
     root, csv, classes = (Path(text) if text else None for text in (data.root, data.csv, data.classes))
@@ -48,9 +50,18 @@ def run(arguments: argparse.Namespace) -> None:
     if root is not None:
         check_there(root, csv, classes)
     if config.model.weights:
+        if root is None and not arguments.resume:
+            raise UserError(
+                f"model.weights={config.model.weights}: requires images to train on; add -o data.root=FOLDER"
+            )
         from paddle_alexnet.runs.model_folder import find_model
 
         find_model(Path(config.model.weights))
+    if demo:
+        note(
+            f"recipe {DEMO_RECIPE}, a small network on drawn patterns; "
+            f"the full-size one: -c {DEFAULT_RECIPE}; your own images: train FOLDER"
+        )
     from paddle_alexnet.trainer import train
     from paddle_alexnet.training.distributed import rank
 
@@ -79,10 +90,23 @@ def run(arguments: argparse.Namespace) -> None:
     if config.train.report:
         print(f"report:           {results.output / 'report.html'}")
     if results.visualdl is not None:
-        print(f"more to look at:  {module_line('visualdl.server.app', '--logdir', results.visualdl)}")
+        note(f"more to look at:  {module_line('visualdl.server.app', '--logdir', results.visualdl)}")
     if best is not None:
-        print(f"next: {command_line('evaluate', results.output)}")
-        print(f"      {command_line('predict', results.output)} IMAGE")
+        note(f"next: {command_line('evaluate', results.output)}")
+        note(f"      {command_line('predict', results.output)} IMAGE")
+
+
+def _root(data: Path, overrides: Sequence[str]) -> str:
+    """Return the override that a folder of images means. Raises UserError if it is something else, or named twice."""
+    if any(override.startswith(("data.root=", "data.csv=")) for override in overrides):
+        raise UserError(f"{data}: the images are named twice; leave out the folder or -o data.root and data.csv")
+    if data.suffix in (".yaml", ".yml"):
+        raise UserError(f"{data}: a recipe, no folder of images; write -c {data}")
+    if data.suffix == ".csv":
+        raise UserError(f"{data}: a table, no folder of images; write -o data.csv={data}")
+    if RunFolder(data).config.is_file():
+        raise UserError(f"{data}: a run, no folder of images; write --resume {data}")
+    return f"data.root={data}"
 
 
 def _has_data(overrides: Sequence[str]) -> bool:

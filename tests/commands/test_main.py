@@ -7,6 +7,8 @@ import sys
 import pytest
 from helpers import REPOSITORY, assert_user_error, run_process, run_tool
 
+import paddle_alexnet
+from paddle_alexnet import load_config
 from paddle_alexnet.commands import process, recipes
 from paddle_alexnet.commands.main import VERBS, main
 from paddle_alexnet.errors import UserError
@@ -61,12 +63,14 @@ def test_every_verb_shows_its_help_and_has_a_tool(verb):
     result = run_tool(verb, "--help")
     assert (result.returncode, result.stderr) == (0, "")
     assert f"usage: paddle-alexnet {verb}" in result.stdout
-    assert verb == "recipes" or (REPOSITORY / "tools" / f"{verb.replace('-', '_')}.py").is_file()
+    assert verb in ("recipes", "completion") or (REPOSITORY / "tools" / f"{verb.replace('-', '_')}.py").is_file()
 
 
-def test_no_verb_and_an_unknown_one_are_one_line():
-    assert main([]) == 2
+def test_an_unknown_verb_is_one_line_with_a_guess_only_if_one_is_near():
     assert_user_error(run_tool("trian"), "'trian'", "did you mean 'train'")
+    far = run_tool("qqq")
+    assert_user_error(far, "unknown subcommand 'qqq'; there are: train, evaluate")
+    assert "did you mean" not in far.stderr
     assert run_tool("--help").stdout.count("\n  ") >= len(VERBS)
 
 
@@ -152,3 +156,85 @@ def test_a_reader_that_has_read_enough_ends_the_command_quietly():
         child.stdout.close()
         errors = child.stderr.read()
     assert (child.returncode, errors) == (141, b"")
+
+
+def test_help_without_a_verb_and_of_a_verb_and_the_version(capsys):
+    shown = run_tool("--help")
+    assert shown.stdout.count("\n  ") >= len(VERBS)
+    assert main([]) == 0
+    assert capsys.readouterr().out == shown.stdout
+    assert run_tool("help").stdout == shown.stdout
+    assert run_tool("help", "export").stdout == run_tool("export", "--help").stdout
+    assert_user_error(run_tool("help", "exprot"), "did you mean 'export'")
+    assert run_tool("--version").stdout == f"paddle-alexnet {paddle_alexnet.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words, remedy",
+    [
+        ("train --epochs 5", "write -o train.epochs=5"),
+        ("train --data photos", "write -o data.root=photos"),
+        ("train --lr=0.1 --batch-size 8", "write -o optimizer.learning_rate=0.1 -o train.batch_size=8"),
+        ("train --output x --device cpu", "write -o output=x -o device=cpu"),
+        ("train photos --seed 3", "write -o train.seed=3"),
+        ("train --arch half --pretrained a", "write -o model.preset=half -o model.weights=a"),
+        ("train --optimizer adam --weight-decay 1e-4", "-o optimizer.name=adam -o optimizer.weight_decay=1e-4"),
+        ("train --num_workers 4 -b 3", "write -o data.workers=4 -o train.batch_size=3"),
+        ("train --epoch", "write -o train.epochs=VALUE"),
+        ("train --epochs 2 --foo", "write -o train.epochs=2; `paddle-alexnet train --help` lists the keys"),
+        ("train --num-classes 5", "`paddle-alexnet train --help` lists the keys"),
+        ("ablate --seed 5", "write -o train.seed=5"),
+        ("benchmark network --lr 3", "write -o optimizer.learning_rate=3"),
+        ("evaluate x --epochs 5", "unrecognized arguments: --epochs"),
+    ],
+)
+def test_an_option_of_another_program_names_the_setting_that_it_means(words, remedy):
+    assert_user_error(run_tool(*words.split()), remedy)
+
+
+def test_a_folder_is_the_data_set(demo_set, tmp_path, finished_run):
+    for words, said in [
+        ([tmp_path / "none"], f"{tmp_path / 'none'}: no such folder of images"),
+        ([demo_set, "-o", f"data.root={demo_set}"], "the images are named twice"),
+        ([finished_run.output], f"write --resume {finished_run.output}"),
+        (["half.yaml"], "write -c half.yaml"),
+        (["labels.csv"], "write -o data.csv=labels.csv"),
+    ]:
+        assert_user_error(run_tool("train", *words), said)
+    small = [
+        "model.preset=small",
+        "train.epochs=2",
+        "train.batch_size=30",
+        "train.report=false",
+        f"output={tmp_path / 'run'}",
+    ]
+    done = run_tool("--quiet", "train", demo_set, "-c", "demo", *(word for key in small for word in ("-o", key)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "trained on embedded demo set"
+    assert "epoch 1/2" not in done.stdout and "next: " not in done.stdout
+    assert load_config(tmp_path / "run" / "config.yaml").data.root == str(demo_set)
+
+
+def test_weights_without_images_are_refused_at_once(finished_run, tmp_path):
+    result = run_tool("train", "-o", f"model.weights={finished_run.output}", cwd=tmp_path)
+    assert_user_error(result, "requires images to train on; add -o data.root=FOLDER")
+    assert (result.stdout, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_a_shell_completes_verbs_options_and_presets(tmp_path):
+    pytest.importorskip("shtab", reason='shtab is not installed: pip install -e ".[completion]"')
+    script = tmp_path / "completion.bash"
+    script.write_text(run_tool("completion", "bash").stdout)
+    asking = (
+        f"source {script}; for line in 'pre' 'train --re' 'benchmark ne' 'export --to ' 'train {REPOSITORY}/conf'; do "
+        'COMP_WORDS=(paddle-alexnet $line); [ "${line% }" = "$line" ] || COMP_WORDS+=(""); '
+        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _shtab_paddle_alexnet; echo ${COMPREPLY[*]}; done"
+    )
+    done = subprocess.run(["bash", "-c", asking], capture_output=True, text=True, check=True)
+    expected = ["predict prepare-data", "--resume", "network", "paddle onnx all", str(REPOSITORY / "configs")]
+    assert done.stdout.splitlines() == expected
+
+
+def test_completion_without_its_package_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert_user_error(run_tool("completion", "zsh"), 'pip install "paddle-alexnet[completion]"')

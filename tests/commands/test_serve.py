@@ -24,7 +24,7 @@ def model(tmp_path_factory):
 
 def test_without_its_packages_it_says_which_to_install(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    assert_user_error(run_tool("serve", model), "fastapi", 'pip install ".[serve]"')
+    assert_user_error(run_tool("serve", model), "fastapi", 'pip install "paddle-alexnet[serve]"')
 
 
 def test_what_cannot_be_done_is_one_line(model, tmp_path):

@@ -1,6 +1,5 @@
 """From labelled pictures, however they are stored, to images/, labels.csv and classes.txt."""
 
-import difflib
 import os
 import re
 import unicodedata
@@ -18,6 +17,7 @@ from paddle_alexnet.data.prepare.sources import Record, find_classes, read_lines
 from paddle_alexnet.data.splits import DEFAULT_SPLIT, SPLITS, check_split, draw_splits, open_to
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_folder, exists, is_folder, resolved
+from paddle_alexnet.names import nearest
 from paddle_alexnet.progress import progress
 
 _CHUNK = 1 << 20  # bytes copied at a time
@@ -158,9 +158,14 @@ def _choose(
         exact = [key for key in (wnid, name) if key is not None and key in found]
         labels = exact[:1] or called.get(name, [])
         if not labels:
-            near = difflib.get_close_matches(name, called, n=1, cutoff=0.0)[0]
+            near = nearest(name, called)
             shown = f"{wnid} ({name})" if wnid else name
-            raise UserError(f"{source}: has no class {shown}; the nearest of its {len(found)} is {near}")
+            guess = (
+                f"did you mean {near}?"
+                if near
+                else f"it has {', '.join(sorted(found)[:10])}" + " …" * (len(found) > 10)
+            )
+            raise UserError(f"{source}: has no class {shown}; {guess}")
         if len(labels) > 1:
             raise UserError(f"{source}: {' and '.join(labels)} are both called {name}; give the wnid")
         key = labels[0] if is_wnid(labels[0]) else wnid
