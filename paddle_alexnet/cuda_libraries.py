@@ -73,7 +73,7 @@ def complaint() -> str:
     if lacking := missing(wanted):
         return (
             f"Paddle is built for CUDA {version} with cuDNN 8.6, and {', '.join(lacking)} cannot be found: "
-            'pip install ".[gpu]"'
+            'pip install "paddle-alexnet[gpu]"'
         )
     if not _linked and not all(map(_in_system, wanted)):
         return "Paddle was imported before paddle_alexnet and cannot find the CUDA libraries: import it after"

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Optional
 
 from paddle_alexnet import cuda_code, cuda_libraries
 from paddle_alexnet.cores import available_cores
+from paddle_alexnet.progress import working
 from paddle_alexnet.user_cache import cache_folder
 
 _PACKAGE = "paddle-alexnet"
@@ -102,17 +103,17 @@ def check_paddle(versions: Versions) -> Iterator[Check]:
         yield Check(
             "fault",
             f"paddlepaddle {cpu} and paddlepaddle-gpu {gpu} are both installed, in one folder",
-            f'{_pip("uninstall -y paddlepaddle paddlepaddle-gpu")} && {_pip("install")} ".[gpu]" (or ".[cpu]")',
+            f"{_pip('uninstall -y paddlepaddle paddlepaddle-gpu')} && {_extra('gpu')} (or [cpu])",
         )
     elif version := cpu or gpu:
         name = f"Paddle {version}, built for {'CPUs' if cpu else 'GPUs'}"
         if _release(version) < (2, 6, 2):
             extra = "cpu" if cpu else "gpu"
-            yield Check("fault", f"{name}: 2.6.2 or 3 is needed", f'{_pip("install")} ".[{extra}]"')
+            yield Check("fault", f"{name}: 2.6.2 or 3 is needed", _extra(extra))
         else:
             yield Check("fine", name)
     else:
-        yield Check("fault", "Paddle is not installed", f'{_pip("install")} ".[cpu]" (or ".[gpu]")')
+        yield Check("fault", "Paddle is not installed", f"{_extra('cpu')} (or [gpu])")
 
 
 def check_packages(versions: Versions) -> Iterator[Check]:
@@ -167,7 +168,7 @@ def check_gpu(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Itera
         yield Check(
             "note",
             "Paddle is built for CPUs and does not use the GPU",
-            f'{_pip("uninstall -y paddlepaddle")} && {_pip("install")} ".[gpu]"',
+            f"{_pip('uninstall -y paddlepaddle')} && {_extra('gpu')}",
         )
     elif _paddle_major(versions) == 2:
         if _release(driver) < _DRIVER:
@@ -186,13 +187,13 @@ def check_libraries(gpus: Optional[list[dict[str, str]]], versions: Versions) ->
         for_any = [name for name in lacking if name not in for_several]
         if for_any:
             detail = f"CUDA 11.8 and cuDNN 8.6: {', '.join(for_any)} not found"
-            yield Check("fault" if gpus else "note", detail, f'{_pip("install")} ".[gpu]"')
+            yield Check("fault" if gpus else "note", detail, _extra("gpu"))
         else:
             yield Check("fine", "CUDA 11.8 and cuDNN 8.6: all libraries found")
         if for_several:
             several = len(gpus or ()) > 1
             detail = "NCCL: libnccl.so not found, several GPUs cannot train together"
-            yield Check("fault" if several else "note", detail, f'{_pip("install")} ".[gpu]"')
+            yield Check("fault" if several else "note", detail, _extra("gpu"))
     with suppress(OSError):
         size = shutil.disk_usage("/dev/shm").total
         short = size < _SHARED_MEMORY
@@ -249,7 +250,9 @@ def check_extras(versions: Versions) -> Iterator[Check]:
     if others := {extra: names for extra, names in absent.items() if names}:
         said = "; ".join(f"{extra} ({', '.join(names)})" for extra, names in sorted(others.items()))
         yield Check(
-            "fine", f"extras not installed: {said}", f'as needed: {_pip("install")} ".[{",".join(sorted(others))}]"'
+            "fine",
+            f"extras not installed: {said}",
+            f"as needed: {_extra(','.join(sorted(others)))}",
         )
     compiler = shutil.which(os.environ.get("CXX") or "g++")
     if compiler:
@@ -269,7 +272,8 @@ def compute(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Iterato
         )
         try:
             command = [sys.executable, "-c", code, device]
-            result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            with working(f"computing on {device}"):
+                result = subprocess.run(command, capture_output=True, text=True, timeout=300)
             said, code_of_exit = result.stderr.strip(), result.returncode
         except subprocess.TimeoutExpired:
             said, code_of_exit = "no answer within 300 s", 1
@@ -315,6 +319,11 @@ def _pip(words: str) -> str:
     """A command for the pip of this Python."""
     own = shutil.which("python") == sys.executable
     return f"{'python' if own else shlex.quote(sys.executable)} -m pip {words}"
+
+
+def _extra(names: str) -> str:
+    """A command that installs extras of this package, in a checkout or outside one."""
+    return f'{_pip("install")} "paddle-alexnet[{names}]"'
 
 
 def _writable(folder: Path) -> bool:

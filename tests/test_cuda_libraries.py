@@ -122,7 +122,7 @@ def test_what_is_not_there_is_named_with_the_remedy(wheels, tmp_path):
     found, complaint = ask(site, tmp_path)
     assert found == [name for name in FOUND if name != "libcudnn.so"]
     assert "CUDA 11.8 with cuDNN 8.6, and libcudnn.so cannot be found" in complaint
-    assert 'pip install ".[gpu]"' in complaint
+    assert 'pip install "paddle-alexnet[gpu]"' in complaint
     shutil.rmtree(site / "nvidia")
     found, complaint = ask(site, tmp_path)
     assert found == [] and ", ".join(FOUND) in complaint

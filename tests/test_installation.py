@@ -95,7 +95,7 @@ def test_gpus_and_what_they_need():
     assert [check.state for check in check_gpu([], ON_GPU)] == ["note"]
     assert [check.state for check in check_gpu([A100], ON_GPU)] == ["fine"]
     [_, note] = check_gpu([A100], SOUND)
-    assert note.state == "note" and '".[gpu]"' in note.remedy
+    assert note.state == "note" and '"paddle-alexnet[gpu]"' in note.remedy
     [fault] = faults(check_gpu([{**A100, "driver": "418.87.00"}], ON_GPU))
     assert "418.87.00 is too old" in fault.detail
 
@@ -111,7 +111,7 @@ def test_a_gpu_that_paddle_has_no_code_for_is_a_fault(monkeypatch):
 def test_missing_cuda_libraries_are_a_fault_where_there_is_a_gpu(monkeypatch):
     monkeypatch.setattr(installation.cuda_libraries, "missing", lambda: ["libcudnn.so", "libnccl.so"])
     [fault] = faults(check_libraries([A100], ON_GPU))
-    assert "libcudnn.so not found" in fault.detail and '".[gpu]"' in fault.remedy
+    assert "libcudnn.so not found" in fault.detail and '"paddle-alexnet[gpu]"' in fault.remedy
     assert len(faults(check_libraries([A100, A100], ON_GPU))) == 2
     assert faults(check_libraries(None, ON_GPU)) == faults(check_libraries([A100], SOUND)) == []
     assert not any("CUDA" in check.detail for check in check_libraries([A100], {"paddlepaddle-gpu": "3.3.1"}))

@@ -134,4 +134,4 @@ def _import_torch() -> Any:
     try:
         return importlib.import_module("torch")
     except ImportError:
-        raise UserError('PyTorch is not installed: pip install ".[torch]"') from None
+        raise UserError('PyTorch is not installed: pip install "paddle-alexnet[torch]"') from None

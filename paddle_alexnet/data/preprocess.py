@@ -207,7 +207,9 @@ class Preprocess:
         if decoder == "pillow":
             return self
         if not find_spec("simplejpeg"):
-            raise UserError('simplejpeg is not installed: pip install ".[fast]", or use data.decoder=pillow')
+            raise UserError(
+                'simplejpeg is not installed: pip install "paddle-alexnet[fast]", or use data.decoder=pillow'
+            )
         return _BySimplejpeg(**{entry.name: getattr(self, entry.name) for entry in fields(self)})
 
     @property

@@ -84,5 +84,5 @@ def test_errors_are_a_user_s(tiny, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="1 or more"):
         benchmark_network("tiny", **{**SHORT, "batch_size": 0})
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    with pytest.raises(UserError, match=r'pip install "\.\[torch\]"'):
+    with pytest.raises(UserError, match=r'pip install "paddle-alexnet\[torch\]"'):
         benchmark_network("tiny", against="torch", **SHORT)

@@ -96,7 +96,7 @@ def inspect(
 
 def _say_what_was_not_checked(rows: pd.DataFrame) -> None:
     if not CHECKS_JPEG:
-        _log.info("not looked for: damaged data in JPEG files; pip install simplejpeg for that")
+        _log.info('not looked for: damaged data in JPEG files; pip install "paddle-alexnet[inspect]" for that')
     for split, count in rows["split"].value_counts().items():
         if count > MOST_WITHIN_SPLIT:
             _log.info(f"not looked for: similar pictures under two labels within {split}, of {count:,} images")

@@ -18,6 +18,7 @@ from paddle.base import core
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.files import atomic_file, read_small, write_text
+from paddle_alexnet.progress import working
 from paddle_alexnet.user_cache import cache_folder, fault_of, fault_of_folders, make_private
 
 SOURCE = Path(__file__).with_name("operators.cc")
@@ -94,7 +95,8 @@ def build() -> Path:
     if fault:
         raise UserError(f"{fault}; run chmod go-w there, or name another folder in XDG_CACHE_HOME")
     with atomic_file(path) as partial:
-        made = subprocess.run([*command, "-o", str(partial)], capture_output=True, text=True, check=False)
+        with working(f"compiling kernels with {compiler}"):
+            made = subprocess.run([*command, "-o", str(partial)], capture_output=True, text=True, check=False)
         if made.returncode:
             lines = made.stderr.strip().splitlines()
             reason = next((line for line in lines if "error" in line), lines[-1] if lines else "no reason given")
@@ -180,7 +182,9 @@ def _headers() -> Path:
     except PackageNotFoundError:
         found = []
     if not found:
-        raise UserError(f"the headers of oneDNN are not installed: pip install '.[fast]', which brings {HEADERS}")
+        raise UserError(
+            f'the headers of oneDNN are not installed: pip install "paddle-alexnet[fast]", which brings {HEADERS}'
+        )
     return Path(str(found[0].locate())).resolve().parents[2]
 
 

@@ -40,7 +40,7 @@ def test_it_is_kept_by_paddle_processor_and_source(nothing_built, tmp_path, monk
 def test_what_is_missing_is_named(nothing_built, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", sys.executable)
     monkeypatch.setattr(library, "files", lambda name: [])
-    assert_user_error(run_tool("build-kernels"), "headers of oneDNN", ".[fast]")
+    assert_user_error(run_tool("build-kernels"), "headers of oneDNN", "paddle-alexnet[fast]")
     monkeypatch.setattr(library, "_headers", lambda: tmp_path)
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert_user_error(run_tool("build-kernels"), "no C++ compiler no-such-compiler", "CXX")
