@@ -76,7 +76,7 @@ def test_without_a_root_the_loader_times_the_demo_set(calls):
         (["network", "--batch-size", "many"], "1 or more"),
         (["network", "--json", "/nowhere/at/all.json"], "no folder"),
         (["network", "alexnet"], "unknown preset"),
-        (["network", "--root", "x"], "not an option of network"),
+        (["network", "--root", "x"], "not an option of benchmark"),
         (["loader", "--lrn", "band"], "unrecognized"),
         (["loader", "--steps", "3"], "unrecognized"),
         (["data"], "invalid choice: 'data'"),

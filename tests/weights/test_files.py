@@ -200,7 +200,7 @@ resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30),) * 2)
 for name in sys.argv[2:]:
     start = time.process_time()
     print(name, file=sys.stderr, flush=True)
-    code = main(["convert-weights", str(Path(sys.argv[1], name)), str(Path(sys.argv[1], "out"))])
+    code = main(["--quiet", "convert-weights", str(Path(sys.argv[1], name)), str(Path(sys.argv[1], "out"))])
     print(name, code, time.process_time() - start, sep="\\t", flush=True)
 """
 
