@@ -14,9 +14,9 @@ from paddle_alexnet.runs.folder import RunFolder
 
 NAMES = ("Äpfel", "<b>bold</b>", "$x_1$ & a class whose name is rather long")
 METRICS = """epoch,train_loss,train_top1,val_loss,val_top1,learning_rate,images_per_second,improved,data
-1,2.5,0.1,nan,0.25,0.1,9,False,photographs
-2,2,0.2,1.25,0.5,0.1,11,True,photographs
-3,1.5,0.4,1.5,0.5,0.01,10,False,photographs
+1,2.5,0.1,nan,0.25,0.00003,9,False,photographs
+2,2,0.2,1.25,0.5,0.00015,11,True,photographs
+3,1.5,0.4,1.5,0.5,0.0000075,10,False,photographs
 """
 
 

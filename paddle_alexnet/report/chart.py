@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
 WIDTH, HEIGHT = 440, 270
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34  # margins
+LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 34  # margins
 
 
 class Tick(NamedTuple):

@@ -19,6 +19,7 @@ from paddle_alexnet.report.run import read_run
 _VOID = {"meta", "img"}
 UNDISTORTED = """return [...document.images].every(
     image => Math.abs(image.clientHeight / image.clientWidth * image.naturalWidth / image.naturalHeight - 1) < 0.02)"""
+TICKS_INSIDE = "return [...document.querySelectorAll('svg text')].every(t => t.getBoundingClientRect().x > 0)"
 NO_HOLE = """const right = place => Math.round(place.getBoundingClientRect().right);
     const lines = Object.values(Object.fromEntries(  // the last chart of each line
         [...document.querySelectorAll(".charts figure")].map(figure => [figure.offsetTop, right(figure)])));
@@ -143,6 +144,7 @@ def test_a_browser_shows_it_light_and_dark_and_on_a_phone(whole_run, browser, tm
         assert browser.run("return [...document.images].every(i => i.complete && i.naturalWidth > 0)"), name
         assert browser.run(UNDISTORTED), name
         assert browser.run(NO_HOLE), name
+        assert browser.run(TICKS_INSIDE), name
         assert browser.console() == [], name
         browser.screenshot(tmp_path / f"{name}.png")
         with Image.open(tmp_path / f"{name}.png") as image:
