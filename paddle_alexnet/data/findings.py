@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
     "left-out": ("remark", "files and folders that are left out, or taken otherwise than usual"),
     "link": ("remark", "symbolic links that leave the data folder"),
     "no-test": ("remark", "no test split"),
-    "alpha": ("remark", "images with transparency, which is ignored"),
+    "alpha": ("remark", "images with transparency, which is ignored unless data.background is set"),
     "16-bit": ("remark", "images with more than 8 bits a channel, of which training takes the upper 8"),
     "turned": ("remark", "images that EXIF asks to turn: training turns them, unless data.orientation is stored"),
 }

@@ -5,7 +5,7 @@ import struct
 from contextlib import suppress
 from importlib.util import find_spec
 from types import FunctionType
-from typing import IO
+from typing import IO, Optional
 
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
@@ -25,6 +25,7 @@ if find_spec("pillow_heif"):
 _HEIC_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1".split())
 _PIXEL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # of PNG: not critical, but they change pixels
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_JPEG_METADATA = (0xE0, 0xE2, 0xED)  # JFIF, profiles, Photoshop's
 _END_OF_JPEG = b"\xff\xd9"
 
 
@@ -36,13 +37,11 @@ def identify(stream: IO[bytes]) -> Image.Image:
     """
     Image.init()
     prefix = stream.read(16)
-    for name in IMAGE_FORMATS:
-        factory, accept = Image.OPEN[name]
-        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # by which the plugins say: not mine
-            known = accept is None or accept(prefix)
-            if known and not isinstance(known, str):  # a text says what Pillow lacks for the format
-                stream.seek(0)
-                return factory(_without_refused_chunks(stream) if name == "PNG" else stream, "")
+    image = _by_content(stream, prefix)
+    if image is None and prefix.startswith(b"\xff\xd8\xff"):  # a JPEG file that Pillow takes for none
+        image = _by_content(_without_segments(stream), prefix)
+    if image is not None:
+        return image
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIC_BRANDS:
         try:
             from pillow_heif import HeifImageFile
@@ -51,6 +50,17 @@ def identify(stream: IO[bytes]) -> Image.Image:
         stream.seek(0)
         return HeifImageFile(stream, "")  # not registered with Pillow, whose formats are the whole process's
     raise UnidentifiedImageError("cannot identify image file")
+
+
+def _by_content(stream: IO[bytes], prefix: bytes) -> Optional[Image.Image]:
+    for name in IMAGE_FORMATS:
+        factory, accept = Image.OPEN[name]
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # by which the plugins say: not mine
+            known = accept is None or accept(prefix)
+            if known and not isinstance(known, str):  # a text says what Pillow lacks for the format
+                stream.seek(0)
+                return factory(_without_refused_chunks(stream) if name == "PNG" else stream, "")
+    return None
 
 
 def suffix_fits(suffix: str, image_format: str) -> bool:
@@ -80,6 +90,22 @@ _load = ImageFile.ImageFile.load
 _LOAD_TRUNCATED = FunctionType(
     _load.__code__, {**vars(ImageFile), "LOAD_TRUNCATED_IMAGES": True}, closure=_load.__closure__
 )
+
+
+def _without_segments(stream: IO[bytes]) -> IO[bytes]:
+    """Return a JPEG file without the metadata that Pillow reads by number of bytes, and refuses a file for if short.
+
+    EXIF stays, by which an image is turned, and so do the color transform of Adobe and everything that is no metadata.
+    """
+    stream.seek(0)
+    content, kept = stream.read(), [b"\xff\xd8"]
+    place = 2
+    while (head := content[place : place + 4])[:1] == b"\xff" and head[1:2] != b"\xda" and len(head) == 4:
+        end = place + 2 + int.from_bytes(head[2:], "big")
+        refused = head[1] in _JPEG_METADATA or (head[1] == 0xEE and end - place < 16)
+        kept += [] if refused else [content[place:end]]
+        place = end
+    return io.BytesIO(b"".join((*kept, content[place:])))
 
 
 def _without_refused_chunks(stream: IO[bytes]) -> IO[bytes]:

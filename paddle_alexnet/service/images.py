@@ -24,6 +24,8 @@ def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.nda
         raise Refused(415, "not an image of a known format, such as JPEG or PNG") from None
     except MemoryError:
         raise
+    except UserError as error:  # a format that needs a package more
+        raise Refused(415, f"the image {error}") from None
     except Exception as error:  # a damaged file may raise anything
         raise Refused(422, f"a damaged image ({error})") from None
     if width * height > megapixels * 1e6:

@@ -1,5 +1,6 @@
 """Files with metadata that Pillow refuses, files that end too early, transparency, and HEIC."""
 
+import contextlib
 import io
 import os
 import struct
@@ -71,6 +72,22 @@ def test_damage_of_what_makes_pixels_is_still_damage(kind):
     place = png.index(kind) + 4 + 1
     with pytest.raises(UserError, match="unreadable image"):
         SQUASH(png[:place] + bytes([png[place] ^ 1]) + png[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [(0xE0, b"JFIF\0\7"), (0xE2, b"ICC_PROFILE\0"), (0xED, b"Photoshop 3.0\x008BIM\x80\x15"), (0xEE, b"Adobe\0")],
+)
+def test_short_metadata_of_a_jpeg_do_not_spoil_it(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    jpeg, (marker, data) = encoded("JPEG", exif=exif), kind
+    content = jpeg[:2] + bytes((0xFF, marker)) + struct.pack(">H", len(data) + 2) + data + jpeg[2:]
+    turned = replace(SQUASH, orientation="exif")
+    np.testing.assert_array_equal(turned(content), turned(jpeg))
+    for place in range(2, len(content), 37):  # cut anywhere, it is an image or an error
+        with contextlib.suppress(UserError):
+            ACCEPT(content[:place])
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "TIFF", "AVIF", "JPEG2000"])

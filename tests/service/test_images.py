@@ -3,6 +3,7 @@
 import base64
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -61,6 +62,13 @@ def test_anything_else_is_refused(content, status, reason):
     assert refusal.value.status in (status if isinstance(status, tuple) else (status,))
     assert reason in refusal.value.reason
     assert "\n" not in refusal.value.reason and "replace it" not in refusal.value.reason
+
+
+def test_heic_without_its_reader_is_a_format_that_is_not_taken(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(Refused, match="is HEIC, which needs pillow-heif") as refused:
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", PREPROCESS, megapixels=1)
+    assert refused.value.status == 415
 
 
 def test_base64_may_be_a_data_uri_and_must_be_base64():

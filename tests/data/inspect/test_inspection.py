@@ -572,7 +572,8 @@ def test_findings_by_kind():
     assert format_findings(findings, at_most=2) == (
         "missing: rows with no file: 7\n  line 2: x2.jpg: no such file\n  line 3: x3.jpg: no such file\n"
         "  (and 5 more)\n"
-        "alpha: images with transparency, which is ignored: 1 (a remark)\n  odd\\nname\\udcff.png: transparency\n"
+        "alpha: images with transparency, which is ignored unless data.background is set: 1 (a remark)\n"
+        "  odd\\nname\\udcff.png: transparency\n"
         "7 findings"
     )
 
