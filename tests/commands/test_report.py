@@ -87,7 +87,7 @@ def test_evaluate_does_not_write_over_the_table_of_a_data_set(finished_run, demo
 
 @pytest.mark.parametrize("line", ["x,1,1,1,1,1,1", "0,1,1,1,1,1,1", "1,[],1,1,1,1,1", "1", "9" * 5000])
 def test_metrics_of_other_types_are_one_line(finished_run, tmp_path, line):
-    run = shutil.copytree(finished_run, tmp_path / "run")
+    run = shutil.copytree(finished_run.output, tmp_path / "run")
     (run / "metrics.csv").write_text(
         f"epoch,train_loss,train_top1,val_loss,val_top1,learning_rate,images_per_second,data\n{line}\n"
     )
