@@ -82,7 +82,7 @@ def test_a_draft_of_a_large_jpeg_looks_the_same(widths):
     full = SQUASH.patch(photo(1601, 1203)).astype(int)
     widths.clear()
     assert np.abs(replace(SQUASH, resize=64).patch(content) - full.repeat(2, 0).repeat(2, 1)).mean() < 8
-    assert np.abs(SQUASH.patch(content) - full).mean() < 1.5
+    assert np.abs(SQUASH.patch(content) - full).mean() < 1.5  # a JPEG of quality 95 is off by about a level
     assert widths == [201, 201]  # an eighth, still more than twice 64
 
 
@@ -196,6 +196,7 @@ def test_every_mode_becomes_rgb(mode):
         with contextlib.suppress(OSError, KeyError):  # a mode that the format has not
             sources.append(encoded(image, kind))
     for source in sources:
+        # In levels: up to two conversions round, and the rescaling does.
         assert np.abs(SQUASH(source).astype(int) - expected).max() <= 3
 
 

@@ -1,4 +1,8 @@
-"""The first weights, measured on networks."""
+"""The first weights, measured on networks.
+
+A deviation of n normal numbers is off by 1 / sqrt(2 n): 0.4 % for conv1 with 34,848 weights, 0.2 % or less for others.
+Tolerances are five of that. The largest of a layer's uniform weights is within 1e-3 of the bound.
+"""
 
 import numpy as np
 import paddle

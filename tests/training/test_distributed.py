@@ -15,7 +15,7 @@ import paddle
 import pytest
 from helpers import REPOSITORY, small_config
 from launched import NO_DROPOUT
-from rounding import FEW
+from rounding import FEW, LOGITS, LOSS
 
 import paddle_alexnet
 from paddle_alexnet.errors import UserError
@@ -115,10 +115,11 @@ def one(demo_set: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def assert_same_run(one: Path, two: Path) -> None:
     for alone, together in zip(metrics(one), metrics(two), strict=True):
         for key in ("train_loss", "train_top1", "val_loss", "val_top1"):
-            assert float(together[key]) == pytest.approx(float(alone[key]), rel=1e-5), key
+            assert float(together[key]) == pytest.approx(float(alone[key]), rel=LOSS), key
     weights = [load_checkpoint(run)[0].state_dict() for run in (one, two)]
     for name, value in weights[0].items():
-        np.testing.assert_allclose(weights[1][name].numpy(), value.numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+        # Six updates by gradients that are summed in another order; with momentum, one moves a weight by up to 0.1.
+        np.testing.assert_allclose(weights[1][name].numpy(), value.numpy(), atol=6 * 0.1 * LOGITS, err_msg=name)
 
 
 @pytest.mark.slow

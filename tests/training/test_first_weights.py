@@ -55,6 +55,8 @@ def test_each_output_of_each_layer_has_mean_0_and_deviation_1_over_the_images(pr
     assert not 0.8 < before < 1.25
     find_first_weights(network, image, seed=0)
     *inner, last = outputs(network, image).values()
+    # Outputs are measured where their mean may be 100 deviations from 0: 100 times LOGITS, and as much for each of the
+    # layers before.
     for y in inner:
         axes = (0, 2, 3) if y.ndim == 4 else (0,)
         np.testing.assert_allclose(y.mean(axes), 0, atol=2e-3)
