@@ -39,7 +39,7 @@ CHANCE = (
     "data.random_erasing=0.5",
     "data.mixup=0.2",
     "optimizer.name=momentum_2012",
-    "optimizer.learning_rate=0.02",  # the third epoch is not the best
+    "optimizer.learning_rate=0.02",
     "schedule.name=plateau",
     "schedule.patience=0",
 )
@@ -228,7 +228,6 @@ def test_a_second_signal_is_obeyed_at_once(demo_set, tmp_path, monkeypatch):
     ("data.mixup=0", "data.mixup=0.2, not 0.0"),
     ("optimizer.learning_rate=0.1", "optimizer.learning_rate=0.02, not 0.1"),
     ("train.epochs=3", "has come to epoch 3: set a larger train.epochs"),
-    ("train.patience=1", "without a better one: raise train.patience"),
     ("output=elsewhere", "goes on in its own folder"),
 ])  # fmt: skip
 def test_what_would_be_another_run_is_refused_by_its_key(finished, demo_set, override, key):
@@ -236,6 +235,13 @@ def test_what_would_be_another_run_is_refused_by_its_key(finished, demo_set, ove
     result = run_tool("train", "--resume", finished, "-o", "train.epochs=9", "-o", override)
     assert_user_error(result, key)
     assert sums(finished) == before
+
+
+def test_a_run_that_its_patience_would_have_ended_is_refused(demo_set, tmp_path):
+    config = ("train.epochs=2", "optimizer.learning_rate=1e-30")  # the second epoch is not better, whoever computes it
+    train(small_config(demo_set, tmp_path / "run", *config))
+    result = run_tool("train", "--resume", tmp_path / "run", "-o", "train.epochs=9", "-o", "train.patience=1")
+    assert_user_error(result, "without a better one: raise train.patience")
 
 
 def test_other_data_are_refused(finished, demo_set, tmp_path):
