@@ -81,6 +81,9 @@ def test_cache_is_built_once_and_again_when_something_changed(root, fills):
     opened(root, TORCHVISION)
     opened(root, replace(TORCHVISION, image_size=33))
     assert len(fills) == 7, "torchvision's patch lies by its centre"
+    opened(root, replace(SQUASH, background="#ffffff"))
+    opened(root, replace(SQUASH, truncated="accept"))
+    assert len(fills) == 9
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "header", "other types", "other images"])
