@@ -35,7 +35,7 @@ fast: $(VENV)/installed ## Compile kernels for this machine: a CPU trains faster
 
 docs: $(VENV)/installed-docs ## Build the pages of docs/ and the reference into site/
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
-	@echo "site/index.html is the first page; with its search: $(PY) -m http.server --directory site"
+	@echo "site/index.html is the first page"
 
 # The stamps are touched last, so an install that was broken off is taken up again.
 $(VENV)/installed: setup.py

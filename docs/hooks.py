@@ -1,6 +1,7 @@
 """What MkDocs adds to the pages: the help of every verb, every key of a recipe, a page for each room of the package."""
 
 import argparse
+import json
 import os
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from paddle_alexnet.commands.main import VERBS, parser_of
-from paddle_alexnet.config import describe_keys
+from paddle_alexnet.config import Config, all_keys
 
 PACKAGE = Path(__file__).parents[1] / "paddle_alexnet"
 os.environ["COLUMNS"] = "100"  # of the help
@@ -45,7 +46,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     if "<!-- help -->" in markdown:
         markdown = markdown.replace("<!-- help -->", "\n".join(f"## {verb}\n\n{_help(verb)}\n" for verb in VERBS))
-    return markdown.replace("<!-- keys -->", f"```text\n{describe_keys()}\n```")
+    return markdown.replace("<!-- keys -->", _keys())
+
+
+def _keys() -> str:
+    """Return a table for each group of keys, with an anchor for each key, such as keys.html#train.epochs."""
+    groups: dict[str, list[str]] = {}
+    for key, entry in all_keys(Config):
+        meaning = entry.default.description.replace("|", "\\|").replace("*", "\\*")
+        cells = f'<a id="{key}" href="#{key}"><code>{key}</code></a>', f"`{json.dumps(entry.default.default)}`", meaning
+        groups.setdefault(key.rpartition(".")[0] or "The run", []).append(f"| {' | '.join(cells)} |")
+    head = "| Key | Default | Meaning |\n| --- | --- | --- |"
+    return "\n\n".join("\n".join([f"## {group}\n", head, *rows]) for group, rows in groups.items())
 
 
 def _page(room: str) -> str:

@@ -309,6 +309,8 @@ class TrainConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class Config:
+    """Every setting of a run, typed and frozen; `load_config` makes one, and `dataclasses.replace` another from it."""
+
     output: PathText = Field(default="runs/alexnet", description="folder of the run; an earlier run in it is kept")
     device: Annotated[str, _by(check_device)] = Field(
         default="auto", description="auto (the first GPU, else CPU), cpu or gpu:N"
@@ -323,17 +325,17 @@ class Config:
 def describe_keys() -> str:
     """Every key with its default and meaning, two lines each, to be shown as help."""
     lines = []
-    for key, entry in _keys(Config):
+    for key, entry in all_keys(Config):
         lines.append(f"  {key}={json.dumps(entry.default.default)}\n        {entry.default.description}")
     return "\n".join(lines)
 
 
-def _keys(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key with its field; groups of keys are walked, not named."""
+def all_keys(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every key with its field; groups of keys are walked, not named."""
     hints = get_type_hints(cls)
     for entry in fields(cls):
         if is_dataclass(hints[entry.name]):
-            yield from _keys(hints[entry.name], f"{prefix}{entry.name}.")
+            yield from all_keys(hints[entry.name], f"{prefix}{entry.name}.")
         else:
             yield prefix + entry.name, entry
 
@@ -343,7 +345,7 @@ def key_types() -> dict[str, Any]:
     """The type of every key."""
     groups = get_type_hints(Config)
     types = {}
-    for key, entry in _keys(Config):
+    for key, entry in all_keys(Config):
         group, _, _ = key.rpartition(".")
         types[key] = get_type_hints(groups[group] if group else Config)[entry.name]
     return types

@@ -1,5 +1,6 @@
 """Figures of a split: exact, the same from a checkpoint and from the exported folder."""
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -121,3 +122,12 @@ def test_a_network_whose_answers_are_no_numbers_is_one_line(predictor, monkeypat
     monkeypatch.setattr(predictor, "logits", lambda image: np.full((len(image), 10), np.nan, np.float32))
     with pytest.raises(UserError, match="not all finite"):
         evaluate(predictor, split="test")
+
+
+def test_figures_are_written_as_json(finished_run, tmp_path):
+    done = run_tool("evaluate", finished_run.output, "--json", tmp_path / "a.json", "--top-k", 3)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert (found["split"], found["images"], found["k"]) == ("val", 10, 3)
+    assert f"loss {found['loss']:.6f}  top1 {found['top1']:.4f}" in done.stdout
+    assert sum(row["count"] for row in found["classes"].values()) == 10

@@ -1,6 +1,8 @@
 """Mean loss and accuracy of a trained network on a split, every image once."""
 
 import argparse
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from paddle_alexnet.commands.options import (
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write what each image is and the classes it was taken for, K of them or 5",
     )
     add_excel_option(parser)
+    parser.add_argument("--json", type=typed_path, metavar="FILE", help="write the figures, also of each class")
     add_device_option(parser)
     add_precision_options(parser)
     add_preprocess_options(parser, default="the model's own")
@@ -53,6 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     metadata.check_top_k(arguments.top_k)
     inputs = [table_csv, root / "classes.txt", table_csv.with_name("classes.txt"), *files_of(arguments.model)]
     check_output(arguments.csv, "CSV", inputs=inputs)
+    check_output(arguments.json, "JSON", inputs=inputs)
     if arguments.confusion:
         check_confusion(arguments.confusion)
         check_output(arguments.confusion, "PNG" if arguments.confusion.suffix == ".png" else "CSV", inputs=inputs)
@@ -60,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise UserError(f"{arguments.csv}: is named for both outputs; name another file for one")
     from paddle_alexnet.evaluation import collect, means, open_table, predict_split
     from paddle_alexnet.figures import confusion_matrix, interval_text
+    from paddle_alexnet.files import write_text
     from paddle_alexnet.fonts import legend
     from paddle_alexnet.predictor import Predictor
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
@@ -96,9 +101,24 @@ def run(arguments: argparse.Namespace) -> None:
             f"{cost:.1f} points of top1, {same:.1%} of the images get the same class"
         )
     confusion = confusion_matrix(answers.truth, answers.predicted, len(names))
+    header, rows = class_table(confusion, names)
     if arguments.per_class:
-        header, rows = class_table(confusion, names)
         print_table([header, *rows])
+    if arguments.json:
+        figures = {
+            "preset": metadata.model.preset,
+            "epoch": origin.epoch,
+            "trained_on": origin.data,
+            "table": str(table.csv),
+            "split": arguments.split,
+            "crops": arguments.crops,
+            "precision": arguments.precision,
+            **asdict(result),
+            "k": arguments.top_k,
+            "classes": {name: dict(zip(header[1:], row[1:])) for name, row in zip(names, rows)},
+        }
+        write_text(arguments.json, json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
+        print(f"wrote {arguments.json}")
     if arguments.confusion:
         write_confusion(arguments.confusion, confusion, names, excel=arguments.excel)
         print(f"wrote {arguments.confusion}")

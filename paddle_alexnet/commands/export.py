@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Optional
 
 from paddle_alexnet.commands.options import positive, print_table, typed_path
+from paddle_alexnet.errors import UserError
 
 if TYPE_CHECKING:
     from paddle_alexnet.runs.metadata import Proof
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch", type=_batch, default="dynamic", metavar="N", help="images at once, or dynamic: any number (default)"
     )
     parser.add_argument("--root", type=typed_path, help="the data set to compare on, if it was moved")
+    parser.add_argument("--opset", type=positive, metavar="N", help="of the ONNX file, 9 or more, default 13")
     parser.add_argument("--softmax", action="store_true", help="let it give probabilities, not logits")
 
 
@@ -52,12 +54,15 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
         check_replaceable(outputs[kind], kind)
     from paddle_alexnet.device import use_device
     from paddle_alexnet.export.folder import exporting, with_image_size
-    from paddle_alexnet.export.onnx import check_onnx
+    from paddle_alexnet.export.onnx import OPSET, check_opset
     from paddle_alexnet.export.proof import Unproven, pictures
     from paddle_alexnet.runs.checkpoint import load_checkpoint
 
+    opset = arguments.opset or OPSET
     if "onnx" in outputs:
-        check_onnx()
+        check_opset(opset)
+    elif arguments.opset:
+        raise UserError("--opset is for ONNX; add --to onnx")
     use_device("cpu")  # where the ways to run it are compared
     network, metadata = load_checkpoint(place)
     metadata = with_image_size(network, metadata, arguments.image_size or network.image_size)
@@ -67,7 +72,7 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     try:
         with ExitStack() as together:  # all are put in place, or none
             for kind, folder in outputs.items():
-                proof = together.enter_context(exporting(network, metadata, folder, to=kind, shown=shown))
+                proof = together.enter_context(exporting(network, metadata, folder, to=kind, shown=shown, opset=opset))
                 proofs[folder] = proof
     except Unproven as error:
         _show(error.proof)

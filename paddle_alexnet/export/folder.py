@@ -9,7 +9,7 @@ from typing import Literal, Optional
 
 from paddle_alexnet.errors import UserError
 from paddle_alexnet.export.jit import save_program
-from paddle_alexnet.export.onnx import onnx_file
+from paddle_alexnet.export.onnx import OPSET, onnx_file
 from paddle_alexnet.export.proof import Pictures, Unproven, noise, prove
 from paddle_alexnet.inference.onnx_runtime import MODEL
 from paddle_alexnet.network.alexnet import AlexNet
@@ -41,6 +41,7 @@ def exporting(
     *,
     to: Literal["inference", "onnx"] = "inference",
     shown: Optional[Pictures] = None,
+    opset: int = OPSET,
     aside: bool = False,
 ) -> Iterator[Proof]:
     """Export a network to a folder, which is put in place at the end of the `with`: as one with what is written there.
@@ -60,7 +61,7 @@ def exporting(
         described = replace(metadata, kind=to, model=replace(metadata.model, lrn=lrn))
         with nullcontext() if quick else working(f"writing the {'ONNX file' if to == 'onnx' else 'inference model'}"):
             if to == "onnx":
-                (folder / MODEL).write_bytes(onnx_file(network, described))
+                (folder / MODEL).write_bytes(onnx_file(network, described, opset=opset))
             else:
                 save_program(made, described, folder)
         files = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -21,7 +21,7 @@ from paddle_alexnet.runs.metadata import Metadata
 if TYPE_CHECKING:
     import onnx
 
-OPSET, IR_VERSION = 13, 7  # of 2021: read by ONNX Runtime from 1.7 on
+OLDEST_OPSET, OPSET, IR_VERSION = 9, 13, 7  # of 2021: read by ONNX Runtime from 1.7 on
 INPUT = "image"
 
 
@@ -34,13 +34,23 @@ def check_onnx() -> None:
         raise UserError(f'ONNX needs a package more ({error}): pip install "paddle-alexnet[onnx]"') from None
 
 
-def onnx_file(network: AlexNet, metadata: Metadata) -> bytes:
+def check_opset(opset: int) -> None:
+    """Raise UserError for an opset whose operators are others than we write, or that the onnx package lacks."""
+    check_onnx()
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset <= newest:
+        raise UserError(f"opset {opset}: must be {OLDEST_OPSET} to {newest}, the newest of the installed onnx package")
+
+
+def onnx_file(network: AlexNet, metadata: Metadata, *, opset: int = OPSET) -> bytes:
     """The content of an `.onnx` file: image float32 [N, 3, S, S] to what `metadata` says is the output, [N, C].
 
     S and N are those of the metadata, N any number where they say none. The file also says, as metadata properties,
     what else a user needs to know: the class names, what an image goes through, the preset.
     """
-    check_onnx()
+    check_opset(opset)
     import onnx
     from onnx import TensorProto, helper
 
@@ -80,8 +90,8 @@ def onnx_file(network: AlexNet, metadata: Metadata) -> bytes:
     output = helper.make_tensor_value_info(x, TensorProto.FLOAT, [batch, network.num_classes])
     model = helper.make_model(
         helper.make_graph(graph.nodes, network.preset, [image], [output], graph.weights),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=max(IR_VERSION, helper.find_min_ir_version_for([helper.make_opsetid("", opset)])),
         producer_name="paddle-alexnet",
     )
     helper.set_model_props(model, properties(metadata))

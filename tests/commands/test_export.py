@@ -91,3 +91,15 @@ def test_onnx_without_its_packages_is_one_line_before_anything_is_written(checkp
     result = run_tool("export", checkpoint, "--to", "all", "--output", tmp_path / "out")
     assert_user_error(result, 'pip install "paddle-alexnet[onnx]"')
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("opset", [9, 17])
+def test_the_opset_is_the_one_that_is_asked_for(tmp_path, opset):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model = save_untrained(tmp_path / "m")
+    done = run_tool("export", model, "--to", "onnx", "--output", tmp_path / "out", "--opset", opset)
+    assert done.returncode == 0, done.stderr
+    assert onnx.load(tmp_path / "out" / "model.onnx").opset_import[0].version == opset
+    assert_user_error(run_tool("export", model, "--opset", opset), "add --to onnx")
+    assert_user_error(run_tool("export", model, "--to", "onnx", "--opset", 8), "opset 8: must be 9 to")
