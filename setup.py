@@ -48,7 +48,7 @@ setup(
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2,<3"],
         # The wheel is built for CUDA 11.8 and cuDNN 8.6 and brings neither. The releases below are those;
-        # paddle_alexnet/cuda_libraries.py lets Paddle find them.
+        # paddle_alexnet/system/cuda_libraries.py lets Paddle find them.
         "gpu": [
             "paddlepaddle-gpu>=2.6.2,<3",
             "nvidia-cublas-cu11==11.11.3.6; sys_platform == 'linux'",

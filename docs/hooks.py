@@ -11,7 +11,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from paddle_alexnet.commands.main import VERBS, parser_of
-from paddle_alexnet.config import Config, all_keys
+from paddle_alexnet.config.schema import Config, all_keys
 
 PACKAGE = Path(__file__).parents[1] / "paddle_alexnet"
 os.environ["COLUMNS"] = "100"  # of the help

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.files import atomic_file
 from paddle_alexnet.runs.checkpoint import load_checkpoint
+from paddle_alexnet.system.files import atomic_file
 
 STAGES = ("pool1", "pool2", "relu3", "relu4", "pool5")  # the ends of the blocks of preset small
 CLASSES = ("rings", "bricks", "stars")  # a row each

@@ -3,23 +3,23 @@
 The public names are imported when they are first used (PEP 562): `import paddle_alexnet` costs nothing.
 """
 
-import paddle_alexnet.interruption  # Ctrl-C during the imports below
+import paddle_alexnet.system.interruption  # Ctrl-C during the imports below
 
 # isort: split
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import paddle_alexnet.before_paddle  # noqa: F401  what must be set before anyone imports Paddle
+import paddle_alexnet.system.bootstrap  # noqa: F401  what must be set before anyone imports Paddle
 
 if TYPE_CHECKING:
-    from paddle_alexnet.config import Config
-    from paddle_alexnet.errors import UserError
+    from paddle_alexnet.config.recipe import load_config
+    from paddle_alexnet.config.schema import Config
+    from paddle_alexnet.inference.predictor import Predictor
     from paddle_alexnet.network.alexnet import AlexNet
     from paddle_alexnet.network.lrn import LRN
     from paddle_alexnet.network.presets import PRESETS
-    from paddle_alexnet.predictor import Predictor
-    from paddle_alexnet.recipe import load_config
-    from paddle_alexnet.trainer import train
+    from paddle_alexnet.system.errors import UserError
+    from paddle_alexnet.training.trainer import train
 
 __all__ = ["LRN", "PRESETS", "AlexNet", "Config", "Predictor", "UserError", "load_config", "train"]
 __version__ = "0.1.0"
@@ -28,11 +28,11 @@ _MODULE_OF = {
     "LRN": "network.lrn",
     "PRESETS": "network.presets",
     "AlexNet": "network.alexnet",
-    "Config": "config",
-    "Predictor": "predictor",
-    "UserError": "errors",
-    "load_config": "recipe",
-    "train": "trainer",
+    "Config": "config.schema",
+    "Predictor": "inference.predictor",
+    "UserError": "system.errors",
+    "load_config": "config.recipe",
+    "train": "training.trainer",
 }
 
 

@@ -9,17 +9,17 @@ from typing import Any, Optional
 import numpy as np
 import paddle
 
-from paddle_alexnet.config import DataConfig
+from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import is_file, is_folder, names_in
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.progress import working
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin, input_in_words
-from paddle_alexnet.weights.files import WRITERS, read_arrays, write_arrays
-from paddle_alexnet.weights.layout import (
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import is_file, is_folder, names_in
+from paddle_alexnet.system.progress import working
+from paddle_alexnet.weights.formats import WRITERS, read_arrays, write_arrays
+from paddle_alexnet.weights.layouts import (
     LAYOUTS,
     check_finite,
     choose_preset,

@@ -10,10 +10,10 @@ from helpers import small_config
 from tiny import narrow
 
 import paddle_alexnet
-from paddle_alexnet import progress
-from paddle_alexnet.data.prepare.demo import draw_demo
+from paddle_alexnet.data.demo import draw_demo
 from paddle_alexnet.network.presets import PRESETS
-from paddle_alexnet.trainer import Results
+from paddle_alexnet.system import progress
+from paddle_alexnet.training.trainer import Results
 
 
 def pytest_configure() -> None:

@@ -15,15 +15,15 @@ from rounding import FEW
 from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import AlexNet, Predictor, UserError
-from paddle_alexnet.config import DataConfig
+from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.conversion import convert
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.evaluation import evaluate
-from paddle_alexnet.export.folder import export
+from paddle_alexnet.evaluation.evaluate import evaluate
+from paddle_alexnet.export.exporter import export
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
-from paddle_alexnet.training.start import read_start, start_from
-from paddle_alexnet.weights.layout import layers
+from paddle_alexnet.training.pretrained import read_start, start_from
+from paddle_alexnet.weights.layouts import layers
 
 
 def layer_names():

@@ -18,13 +18,13 @@ from ruamel.yaml import YAML
 import paddle_alexnet
 from paddle_alexnet import PRESETS, load_config
 from paddle_alexnet.commands.main import VERBS, parser_of
-from paddle_alexnet.config import key_types
-from paddle_alexnet.data.prepare.demo import draw_demo
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.names import one_of
+from paddle_alexnet.config.choices import one_of
+from paddle_alexnet.config.recipe import recipes
+from paddle_alexnet.config.schema import key_types
+from paddle_alexnet.data.demo import draw_demo
 from paddle_alexnet.network.presets import Conv, Linear, Preset, walk
-from paddle_alexnet.recipe import recipes
 from paddle_alexnet.runs.checkpoint import save_checkpoint
+from paddle_alexnet.system.errors import UserError
 
 DOCS = REPOSITORY / "docs"
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))

@@ -35,7 +35,7 @@ def test_import_is_lazy_and_every_public_name_is_there():
 def test_no_public_name_hides_a_module():
     for name in paddle_alexnet.__all__:
         assert find_spec(f"paddle_alexnet.{name}") is None
-    importlib.import_module("paddle_alexnet.trainer")
+    importlib.import_module("paddle_alexnet.training.trainer")
     assert callable(paddle_alexnet.train)
 
 
@@ -48,7 +48,7 @@ def test_importing_paddle_is_quiet_and_leaves_sigterm_alone():
 
 
 def test_importing_paddle_leaves_the_root_logger_alone():
-    code = "import logging, paddle_alexnet.before_paddle; r = logging.root; before = r.handlers[:], r.level; "
+    code = "import logging, paddle_alexnet.system.bootstrap; r = logging.root; before = r.handlers[:], r.level; "
     assert python(code + "import paddle; print((r.handlers, r.level) == before)") == "True"
 
 

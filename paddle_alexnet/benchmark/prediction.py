@@ -16,24 +16,24 @@ import numpy as np
 import paddle
 import pandas as pd
 
-from paddle_alexnet.analysis.structure import describe, format_columns
-from paddle_alexnet.benchmark.network import PEAK_SIDE, measure_peak
+from paddle_alexnet.benchmark.network_passes import PEAK_SIDE, measure_peak
 from paddle_alexnet.benchmark.runner import nothing
 from paddle_alexnet.benchmark.torch_twin import torch_twin
-from paddle_alexnet.cores import computing_threads
+from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.device import use_device
 from paddle_alexnet.export.jit import save_program
 from paddle_alexnet.export.onnx import onnx_file
 from paddle_alexnet.inference.onnx_runtime import MODEL, OnnxRuntime
 from paddle_alexnet.inference.paddle_inference import PaddleInference
-from paddle_alexnet.names import one_of
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
 from paddle_alexnet.network.presets import PRESETS
-from paddle_alexnet.progress import working
+from paddle_alexnet.network.structure import describe, format_columns
 from paddle_alexnet.runs.metadata import Metadata, Origin
+from paddle_alexnet.system.device import use_device
+from paddle_alexnet.system.limits import computing_threads
+from paddle_alexnet.system.progress import working
 
 CHOSEN = "oneDNN"  # what an exported model is run by
 OTHER_WAYS = ("plain",)

@@ -12,10 +12,10 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddle_alexnet.config import Config
+from paddle_alexnet.config.schema import Config
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.progress import EVERY, working
-from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.system.progress import EVERY, working
+from paddle_alexnet.training.optimizers import build_optimizer
 
 PASSES = {"Forward": 1, "Forward-backward": 3, "Training step": 3}  # counted in forward passes' FLOPs
 

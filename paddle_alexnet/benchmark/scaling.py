@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from paddle_alexnet.analysis.structure import describe
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.structure import describe
 
 IMAGENET = 1_281_167  # images of LSVRC-2012's training set
 EPOCHS = 90

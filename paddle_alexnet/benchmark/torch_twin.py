@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from paddle_alexnet.analysis.structure import describe
 from paddle_alexnet.benchmark.runner import PASSES, Runner, nothing
-from paddle_alexnet.config import OptimizerConfig
-from paddle_alexnet.cores import computing_threads
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.config.schema import OptimizerConfig
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.padding import zeros
+from paddle_alexnet.network.structure import describe
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.limits import computing_threads
 
 
 def torch_runner(

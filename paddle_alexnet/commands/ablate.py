@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     config = read_recipe(arguments)
-    from paddle_alexnet.ablation import COLUMNS, ablate, rows
+    from paddle_alexnet.studies.ablation import COLUMNS, ablate, rows
 
     outcomes = ablate(config, parts=arguments.without, seeds=arguments.seeds)
     print_table([COLUMNS, *rows(outcomes)])

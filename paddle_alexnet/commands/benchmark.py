@@ -12,10 +12,10 @@ from paddle_alexnet.commands.options import (
     read_recipe,
     typed_path,
 )
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import is_folder, write_text
-from paddle_alexnet.names import KERNELS, LRN_BACKENDS, one_of
+from paddle_alexnet.config.choices import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import is_folder, write_text
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.outputs import check_output
+    from paddle_alexnet.system.output_files import check_output
 
     path = arguments.json
     if path and not is_folder(path.parent):
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
             from paddle_alexnet.data.table import check_there
 
             check_there(arguments.root)
-        from paddle_alexnet.benchmark.loader import benchmark_loader, format_loading
+        from paddle_alexnet.benchmark.data_loading import benchmark_loader, format_loading
 
         table = benchmark_loader(arguments.root, batch_size=arguments.batch_size, device=arguments.device)
         print(format_loading(table))
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
                 raise UserError("--folder: name one preset, and no more than one --batch-size")
             if arguments.steps:
                 raise UserError("--steps has no effect with --folder: leave it out")
-            from paddle_alexnet.benchmark.folder import benchmark_folder, format_folder
+            from paddle_alexnet.benchmark.predict_folder import benchmark_folder, format_folder
 
             [batch_size] = arguments.batch_size or [32]
             report = benchmark_folder(arguments.presets[0], arguments.folder, batch_size=batch_size)
@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace) -> None:
         one_of(arguments.preset, PRESETS, what="preset")
         device = [] if arguments.device == "auto" else [f"device={arguments.device}"]
         config = read_recipe(arguments, *device)
-        from paddle_alexnet.benchmark.network import benchmark_network, format_report
+        from paddle_alexnet.benchmark.network_passes import benchmark_network, format_report
 
         report = benchmark_network(
             arguments.preset,

@@ -14,11 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.outputs import check_output
-    from paddle_alexnet.progress import working
     from paddle_alexnet.report.comparison import compare_runs
-    from paddle_alexnet.report.page import write_comparison
-    from paddle_alexnet.runs.folder import RunFolder
+    from paddle_alexnet.report.html_page import write_comparison
+    from paddle_alexnet.runs.run_folder import RunFolder
+    from paddle_alexnet.system.output_files import check_output
+    from paddle_alexnet.system.progress import working
 
     check_output(arguments.output, "HTML", inputs=[file for run in arguments.runs for file in RunFolder(run).files()])
     comparison = compare_runs(arguments.runs)

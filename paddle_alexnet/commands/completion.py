@@ -9,7 +9,7 @@ The script is made once, so that completing starts no Python. Requires `pip inst
 import argparse
 
 from paddle_alexnet.commands.options import typed_path
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,9 +21,9 @@ from paddle_alexnet.commands.options import (
     preprocess_changes,
     typed_path,
 )
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.presets import PRESETS
-from paddle_alexnet.weights.layout import LAYOUTS
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.weights.layouts import LAYOUTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(line)
     print(f"wrote {arguments.target}")
     if arguments.target.is_dir():
-        from paddle_alexnet.config import DataConfig
+        from paddle_alexnet.config.schema import DataConfig
 
         settings = {"model.preset": converted.preset, "model.weights": arguments.target}
         if converted.quirks:

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from paddle_alexnet.installation import examine, format_checks
+from paddle_alexnet.system.installation import examine, format_checks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

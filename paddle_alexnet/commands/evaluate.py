@@ -16,10 +16,10 @@ from paddle_alexnet.commands.options import (
     print_table,
     typed_path,
 )
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 if TYPE_CHECKING:
-    from paddle_alexnet.figures import Answers
+    from paddle_alexnet.evaluation.classification import Answers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.outputs import check_output
     from paddle_alexnet.report.validation import check_confusion
     from paddle_alexnet.runs.metadata import input_in_words
     from paddle_alexnet.runs.model_folder import files_of, read_metadata
+    from paddle_alexnet.system.output_files import check_output
 
     metadata = read_metadata(arguments.model)
     preprocess = changed_preprocess(metadata.preprocess, arguments)
@@ -62,12 +62,12 @@ def run(arguments: argparse.Namespace) -> None:
         check_output(arguments.confusion, "PNG" if arguments.confusion.suffix == ".png" else "CSV", inputs=inputs)
         if arguments.confusion == arguments.csv:
             raise UserError(f"{arguments.csv}: is named for both outputs; name another file for one")
-    from paddle_alexnet.evaluation import collect, means, open_table, predict_split
-    from paddle_alexnet.figures import confusion_matrix, interval_text
-    from paddle_alexnet.files import write_text
-    from paddle_alexnet.fonts import legend
-    from paddle_alexnet.predictor import Predictor
+    from paddle_alexnet.evaluation.classification import confusion_matrix, interval_text
+    from paddle_alexnet.evaluation.evaluate import collect, means, open_table, predict_split
+    from paddle_alexnet.inference.predictor import Predictor
+    from paddle_alexnet.plots.fonts import legend
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
+    from paddle_alexnet.system.files import write_text
 
     def answers_of(predictor: Predictor) -> "Answers":
         predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from paddle_alexnet.commands.options import add_device_option, positive, typed_path
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import exists, is_folder
-from paddle_alexnet.names import one_of
+from paddle_alexnet.config.choices import one_of
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import exists, is_folder
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from paddle_alexnet.explain.neighbours import Gallery
+    from paddle_alexnet.explain.neighbors import Gallery
     from paddle_alexnet.network.alexnet import AlexNet
     from paddle_alexnet.runs.metadata import Metadata
 
@@ -60,10 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.data.images import find_images
+    from paddle_alexnet.data.image_files import find_images
     from paddle_alexnet.data.splits import SPLITS
-    from paddle_alexnet.outputs import check_output
     from paddle_alexnet.runs.model_folder import read_metadata
+    from paddle_alexnet.system.output_files import check_output
 
     chosen = arguments.only.split(",") if arguments.only else list(_VIEWS)
     for view in chosen:
@@ -79,10 +79,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.output}: is a file: name a folder as --output")
     for name in ("filters", *(f"{name}-{view}" for name in _names(images) for view in chosen)):
         check_output(arguments.output / f"{name}.png", "PNG", inputs=images)
-    from paddle_alexnet.device import use_device
     from paddle_alexnet.explain import views
-    from paddle_alexnet.fonts import legend
+    from paddle_alexnet.plots.fonts import legend
     from paddle_alexnet.runs.checkpoint import load_checkpoint
+    from paddle_alexnet.system.device import use_device
 
     use_device(arguments.device)
     network, metadata = load_checkpoint(arguments.model)
@@ -133,7 +133,7 @@ def _check_array(place: Path, chosen: list[str], images: list[Path]) -> None:
 def _write_array(place: Path, values: "np.ndarray") -> None:
     import numpy as np
 
-    from paddle_alexnet.files import atomic_file
+    from paddle_alexnet.system.files import atomic_file
 
     with atomic_file(place) as partial, partial.open("wb") as stream:
         np.save(stream, values)
@@ -142,8 +142,8 @@ def _write_array(place: Path, values: "np.ndarray") -> None:
 
 def _gallery(network: "AlexNet", metadata: "Metadata", arguments: argparse.Namespace) -> Optional["Gallery"]:
     """The pictures to find neighbours among; None, and a line that says so, where they are not there by default."""
-    from paddle_alexnet.explain.neighbours import choose_gallery, gather, read_gallery
-    from paddle_alexnet.progress import progress
+    from paddle_alexnet.explain.neighbors import choose_gallery, gather, read_gallery
+    from paddle_alexnet.system.progress import progress
 
     try:
         found = choose_gallery(metadata, split=arguments.split, most=arguments.gallery, root=arguments.root)
@@ -178,7 +178,7 @@ class _Pictures:
     def add(self, name: str, picture: "Image.Image") -> None:
         import numpy as np
 
-        from paddle_alexnet.outputs import save_image
+        from paddle_alexnet.system.output_files import save_image
 
         place = self.folder / f"{name}.png"
         save_image(place, picture)

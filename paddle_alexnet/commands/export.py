@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Optional
 
 from paddle_alexnet.commands.options import positive, print_table, typed_path
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 if TYPE_CHECKING:
     from paddle_alexnet.runs.metadata import Proof
@@ -39,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Optional[int]:
-    from paddle_alexnet.files import resolved
-    from paddle_alexnet.runs.folder import RunFolder
     from paddle_alexnet.runs.model_folder import check_replaceable, find_model
+    from paddle_alexnet.runs.run_folder import RunFolder
+    from paddle_alexnet.system.files import resolved
 
     place = find_model(arguments.model)
     run = RunFolder(resolved(arguments.model))
@@ -52,11 +52,11 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
         else:
             outputs[kind] = run.path / kind if place == run.best else place.with_name(f"{place.name}-{kind}")
         check_replaceable(outputs[kind], kind)
-    from paddle_alexnet.device import use_device
-    from paddle_alexnet.export.folder import exporting, with_image_size
+    from paddle_alexnet.export.exporter import exporting, with_image_size
     from paddle_alexnet.export.onnx import OPSET, check_opset
-    from paddle_alexnet.export.proof import Unproven, pictures
+    from paddle_alexnet.export.verification import Unproven, pictures
     from paddle_alexnet.runs.checkpoint import load_checkpoint
+    from paddle_alexnet.system.device import use_device
 
     opset = arguments.opset or OPSET
     if "onnx" in outputs:

@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     csv = check_there(arguments.root, arguments.csv)
     from paddle_alexnet.data.findings import faults, format_findings, write_report
-    from paddle_alexnet.data.inspect.contact_sheet import draw_sheet
-    from paddle_alexnet.data.inspect.inspection import check_outputs, fix, format_inspection, inspect
-    from paddle_alexnet.progress import working
+    from paddle_alexnet.datasets.inspect.contact_sheet import draw_sheet
+    from paddle_alexnet.datasets.inspect.inspection import check_outputs, fix, format_inspection, inspect
+    from paddle_alexnet.system.progress import working
 
     check_outputs(root=arguments.root, csv=csv, sheet=arguments.sheet, report=arguments.report, fixing=arguments.fix)
     inspection = inspect(arguments.root, csv, top_k=arguments.top_k, workers=arguments.workers, accept=arguments.accept)

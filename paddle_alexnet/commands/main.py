@@ -12,8 +12,8 @@ from typing import Any, NoReturn, Optional
 
 from paddle_alexnet import __version__
 from paddle_alexnet.commands.process import exit_code, hush
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.names import one_of
+from paddle_alexnet.config.choices import one_of
+from paddle_alexnet.system.errors import UserError
 
 VERBS = {
     "train": "train a network on a labelled image set",
@@ -123,7 +123,7 @@ def _refuse(
     """Raise UserError for options that a parser does not have, naming the settings that they mean if it takes any."""
     options = [word for word in others if word.startswith("-")]
     if options and hasattr(arguments, "override"):
-        from paddle_alexnet.recipe import meant_overrides
+        from paddle_alexnet.config.recipe import meant_overrides
 
         given = []
         for option in options:

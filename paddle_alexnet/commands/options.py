@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paddle_alexnet.device import check_device
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import user_path
-from paddle_alexnet.names import DEFAULT_RECIPE, PRECISIONS, check_color, one_of
+from paddle_alexnet.config.choices import DEFAULT_RECIPE, PRECISIONS, check_color, one_of
 from paddle_alexnet.network.presets import PRESETS
+from paddle_alexnet.system.device import check_device
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import user_path
 
 if TYPE_CHECKING:
-    from paddle_alexnet.config import Config
+    from paddle_alexnet.config.schema import Config
     from paddle_alexnet.data.preprocess import Preprocess
 
 PREPROCESS_OPTIONS = ("geometry", "resize", "resample", "orientation", "mean", "std", "truncated", "background")
@@ -47,7 +47,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default:
 
 def read_recipe(arguments: argparse.Namespace, *overrides: str) -> "Config":
     """The recipe that `-c`, `-o` and further overrides give. Raises UserError for one that names no preset, too."""
-    from paddle_alexnet.recipe import load_config
+    from paddle_alexnet.config.recipe import load_config
 
     default = getattr(arguments, "default_recipe", DEFAULT_RECIPE)
     config = load_config(arguments.config or Path(default), [*(arguments.override or ()), *overrides])

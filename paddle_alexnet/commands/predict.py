@@ -23,10 +23,10 @@ from paddle_alexnet.commands.options import (
     positive,
     typed_path,
 )
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 if TYPE_CHECKING:
-    from paddle_alexnet.predictor import Top
+    from paddle_alexnet.inference.predictor import Top
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Optional[int]:
-    from paddle_alexnet.data.images import find_images
-    from paddle_alexnet.outputs import check_output
+    from paddle_alexnet.data.image_files import find_images
     from paddle_alexnet.runs.metadata import input_in_words
     from paddle_alexnet.runs.model_folder import files_of, read_metadata
+    from paddle_alexnet.system.output_files import check_output
 
     metadata = read_metadata(arguments.model)
     metadata = replace(metadata, preprocess=changed_preprocess(metadata.preprocess, arguments))
@@ -66,8 +66,8 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     check_output(None if only_json else arguments.json, "JSON", inputs=inputs)
     if arguments.csv and arguments.csv == arguments.json:
         raise UserError(f"{arguments.csv}: is named for both outputs; name another file for one")
-    from paddle_alexnet.predictor import Predictor
-    from paddle_alexnet.progress import progress
+    from paddle_alexnet.inference.predictor import Predictor
+    from paddle_alexnet.system.progress import progress
 
     predictor = Predictor(
         arguments.model,
@@ -112,8 +112,8 @@ def _outputs(
     arguments: argparse.Namespace, names: Sequence[str], stack: ExitStack
 ) -> "Iterator[Callable[[Path, Sequence[Top]], object]]":
     """What is done with the answer for each image; files are in their place when the stack is left."""
-    from paddle_alexnet.files import copy_into, growing_csv, growing_text
-    from paddle_alexnet.predictor import Top
+    from paddle_alexnet.inference.predictor import Top
+    from paddle_alexnet.system.files import copy_into, growing_csv, growing_text
 
     if arguments.json == Path("-"):
         yield lambda image, top: print(_json(image, top))

@@ -10,8 +10,8 @@ sources:
 import argparse
 
 from paddle_alexnet.commands.options import command_line, not_negative, note, typed_path
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import exists
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import exists
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     if not exists(arguments.source):
         raise UserError(f"{arguments.source}: no such file or folder; a source is a folder, an archive or a .csv")
-    from paddle_alexnet.data.prepare.preparation import parse_classes, prepare
     from paddle_alexnet.data.splits import parse_split
+    from paddle_alexnet.datasets.prepare.preparation import parse_classes, prepare
 
     options = vars(arguments)
     classes = None if arguments.classes is None else parse_classes(arguments.classes)

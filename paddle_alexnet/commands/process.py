@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Callable, NoReturn, Optional
 
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 DONE, MENDABLE = 0, 2
 INTERRUPTED, BROKEN_PIPE, TERMINATED = (128 + number for number in (2, 13, 15))  # as a shell counts signals

@@ -2,7 +2,7 @@
 
 import argparse
 
-from paddle_alexnet.recipe import recipes
+from paddle_alexnet.config.recipe import recipes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ import re
 from contextlib import closing
 
 from paddle_alexnet.commands.options import add_device_option, add_precision_options, not_negative, positive, typed_path
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
     listening = listen(arguments.host, arguments.port)
     from paddle_alexnet.service.app import create_app
     from paddle_alexnet.service.samples import samples
-    from paddle_alexnet.service.served import open_served
+    from paddle_alexnet.service.served_model import open_served
 
     served = open_served(
         arguments.model,

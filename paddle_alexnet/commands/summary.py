@@ -3,9 +3,9 @@
 import argparse
 
 from paddle_alexnet.commands.options import positive, read_recipe, typed_path
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.names import DEFAULT_RECIPE, LRN_BACKENDS, one_of
+from paddle_alexnet.config.choices import DEFAULT_RECIPE, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
+from paddle_alexnet.system.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,10 @@ def run(arguments: argparse.Namespace) -> None:
     config = read_recipe(arguments)
     import paddle
 
-    from paddle_alexnet.analysis.fidelity import compare_with_2012, format_fidelity
-    from paddle_alexnet.analysis.structure import compare, describe, format_comparison, format_table
-    from paddle_alexnet.device import use_device
     from paddle_alexnet.network.alexnet import AlexNet
+    from paddle_alexnet.network.structure import compare, describe, format_comparison, format_table
+    from paddle_alexnet.studies.fidelity import compare_with_2012, format_fidelity
+    from paddle_alexnet.system.device import use_device
 
     use_device("cpu")
     if arguments.diff:

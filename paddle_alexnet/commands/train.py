@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paddle_alexnet.commands.options import add_recipe_options, command_line, module_line, note, read_recipe, typed_path
-from paddle_alexnet.config import Config, describe_keys
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.figures import interval_text
-from paddle_alexnet.files import is_file
-from paddle_alexnet.names import DEFAULT_RECIPE, DEMO_RECIPE
+from paddle_alexnet.config.choices import DEFAULT_RECIPE, DEMO_RECIPE
+from paddle_alexnet.config.recipe import load_config
+from paddle_alexnet.config.schema import Config, describe_keys
+from paddle_alexnet.evaluation.classification import interval_text
 from paddle_alexnet.network.presets import PRESETS
-from paddle_alexnet.recipe import load_config
-from paddle_alexnet.runs.folder import RunFolder, run_of
+from paddle_alexnet.runs.run_folder import RunFolder, run_of
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import is_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
             f"recipe {DEMO_RECIPE}, a small network on drawn patterns; "
             f"the full-size one: -c {DEFAULT_RECIPE}; your own images: train FOLDER"
         )
-    from paddle_alexnet.trainer import train
     from paddle_alexnet.training.distributed import rank
+    from paddle_alexnet.training.trainer import train
 
     if rank():  # of several processes the first alone speaks; errors go to stderr
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115

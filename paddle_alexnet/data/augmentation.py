@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
-from paddle_alexnet.config import DataConfig
+from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.preprocess import Box, Part, Preprocess, whole_levels
 from paddle_alexnet.data.statistics import Statistics
 

@@ -19,12 +19,12 @@ from typing import Literal, Optional
 import numpy as np
 
 from paddle_alexnet.data.dataset import Decoded, LabelledImages, UnreadableImages
-from paddle_alexnet.data.memory import available_memory
 from paddle_alexnet.data.threads import in_threads
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_file, resolved, write_text
-from paddle_alexnet.progress import progress
-from paddle_alexnet.typed import check_types
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import atomic_file, resolved, write_text
+from paddle_alexnet.system.memory import available_memory
+from paddle_alexnet.system.progress import progress
+from paddle_alexnet.system.typed_values import check_types
 
 _CHUNK = 16  # images
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Optional
 from unicodedata import category
 
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import read_small
-from paddle_alexnet.text_files import decode, why
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import read_small
+from paddle_alexnet.system.text_files import decode, why
 
 MAX_CLASSES = 100_000  # of more the last layer alone would take 1.6 GB: these are no classes
 LARGEST_LIST = 10_000_000  # bytes

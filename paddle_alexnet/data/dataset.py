@@ -15,8 +15,8 @@ import paddle
 from paddle_alexnet.data.preprocess import Part, Preprocess
 from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.data.threads import in_threads
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.progress import progress
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.progress import progress
 
 _log = logging.getLogger(__name__)
 

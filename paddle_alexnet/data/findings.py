@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from paddle_alexnet.files import write_csv
+from paddle_alexnet.system.files import write_csv
 
 # What follows from a kind: "drop" is a fault that is mended by dropping the row, "fault" is one that
 # a person must mend, "remark" is worth knowing and no fault.

@@ -9,7 +9,7 @@ from typing import IO, Optional
 
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 # Pillow's names of the formats that are read (JPEG is MPO too). Others are no pictures, or start programs (PostScript).
 IMAGE_FORMATS = ["JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000"]

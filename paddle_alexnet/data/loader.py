@@ -16,14 +16,14 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import paddle
 
-from paddle_alexnet.config import DataConfig
+from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.augmentation import Draws, PixelChanges, augment, draw, finish, mixup, random_parts, ten_crops
 from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics
 from paddle_alexnet.data.threads import in_threads
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.metrics import PADDING
+from paddle_alexnet.evaluation.metrics import PADDING
+from paddle_alexnet.system.errors import UserError
 
 _AHEAD = 2  # batches
 _CHUNK = 8  # images that a thread takes at once: many for NumPy's sake, few enough for the processor's cache

@@ -4,14 +4,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from paddle_alexnet.config import Config
+from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.cache import open_cache
 from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages, verify_images
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.statistics import Statistics, open_statistics
 from paddle_alexnet.data.table import ImageTable
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 
 def open_loaders(

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from paddle_alexnet.data import opencv
 from paddle_alexnet.data.formats import identify, load_truncated
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 MAX_SIDE = 65_500  # pixels, JPEG's own limit
 DECODE_LIMIT = 512  # megabytes that the pixels of a decoded image may take

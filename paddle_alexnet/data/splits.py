@@ -8,7 +8,7 @@ from typing import Optional
 
 import numpy as np
 
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {"train": "train", "val": "val", "test": "test"}  # by what people call them

@@ -12,9 +12,9 @@ import numpy as np
 from paddle_alexnet.data.cache import image_key, in_cache_folder
 from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.threads import in_threads
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_file
-from paddle_alexnet.progress import progress
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import atomic_file
+from paddle_alexnet.system.progress import progress
 
 _log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from paddle_alexnet.data.classes import ClassList, is_plain
 from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.splits import SPLIT_NAMES, SPLITS
 from paddle_alexnet.data.tree import has_folders, list_tree
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import exists, is_file, is_folder, write_csv
-from paddle_alexnet.text_files import open_csv, why
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import exists, is_file, is_folder, write_csv
+from paddle_alexnet.system.text_files import open_csv, why
 
 LARGEST_CSV = 4_000_000_000  # bytes; a row of ImageNet's takes 60
 _COLUMNS = ("filename", "label", "split")

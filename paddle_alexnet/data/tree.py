@@ -15,8 +15,8 @@ from unicodedata import category, normalize
 from paddle_alexnet.data.findings import shown
 from paddle_alexnet.data.formats import HEIC_REMEDY, HEIC_SUFFIXES, IMAGE_SUFFIXES
 from paddle_alexnet.data.splits import SPLIT_NAMES, draw_splits, open_to
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import resolved
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import resolved
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 from PIL import Image, ImageDraw
 
-from paddle_alexnet.fonts import draw_text, text_width
+from paddle_alexnet.plots.fonts import draw_text, text_width
 
 # From dark to light, evenly in lightness, after Matplotlib's inferno.
 _PALETTE = np.array(

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.progress import progress
+from paddle_alexnet.system.progress import progress
 
 
 def starts_of(side: int, square: int, stride: int) -> list[int]:

@@ -9,7 +9,6 @@ import paddle
 from PIL import Image
 
 from paddle_alexnet.data.preprocess import Preprocess, Source
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.explain.drawing import (
     WHOLE,
     Part,
@@ -26,12 +25,13 @@ from paddle_alexnet.explain.drawing import (
 )
 from paddle_alexnet.explain.grad_cam import grad_cam
 from paddle_alexnet.explain.layers import normalisations, rectified_convolutions, watch
-from paddle_alexnet.explain.neighbours import Gallery, hidden_features
+from paddle_alexnet.explain.neighbors import Gallery, hidden_features
 from paddle_alexnet.explain.occlusion import by_pixel, occlusion, starts_of
-from paddle_alexnet.fonts import drawable_names
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.report.pictures import filter_grid
+from paddle_alexnet.plots.fonts import drawable_names
+from paddle_alexnet.plots.pictures import filter_grid
 from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.system.errors import UserError
 
 _SIDE = 384  # pixels of the longer side of an image in the views that show where the network looks
 

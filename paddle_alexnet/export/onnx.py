@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import LRN
 from paddle_alexnet.network.padding import side_after, zeros
 from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.system.errors import UserError
 
 if TYPE_CHECKING:
     import onnx

@@ -8,10 +8,10 @@ from typing import Union
 
 import paddle
 
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.inference.paddle_inference import runs_here
-from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.model_folder import find_model, read_metadata
+from paddle_alexnet.runs.run_folder import RunFolder
+from paddle_alexnet.system.errors import UserError
 
 
 def find_answering(path: Union[str, os.PathLike[str]]) -> Path:

@@ -6,10 +6,10 @@ from typing import Optional
 
 import numpy as np
 
-from paddle_alexnet.data.images import find_images, spread
+from paddle_alexnet.data.image_files import find_images, spread
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.system.errors import UserError
 
 IMAGES = 64
 

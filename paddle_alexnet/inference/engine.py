@@ -8,13 +8,13 @@ from typing import Any, Callable, Optional, Protocol, Union
 import numpy as np
 import paddle
 
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.inference.live import LiveNetwork
+from paddle_alexnet.inference.live_network import LiveNetwork
 from paddle_alexnet.inference.onnx_runtime import OnnxRuntime
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.runs.checkpoint import restore
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import Model
+from paddle_alexnet.system.errors import UserError
 
 _SMALLEST = np.finfo(np.float32).tiny  # a probability of which the logarithm is a number
 

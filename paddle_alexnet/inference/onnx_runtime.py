@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from paddle_alexnet.cores import computing_threads
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.inference.program import check_finite
+from paddle_alexnet.inference.program_check import check_finite
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.limits import computing_threads
 from paddle_alexnet.weights.protobuf import Message
 
 MODEL = "model.onnx"

@@ -15,10 +15,10 @@ import paddle
 from paddle import inference
 from paddle.base.proto import framework_pb2
 
-from paddle_alexnet.cores import computing_threads
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.inference.program import check_program, check_weights
+from paddle_alexnet.inference.program_check import check_program, check_weights
 from paddle_alexnet.network.backends import PADDLE
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.limits import computing_threads
 
 PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3, of Paddle 2
 WEIGHTS = "model.pdiparams"

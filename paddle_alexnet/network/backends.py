@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import paddle
 
-from paddle_alexnet.names import one_of
+from paddle_alexnet.config.choices import one_of
 
 PADDLE = int(paddle.__version__.split(".")[0])  # the major version
 

@@ -13,9 +13,9 @@ import paddle
 from paddle import nn
 from paddle.base.layer_helper import LayerHelper
 
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.names import one_of
+from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.network.backends import Backend, choose
+from paddle_alexnet.system.errors import UserError
 
 _NATIVE_RANGE = 10.0  # largest (k + a * S) / k
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from statistics import median
 from typing import Optional
 
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.figures import interval_text
-from paddle_alexnet.files import resolved
-from paddle_alexnet.report.run import Run, read_run
+from paddle_alexnet.evaluation.classification import interval_text
+from paddle_alexnet.report.run_summary import Run, read_run
 from paddle_alexnet.report.validation import images_of
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import resolved
 
 FIGURES = ("epochs", "best epoch", "val loss", "val top-1", "images/s", "data")
 

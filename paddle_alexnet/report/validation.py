@@ -20,12 +20,12 @@ from pydantic import Field
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.figures import Answers, class_figures, confident_mistakes, confusion_matrix
-from paddle_alexnet.files import atomic_folder, exists, read_small, write_csv
-from paddle_alexnet.fonts import drawable_names
-from paddle_alexnet.report.pictures import draw_confusion, draw_mistakes
-from paddle_alexnet.typed import check_types
+from paddle_alexnet.evaluation.classification import Answers, class_figures, confident_mistakes, confusion_matrix
+from paddle_alexnet.plots.fonts import drawable_names
+from paddle_alexnet.plots.pictures import draw_confusion, draw_mistakes
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import atomic_folder, exists, read_small, write_csv
+from paddle_alexnet.system.typed_values import check_types
 
 MISTAKES = 24  # shown
 CONFUSION_SUFFIXES = (".csv", ".png")

@@ -9,10 +9,10 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from paddle_alexnet.cores import computing_threads
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import exists, read_small, write_text
-from paddle_alexnet.typed import check_types
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import exists, read_small, write_text
+from paddle_alexnet.system.limits import computing_threads
+from paddle_alexnet.system.typed_values import check_types
 
 _PACKAGES = ("paddle-alexnet", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "numpy", "pillow")
 

@@ -20,9 +20,9 @@ from PIL import Image
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import check_there
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.spec import ModelSpec
-from paddle_alexnet.typed import adapter, check_types
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.typed_values import adapter, check_types
 
 SCHEMA = 3  # what is written; what had no number was flat, 2 had no ONNX, no probabilities and no proof
 READABLE = (2, SCHEMA)

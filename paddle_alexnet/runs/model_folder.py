@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Union
 
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_folder, exists, names_in, refuse_strays, sync
-from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.metadata import MAX_BYTES as MAX_METADATA
 from paddle_alexnet.runs.metadata import Metadata, from_json, is_ours, to_json
+from paddle_alexnet.runs.run_folder import RunFolder
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import atomic_folder, exists, names_in, refuse_strays, sync
 
 METADATA = "metadata.json"
 _WEIGHTS = {"weights.pdparams", "model.pdiparams", "model.onnx"}  # every model has one of these

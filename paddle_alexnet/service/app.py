@@ -15,19 +15,19 @@ from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.middleware.cors import CORSMiddleware
 
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.explain import views
-from paddle_alexnet.predictor import top_classes
-from paddle_alexnet.report.pictures import encoded
+from paddle_alexnet.inference.predictor import top_classes
+from paddle_alexnet.plots.pictures import encoded
 from paddle_alexnet.service.batcher import Batcher
 from paddle_alexnet.service.decoders import Content, Decoders
-from paddle_alexnet.service.guard import Guard
-from paddle_alexnet.service.insight import insight
+from paddle_alexnet.service.explanations import insight
 from paddle_alexnet.service.limits import Limits, Refused
-from paddle_alexnet.service.metrics import Metrics
-from paddle_alexnet.service.page import CONTENT_SECURITY_POLICY, render_api, render_page
+from paddle_alexnet.service.prometheus import Metrics
+from paddle_alexnet.service.request_limits import Guard
 from paddle_alexnet.service.samples import Sample
-from paddle_alexnet.service.served import Served
+from paddle_alexnet.service.served_model import Served
+from paddle_alexnet.service.web_page import CONTENT_SECURITY_POLICY, render_api, render_page
+from paddle_alexnet.system.errors import UserError
 
 Result = TypeVar("Result")
 

@@ -15,10 +15,10 @@ from typing import Any, Optional, Union
 import numpy as np
 from PIL import Image
 
-from paddle_alexnet.cores import available_cores
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.service.images import decode, from_base64
+from paddle_alexnet.service.decoding import decode, from_base64
 from paddle_alexnet.service.limits import Limits, Refused
+from paddle_alexnet.system.limits import available_cores
 
 Content = Union[bytes, str]  # of an image file, or its base64
 Decoded = tuple[np.ndarray, Optional[np.ndarray]]  # what the network reads, and the original if it was asked for

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from paddle_alexnet.data.prepare.demo import demo_picture, is_demo
+from paddle_alexnet.data.demo import demo_picture, is_demo
 from paddle_alexnet.data.preprocess import decode_at, exif_orientation, open_image, scales_within, to_rgb
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.system.errors import UserError
 
 _SIDE = 480  # pixels, at most
 

@@ -13,8 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.service.limits import Limits, head_too_long
+from paddle_alexnet.system.errors import UserError
 
 _LINGER, _DRAIN = 2.0, 1_000_000  # seconds and bytes in which a client that is still sending can see its answer
 _PART = 16_384  # bytes that are parsed in one go

@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import NoReturn, Optional
 
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 HEARTBEAT = 5.0  # seconds between two signs of life
 SILENCE = 30.0  # seconds without one after which a process is taken for dead

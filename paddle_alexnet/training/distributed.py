@@ -26,10 +26,10 @@ from paddle import nn
 from paddle.callbacks import Callback
 from paddle.metric import Metric
 
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.metrics import is_sample
+from paddle_alexnet.evaluation.metrics import is_sample
+from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.training.control_channel import ControlChannel, open_channel
-from paddle_alexnet.training.signals import StopRequest
+from paddle_alexnet.training.stop_request import StopRequest
 
 Item = TypeVar("Item")
 _channel: Optional[ControlChannel] = None

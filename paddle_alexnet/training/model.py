@@ -5,10 +5,10 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from paddle_alexnet.config import Config
+from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import Loader
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.system.errors import UserError
 
 
 def check_amp(config: Config, device: str) -> None:

@@ -11,20 +11,29 @@ import numpy as np
 import paddle
 from paddle.callbacks import Callback
 
-from paddle_alexnet.config import Config
+from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import is_folder, resolved
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.spec import ModelSpec
 from paddle_alexnet.runs.checkpoint import check_weights, load_weights
-from paddle_alexnet.runs.folder import RunFolder, run_of
-from paddle_alexnet.runs.state import AVERAGE, OPTIMIZER, STATE, ImageFiles, Saved, TrainState, not_a_state, read_state
-from paddle_alexnet.training.callbacks.average import AverageWeights
+from paddle_alexnet.runs.run_folder import RunFolder, run_of
+from paddle_alexnet.runs.train_state import (
+    AVERAGE,
+    OPTIMIZER,
+    STATE,
+    ImageFiles,
+    Saved,
+    TrainState,
+    not_a_state,
+    read_state,
+)
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import is_folder, resolved
+from paddle_alexnet.system.typed_values import check_types
+from paddle_alexnet.training.callbacks.ema import AverageWeights
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.model import in_full_precision
-from paddle_alexnet.typed import check_types
 
 _log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Any, Optional, Union
 from paddle.callbacks import Callback, LRScheduler
 from paddle.optimizer import lr
 
-from paddle_alexnet.config import OptimizerConfig, ParameterGroup, ScheduleConfig
+from paddle_alexnet.config.schema import OptimizerConfig, ParameterGroup, ScheduleConfig
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.training.optimisers import groups_of, last, named_parameters
-from paddle_alexnet.typed import check_types
+from paddle_alexnet.system.typed_values import check_types
+from paddle_alexnet.training.optimizers import groups_of, last, named_parameters
 
 _log = logging.getLogger(__name__)
 

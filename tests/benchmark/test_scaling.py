@@ -9,7 +9,7 @@ import pytest
 from helpers import REPOSITORY, assert_user_error, run_tool
 
 from paddle_alexnet.benchmark.scaling import Cluster, Part, parts_of, simulate, step_seconds
-from paddle_alexnet.cores import available_cores
+from paddle_alexnet.system.limits import available_cores
 
 CONV, FC = Part("conv", 1_000, 0.75, 500, False), Part("fc", 9_000, 0.25, 2_000, True)
 

@@ -8,7 +8,7 @@ import pytest
 from rounding import LOGITS
 
 from paddle_alexnet import PRESETS, AlexNet, load_config
-from paddle_alexnet.benchmark.network import benchmark_network
+from paddle_alexnet.benchmark.network_passes import benchmark_network
 from paddle_alexnet.benchmark.torch_twin import torch_twin
 
 pytestmark = [

@@ -5,8 +5,8 @@ import json
 import pytest
 from helpers import assert_user_error, run_tool
 
-import paddle_alexnet.benchmark.loader as loader
-import paddle_alexnet.benchmark.network as network
+import paddle_alexnet.benchmark.data_loading as loader
+import paddle_alexnet.benchmark.network_passes as network
 
 
 @pytest.fixture

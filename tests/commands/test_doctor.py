@@ -6,7 +6,7 @@ import pytest
 from helpers import run_tool
 
 from paddle_alexnet.commands import doctor
-from paddle_alexnet.installation import Check
+from paddle_alexnet.system.installation import Check
 
 
 @pytest.mark.parametrize("state, code", [("fine", 0), ("note", 0), ("fault", 1)])

@@ -8,8 +8,8 @@ from helpers import assert_user_error, run_tool, save_untrained
 from rounding import PROBABILITIES
 
 from paddle_alexnet import Predictor
-from paddle_alexnet.data.images import find_images
-from paddle_alexnet.export import proof
+from paddle_alexnet.data.image_files import find_images
+from paddle_alexnet.export import verification as proof
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import paddle_alexnet
 from paddle_alexnet import load_config
 from paddle_alexnet.commands import process, recipes
 from paddle_alexnet.commands.main import VERBS, main
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 NOT_THERE = "/nowhere/at/all"
 QUICK = [
@@ -126,7 +126,7 @@ def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
 
 
 def test_help_names_every_preset_and_every_lrn_backend():
-    from paddle_alexnet.names import LRN_BACKENDS
+    from paddle_alexnet.config.choices import LRN_BACKENDS
     from paddle_alexnet.network.lrn import BACKENDS
     from paddle_alexnet.network.presets import PRESETS
 

@@ -10,8 +10,8 @@ from rounding import LOSS
 
 import paddle_alexnet
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.figures import interval_text
-from paddle_alexnet.report.run import read_run
+from paddle_alexnet.evaluation.classification import interval_text
+from paddle_alexnet.report.run_summary import read_run
 
 
 @pytest.fixture(scope="module")

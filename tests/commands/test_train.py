@@ -5,7 +5,8 @@ import shutil
 import pytest
 from helpers import run_tool
 
-from paddle_alexnet import UserError, trainer
+from paddle_alexnet import UserError
+from paddle_alexnet.training import trainer
 
 
 @pytest.fixture

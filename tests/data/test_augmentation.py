@@ -7,12 +7,12 @@ import paddle
 import pytest
 from rounding import FEW, PIXELS
 
-from paddle_alexnet.config import DataConfig
+from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data import augmentation
 from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
-from paddle_alexnet.metrics import CrossEntropy, MeanLoss
+from paddle_alexnet.evaluation.metrics import CrossEntropy, MeanLoss
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WHOLE = Preprocess(48, MEAN, STD, geometry="crop", resize=48)

@@ -15,7 +15,7 @@ from helpers import truncate
 from PIL import Image
 
 from paddle_alexnet import UserError
-from paddle_alexnet.config import DataConfig
+from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data import cache
 from paddle_alexnet.data.cache import open_cache
 from paddle_alexnet.data.dataset import Decoded, LabelledImages, UnreadableImages

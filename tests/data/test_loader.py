@@ -15,13 +15,13 @@ from PIL import Image
 from rounding import PIXELS
 
 from paddle_alexnet import UserError
-from paddle_alexnet.config import DataConfig
+from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.cache import open_cache
 from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.metrics import is_sample
+from paddle_alexnet.evaluation.metrics import is_sample
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SQUASH = Preprocess(32, MEAN, STD)

@@ -14,7 +14,7 @@ from paddle_alexnet.data.dataset import LabelledImages
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.evaluation import evaluate
+from paddle_alexnet.evaluation.evaluate import evaluate
 
 
 def test_nothing_in_the_data_folder_is_touched(root, tmp_path):

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from paddle_alexnet.data.splits import draw_splits, parse_split, split_sizes
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 
 
 def draw(pictures: list[tuple[str, str]], **options: int) -> dict[tuple[str, str], str]:

@@ -12,8 +12,8 @@ from PIL import Image
 from paddle_alexnet import UserError
 from paddle_alexnet.data import classes as class_lists
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.data.inspect.inspection import inspect
 from paddle_alexnet.data.table import check_there, read_rows, read_table, write_without
+from paddle_alexnet.datasets.inspect.inspection import inspect
 
 CSV = ",filename,label,split\n0,a.png,cat,train\n1,b.png,n02114548,train\n2,sub/c.png,cat,val\n"
 

@@ -11,12 +11,12 @@ from PIL import Image
 from paddle_alexnet import Predictor, UserError, train
 from paddle_alexnet.data.findings import faults
 from paddle_alexnet.data.formats import IMAGE_SUFFIXES
-from paddle_alexnet.data.images import find_images
-from paddle_alexnet.data.inspect.inspection import fix, inspect
-from paddle_alexnet.data.prepare.preparation import prepare
-from paddle_alexnet.data.prepare.sources import find_classes
+from paddle_alexnet.data.image_files import find_images
 from paddle_alexnet.data.table import check_there, read_table
-from paddle_alexnet.evaluation import evaluate
+from paddle_alexnet.datasets.inspect.inspection import fix, inspect
+from paddle_alexnet.datasets.prepare.preparation import prepare
+from paddle_alexnet.datasets.prepare.sources import find_classes
+from paddle_alexnet.evaluation.evaluate import evaluate
 
 
 def make_tree(root: Path, folders: dict[str, int]) -> Path:

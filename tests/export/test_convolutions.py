@@ -14,7 +14,7 @@ from rounding import LOGITS, NOISE
 
 from paddle_alexnet import AlexNet
 from paddle_alexnet.export.convolutions import with_fast_convolutions
-from paddle_alexnet.export.folder import export
+from paddle_alexnet.export.exporter import export
 from paddle_alexnet.export.jit import save_program
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.network.presets import PRESETS, Linear

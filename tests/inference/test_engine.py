@@ -14,10 +14,10 @@ from rounding import LOGITS
 
 from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.export.folder import export
+from paddle_alexnet.export.exporter import export
 from paddle_alexnet.inference.engine import open_engine
 from paddle_alexnet.inference.paddle_inference import PROGRAMS, WEIGHTS, PaddleInference
-from paddle_alexnet.inference.program import check_program, check_weights
+from paddle_alexnet.inference.program_check import check_program, check_weights
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.model_folder import read_model, write_model
 
@@ -25,7 +25,7 @@ GRADIENTS = """
 import sys
 from pathlib import Path
 import paddle_alexnet, numpy as np, paddle
-from paddle_alexnet.cores import computing_threads
+from paddle_alexnet.system.limits import computing_threads
 from paddle_alexnet.inference.engine import open_engine
 from paddle_alexnet.runs.model_folder import read_model
 
@@ -51,7 +51,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import paddle_alexnet, numpy as np, paddle
-from paddle_alexnet.inference.live import LiveNetwork
+from paddle_alexnet.inference.live_network import LiveNetwork
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 
 network = paddle.nn.Sequential(paddle.nn.Conv2D(3, 8, 3), paddle.nn.Flatten(), paddle.nn.Linear(8 * 30 * 30, 5))

@@ -14,8 +14,8 @@ from rounding import NOISE
 from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import AlexNet, Predictor, UserError
-from paddle_alexnet.data.images import find_images
-from paddle_alexnet.export.folder import export
+from paddle_alexnet.data.image_files import find_images
+from paddle_alexnet.export.exporter import export
 
 PADDLE_2 = paddle.__version__ < "3"
 AVAILABLE = ["int8"] * PADDLE_2

@@ -22,7 +22,7 @@ ALONE = """
 import sys, time
 from itertools import cycle
 from pathlib import Path
-from paddle_alexnet.service.served import open_served
+from paddle_alexnet.service.served_model import open_served
 predictor = open_served(sys.argv[1]).predictor
 answers = predictor.answers(cycle(sorted(Path(sys.argv[2]).iterdir())))
 for _ in range(64):

@@ -6,7 +6,7 @@ import pytest
 from compare import assert_same, converted, image, outputs
 from paddle.nn import Conv2D, Linear, MaxPool2D
 
-from paddle_alexnet.weights.files import read_arrays
+from paddle_alexnet.weights.formats import read_arrays
 
 pytestmark = pytest.mark.parity
 COMPARED = (Conv2D, Linear, MaxPool2D)  # its other layers are functions

@@ -12,8 +12,8 @@ import pytest
 from compare import assert_same, converted, image, on_backend, outputs
 
 from paddle_alexnet.conversion import convert
-from paddle_alexnet.errors import UserError
 from paddle_alexnet.runs.checkpoint import load_checkpoint
+from paddle_alexnet.system.errors import UserError
 
 pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch", reason='PyTorch is not installed: pip install -e ".[parity]"')

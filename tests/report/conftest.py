@@ -10,7 +10,7 @@ from PIL import Image
 
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import save_checkpoint
-from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.runs.run_folder import RunFolder
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from helpers import run_tool
 
 from paddle_alexnet import UserError
 from paddle_alexnet.report.comparison import compare_runs
-from paddle_alexnet.report.page import write_comparison
-from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet.report.html_page import write_comparison
+from paddle_alexnet.runs.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from helpers import file_contents, metadata_of
 
-from paddle_alexnet import AlexNet, UserError, files
-from paddle_alexnet.files import atomic_folder
-from paddle_alexnet.runs.folder import RunFolder
+from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.runs.model_folder import find_model, read_model, say_if_export_differs, write_model
+from paddle_alexnet.runs.run_folder import RunFolder
+from paddle_alexnet.system import files
+from paddle_alexnet.system.files import atomic_folder
 
 
 @pytest.fixture(scope="module")

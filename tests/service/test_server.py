@@ -15,7 +15,7 @@ from running_service import running
 
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.service.limits import Limits
-from paddle_alexnet.service.served import open_served
+from paddle_alexnet.service.served_model import open_served
 
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\n"
 POST = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"

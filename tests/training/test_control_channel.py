@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from paddle_alexnet.errors import UserError
+from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.training import control_channel
 from paddle_alexnet.training.control_channel import ControlChannel, open_channel
 

@@ -18,11 +18,11 @@ from launched import NO_DROPOUT
 from rounding import FEW, LOGITS, LOSS
 
 import paddle_alexnet
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.metrics import PADDING, CrossEntropy, MeanLoss, cross_entropy, is_sample
+from paddle_alexnet.evaluation.metrics import PADDING, CrossEntropy, MeanLoss, cross_entropy, is_sample
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.checkpoint import load_checkpoint
-from paddle_alexnet.training.callbacks.state import SaveState
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.training.callbacks.save_state import SaveState
 from paddle_alexnet.training.distributed import (
     check_batch_size,
     device_of_rank,

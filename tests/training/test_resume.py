@@ -23,13 +23,13 @@ from rounding import LOSS
 
 from paddle_alexnet import Predictor, UserError, load_config, train
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.evaluation import evaluate
+from paddle_alexnet.evaluation.evaluate import evaluate
 from paddle_alexnet.runs.checkpoint import load_checkpoint
-from paddle_alexnet.runs.folder import RunFolder
 from paddle_alexnet.runs.model_folder import read_model, write_model
-from paddle_alexnet.runs.state import files_of, read_state
-from paddle_alexnet.training.callbacks.seed import SeedStep
-from paddle_alexnet.training.callbacks.state import SaveState
+from paddle_alexnet.runs.run_folder import RunFolder
+from paddle_alexnet.runs.train_state import files_of, read_state
+from paddle_alexnet.training.callbacks.save_state import SaveState
+from paddle_alexnet.training.callbacks.seed_step import SeedStep
 from paddle_alexnet.training.resume import check_same_run, check_same_sizes, same_content
 
 # Dropout is in the network. Each kind of state is there: momentum, a rate that falls, a schedule that counts.

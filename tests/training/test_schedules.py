@@ -9,9 +9,9 @@ import paddle
 import pytest
 from helpers import OneLayer
 
-from paddle_alexnet.config import OptimizerConfig, ParameterGroup, ScheduleConfig
-from paddle_alexnet.recipe import load_config
-from paddle_alexnet.training.optimisers import build_optimizer
+from paddle_alexnet.config.recipe import load_config
+from paddle_alexnet.config.schema import OptimizerConfig, ParameterGroup, ScheduleConfig
+from paddle_alexnet.training.optimizers import build_optimizer
 from paddle_alexnet.training.schedules import Schedule, build_schedule
 
 

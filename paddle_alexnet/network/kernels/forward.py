@@ -10,12 +10,12 @@ from paddle import nn
 from paddle.base import core
 from paddle.nn import functional
 
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.names import KERNELS, one_of
+from paddle_alexnet.config.choices import KERNELS, one_of
 from paddle_alexnet.network.kernels import library
 from paddle_alexnet.network.lrn import LRN
 from paddle_alexnet.network.padding import zeros
 from paddle_alexnet.network.presets import Conv, MaxPool, Stage
+from paddle_alexnet.system.errors import UserError
 
 _log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 import paddle
 from paddle.base import core
 
-from paddle_alexnet.errors import UserError
-from paddle_alexnet.files import atomic_file, read_small, write_text
-from paddle_alexnet.progress import working
-from paddle_alexnet.user_cache import cache_folder, fault_of, fault_of_folders, make_private
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import atomic_file, read_small, write_text
+from paddle_alexnet.system.progress import working
+from paddle_alexnet.system.user_cache import cache_folder, fault_of, fault_of_folders, make_private
 
 SOURCE = Path(__file__).with_name("operators.cc")
 HEADERS = "onednn-devel-cpu-iomp"  # Paddle's wheel brings its oneDNN without them

@@ -10,7 +10,7 @@ from paddle import nn
 from rounding import LOGITS
 
 from paddle_alexnet import LRN, PRESETS, AlexNet, UserError
-from paddle_alexnet.export.folder import export
+from paddle_alexnet.export.exporter import export
 from paddle_alexnet.inference.paddle_inference import PROGRAMS
 from paddle_alexnet.network.kernels import forward
 from paddle_alexnet.network.padding import side_after

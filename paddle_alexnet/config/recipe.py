@@ -1,0 +1,300 @@
+"""Recipes: a YAML file holds one complete set of settings; overrides such as `train.epochs=3` have the last word."""
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal, Optional, get_args, get_origin
+from unicodedata import category
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+
+from paddle_alexnet.config.choices import nearest, one_of
+from paddle_alexnet.config.schema import Config, key_types
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import exists, read_small, write_text
+from paddle_alexnet.system.text_files import decode
+
+LARGEST_RECIPE = 100_000  # bytes; and characters of a value
+DEEPEST = 5  # collections within collections
+LIST_OF_KEYS = "`paddle-alexnet train --help` lists the keys"
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name: in a wheel inside it, in a checkout beside it."""
+    inside = Path(__file__).with_name("configs")
+    folder = inside if inside.is_dir() else Path(__file__).resolve().parents[1] / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_recipe(name: Path) -> Path:
+    """The file of a recipe: `name` itself, or the one of `recipes()` that is called so.
+
+    Raises UserError if there is none, naming the nearest of `recipes()`.
+    """
+    if exists(name):
+        return name
+    if len(name.parts) > 1 or name.suffix:
+        raise UserError(f"{name}: no such recipe file; those that come with the package are {', '.join(recipes())}")
+    return recipes()[one_of(str(name), recipes(), what="recipe")]
+
+
+def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe, by file or by the name of one of `recipes()`, and apply overrides such as `train.epochs=3`.
+
+    In an override the text of a key of type text is taken as it is, `null` meaning none where the key may be none;
+    other values are YAML, of which numbers follow 1.2: 1e-4 is a float. Raises UserError for a file that is not
+    there, an unknown key (naming the nearest), a wrong type or an impossible value.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}  # of each value: the file or the override, for messages
+    if path is not None:
+        values = _read_recipe(find_recipe(path))
+        origin = dict.fromkeys(values, str(path))
+    for override in overrides:
+        key, value = _read_override(override)
+        values[key], origin[key] = value, _short(override)
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, last = key.split(".")
+        group = tree
+        for name in groups:
+            group = group.setdefault(name, {})
+        group[last] = value
+    try:
+        return TypeAdapter(Config).validate_json(json.dumps(tree))
+    except ValidationError as error:
+        raise UserError(_explain(error, origin)) from None
+
+
+def save_config(config: Config, path: Path, *, comment: str) -> None:
+    """Write a config, under a line of comment, as YAML that `load_config` reads back unchanged."""
+    yaml: Any = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # keep the order of the dataclasses
+    stream = StringIO()
+    yaml.dump(json.loads(json.dumps(asdict(config))), stream)
+    write_text(path, f"# {comment}\n{stream.getvalue()}")
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    """The values in a recipe's file by key."""
+    try:
+        text = decode(read_small(path, at_most=LARGEST_RECIPE))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot read the recipe ({error})") from error
+    tree = _parse(text, where=str(path))
+    if not isinstance(tree, (dict, type(None))):
+        raise UserError(f"{path}: a recipe is a mapping of keys to values, such as train: {{epochs: 3}}")
+    return dict(_flatten(tree or {}, where=str(path)))
+
+
+def _flatten(tree: dict[str, Any], *, where: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    groups = {key.rpartition(".")[0] for key in key_types()} - {""}
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if key in groups and isinstance(value, (dict, type(None))):
+            yield from _flatten(value or {}, where=where, prefix=f"{key}.")
+        elif key in groups:
+            raise UserError(f"{where}: {_group(key)}")
+        elif "." in name:
+            raise UserError(f"{where}: {key[:100]}: a key within a group is written below it, indented")
+        elif key not in key_types():
+            raise UserError(f"{where}: {_unknown(key)}")
+        else:
+            yield key, value
+
+
+def _read_override(override: str) -> tuple[str, Any]:
+    """The key and the value of `key.sub=value`."""
+    where = _short(override)
+    key, equals, text = override.partition("=")
+    if not (equals and key):
+        raise UserError(f"{where}: write it as key.sub=value, for example train.epochs=3")
+    if any(known.startswith(f"{key}.") for known in key_types()):
+        raise UserError(f"{where}: {_group(key)}")
+    if key not in key_types():
+        raise UserError(f"{where}: {_unknown(key)}")
+    optional = type(None) in get_args(key_types()[key])
+    if not text.strip():
+        remedy = f"; write {key}=null where none is meant" if optional else ""
+        raise UserError(f"{where}: the value is empty{remedy}")
+    if optional and text == "null":
+        return key, None
+    if key_types()[key] in (str, Optional[str]) or get_origin(key_types()[key]) is Literal:
+        if _control(text):
+            raise UserError(f"{where!a}: a control character, or a name that is not UTF-8")
+        return key, text
+    return key, _parse(text, where=where)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _control(text: str) -> bool:
+    """Whether a text holds control characters, or halves of characters as in file names that are not UTF-8."""
+    return any(category(character) in ("Cc", "Cs") for character in text)
+
+
+class _Constructor(SafeConstructor):
+    """Leaves dates as text."""
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
+
+
+def _parse(text: str, *, where: str) -> Any:
+    """The value that YAML describes: numbers, text, lists and mappings, of bounded size and depth."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
+    try:
+        if len(text) > LARGEST_RECIPE:
+            raise ValueError(f"longer than {LARGEST_RECIPE} characters")
+        depth = 0
+        for event in yaml.parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > DEEPEST:
+                raise ValueError(f"nested deeper than {DEEPEST}")
+            if getattr(event, "anchor", None) or getattr(event, "tag", None):
+                raise ValueError("anchors, aliases and tags are not taken")
+        value = yaml.load(text)
+        _check_values(value)
+        return value
+    except Exception as error:  # the reader of YAML may raise anything for odd text
+        what = "not valid YAML: " if isinstance(error, YAMLError) else ""
+        raise UserError(f"{where}: {what}{_short(' '.join(str(error).split()))}") from None
+
+
+def _check_values(value: Any) -> None:
+    """Raise ValueError for what a setting cannot be."""
+    if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str):
+                raise ValueError(f"the key {name} is not text")
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            _check_values(part)
+    elif isinstance(value, int) and abs(value) > 1 << 53:
+        raise ValueError("a number of more than 15 digits")
+    elif isinstance(value, str) and _control(value):
+        raise ValueError("a text with control characters")
+
+
+def _group(key: str) -> str:
+    first = next(known for known in key_types() if known.startswith(f"{key}."))
+    return f"{key} is a group of keys; set one of them, such as {first}"
+
+
+_OTHERS_NAMES = {  # of settings in other programs, and the key, or the last part of it, that each means
+    "a": "preset",
+    "accum_iter": "accumulate",
+    "accumulate_grad_batches": "accumulate",
+    "annotations": "csv",
+    "arch": "preset",
+    "architecture": "preset",
+    "b": "batch_size",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "checkpoint": "weights",
+    "clip_grad": "clip_norm",
+    "color_jitter": "colour_jitter",
+    "data": "root",
+    "data_dir": "root",
+    "data_path": "root",
+    "dataset": "root",
+    "dir": "root",
+    "early_stopping": "train.patience",
+    "finetune": "weights",
+    "fp16": "amp",
+    "gpu": "device",
+    "gpus": "device",
+    "gradient_accumulation_steps": "accumulate",
+    "hflip": "horizontal_flip",
+    "img_size": "resize",
+    "image_size": "resize",
+    "init_lr": "learning_rate",
+    "input_size": "resize",
+    "j": "workers",
+    "labels": "csv",
+    "lr": "learning_rate",
+    "lr_policy": "schedule.name",
+    "lr_scheduler": "schedule.name",
+    "max_epochs": "epochs",
+    "model": "preset",
+    "model.name": "preset",
+    "model_ema": "ema",
+    "net": "preset",
+    "network": "preset",
+    "num_epochs": "epochs",
+    "num_workers": "workers",
+    "opt": "optimizer.name",
+    "optim": "optimizer.name",
+    "optimiser": "optimizer.name",
+    "optimizer": "optimizer.name",
+    "out": "output",
+    "out_dir": "output",
+    "output_dir": "output",
+    "pretrained": "weights",
+    "random_seed": "seed",
+    "reprob": "random_erasing",
+    "save_dir": "output",
+    "sched": "schedule.name",
+    "scheduler": "schedule.name",
+    "smoothing": "label_smoothing",
+    "train_dir": "root",
+    "warmup": "warmup_epochs",
+    "wd": "weight_decay",
+}
+
+
+def meant_key(name: str) -> Optional[str]:
+    """Return the key that a name means, by its last part, by other programs' names or by a slip; None if none is."""
+    groups = [entry.name for entry in fields(Config)]
+    last = name.rpartition(".")[2]
+    meant = _OTHERS_NAMES.get(name) or _OTHERS_NAMES.get(last, last)
+    if meant in key_types():
+        return meant
+    same = [known for known in key_types() if known.rpartition(".")[2] == meant]
+    if same and (len(same) == 1 or "." not in name):
+        return same[-1]
+    if "." in name and (found := nearest(name, same or [*key_types(), *groups])):
+        return found
+    by_last = {**{known.rpartition(".")[2]: known for known in key_types()}, **{group: group for group in groups}}
+    found = nearest(last, by_last, cutoff=0.8)
+    return by_last[found] if found else None
+
+
+def meant_overrides(options: Sequence[tuple[str, Optional[str]]]) -> str:
+    """Return, as a remedy, the overrides that options of other programs mean, each with its value if it has one."""
+    words = []
+    for option, value in options:
+        key = meant_key(option.lstrip("-").replace("-", "_"))
+        if key in key_types():
+            words.append(f"-o {shlex.quote(f'{key}={value}') if value else f'{key}=VALUE'}")
+    unknown = len(words) < len(options)
+    rest = f"{LIST_OF_KEYS} that -o KEY=VALUE sets" if unknown else ""
+    return "; ".join([*([f"write {' '.join(words)}"] if words else []), *([rest] if rest else [])])
+
+
+def _unknown(key: str) -> str:
+    meant = meant_key(key)
+    return f"unknown key {key[:100]}; {f'did you mean {meant}?' if meant else LIST_OF_KEYS}"
+
+
+def _explain(error: ValidationError, origin: dict[str, str]) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = next((o for k, o in origin.items() if f"{key}.".startswith(f"{k}.")), None)
+    where = where or next((o for k, o in origin.items() if k.startswith(f"{key}.")), "config")
+    if first["type"] == "value_error":
+        return f"{where}: {'' if where.startswith(key) else f'{key}: '}{first['ctx']['error']}"
+    value = json.dumps(first["input"], default=str, ensure_ascii=False)
+    return f"{where}: {key} is {value}: {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -1,0 +1,1 @@
+"""Data sets before training: preparing and inspecting them."""

@@ -1,0 +1,132 @@
+"""The folder of an exported model: written, compared with the network, then put in place."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, Optional
+
+from paddle_alexnet.export.jit import save_program
+from paddle_alexnet.export.onnx import OPSET, onnx_file
+from paddle_alexnet.export.verification import Pictures, Unproven, noise, prove
+from paddle_alexnet.inference.onnx_runtime import MODEL
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.lrn import choose_backend
+from paddle_alexnet.network.padding import side_after
+from paddle_alexnet.network.presets import Conv, Linear, MaxPool
+from paddle_alexnet.runs.metadata import MAX_IMAGE_SIZE, Metadata, Proof
+from paddle_alexnet.runs.model_folder import writing_model
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.progress import working
+
+_log = logging.getLogger(__name__)
+
+
+def export(network: AlexNet, metadata: Metadata, place: Path) -> Proof:
+    """Export a network as a `paddle.jit` inference model, looked at with noise: what training does.
+
+    The folder holds the program and the weights, `model.*`, and `metadata.json`. Raises Unproven, and puts nothing in
+    place, where the exported model's answers differ from the network's.
+    """
+    with exporting(network, metadata, place) as proof:
+        return proof
+
+
+@contextmanager
+def exporting(
+    network: AlexNet,
+    metadata: Metadata,
+    place: Path,
+    *,
+    to: Literal["inference", "onnx"] = "inference",
+    shown: Optional[Pictures] = None,
+    opset: int = OPSET,
+    aside: bool = False,
+) -> Iterator[Proof]:
+    """Export a network to a folder, which is put in place at the end of the `with`: as one with what is written there.
+
+    `metadata` say the size of the input, how many images it takes and what comes out. `shown` goes through the network
+    and through the exported model in every way to run it here, and what came of it is kept in the metadata; without,
+    noise in one way. For `aside` see `writing_model`. Raises Unproven where the answers differ, and nothing is put in
+    place then.
+    """
+    quick = shown is None
+    shown = shown or noise(metadata)
+
+    written, training = metadata, network.training
+
+    def write(folder: Path, lrn: str) -> Metadata:
+        made = network if lrn == network.lrn or to == "onnx" else with_lrn(network, lrn)
+        described = replace(metadata, kind=to, model=replace(metadata.model, lrn=lrn))
+        with nullcontext() if quick else working(f"writing the {'ONNX file' if to == 'onnx' else 'inference model'}"):
+            if to == "onnx":
+                (folder / MODEL).write_bytes(onnx_file(network, described, opset=opset))
+            else:
+                save_program(made, described, folder)
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        return replace(described, proof=prove(network, described, files, shown, source=place, quick=quick))
+
+    def fill(folder: Path) -> Metadata:
+        nonlocal written
+        lrn = choose_backend(network.lrn, job="jit" if to == "inference" else "onnx")
+        if lrn != network.lrn and to == "inference":
+            _log.info(f"LRN backend {network.lrn} cannot be exported here: swapped for {lrn}, which computes the same")
+        try:
+            written = write(folder, lrn)
+        except Unproven as error:
+            if lrn != "native":
+                raise
+            # Paddle without oneDNN computes it as a running sum, and a large activation spoils those after it.
+            _log.info(f"with LRN backend native {str(error).partition(': ')[2]}: swapped for band")
+            for path in folder.iterdir():
+                path.unlink()
+            written = write(folder, "band")
+        return written
+
+    network.eval()
+    try:
+        with writing_model(place, replace(metadata, kind=to), fill, aside=aside):
+            assert written.proof is not None
+            yield written.proof
+    finally:
+        if training:
+            network.train()
+
+
+def with_lrn(network: AlexNet, lrn: str) -> AlexNet:
+    """The same network, with the same weights and in evaluation mode, on another LRN backend."""
+    twin = AlexNet.build(replace(network.spec, lrn=lrn))
+    twin.set_state_dict(network.state_dict())
+    twin.eval()
+    return twin
+
+
+def with_image_size(network: AlexNet, metadata: Metadata, size: int) -> Metadata:
+    """The metadata of a model that is to take images of S×S.
+
+    Raises UserError where the network's linear layers do not take what its convolutions make of them.
+    """
+
+    def reaches(side: int) -> int:
+        """The side of the planes that the first linear layer reads."""
+        for _, _, _, stage in network.stages:
+            if isinstance(stage, (Conv, MaxPool)):
+                side = side_after(stage, side) if side > 0 else 0
+            elif isinstance(stage, Linear):
+                break
+        return side
+
+    fits = reaches(network.image_size)
+    sizes = [each for each in range(1, MAX_IMAGE_SIZE + 1) if reaches(each) == fits]
+    if size not in sizes:
+        raise UserError(
+            f"image size {size}: the linear layers of {network.preset} read planes of {fits}×{fits}, "
+            f"which images of {sizes[0]} to {sizes[-1]} give"
+        )
+    preprocess = replace(metadata.preprocess, image_size=size)
+    if preprocess.mean_image is not None and size != metadata.preprocess.image_size:
+        raise UserError(f"image size {size}: the model's mean image is of {metadata.preprocess.image_size} pixels")
+    if preprocess.patch_size < size:
+        raise UserError(f"image size {size}: the model cuts it from patches of {preprocess.patch_size} pixels")
+    return replace(metadata, preprocess=preprocess)

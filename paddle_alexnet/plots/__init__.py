@@ -1,0 +1,1 @@
+"""Figures: curves, charts, confusion matrices, filters."""

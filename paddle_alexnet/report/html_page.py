@@ -1,0 +1,194 @@
+"""Pages in HTML of one run or of several: self-contained, for any browser, without JavaScript."""
+
+import base64
+import io
+import shlex
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any, Optional
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from paddle_alexnet.config.schema import Config
+from paddle_alexnet.evaluation.classification import class_figures, confused_pairs, wilson_interval
+from paddle_alexnet.plots.fonts import legend
+from paddle_alexnet.plots.pictures import MOST_NAMED, encoded, filter_grid, read_mistakes
+from paddle_alexnet.plots.svg_chart import Chart, line_chart
+from paddle_alexnet.report.comparison import Comparison
+from paddle_alexnet.report.run_summary import Run, settings_of
+from paddle_alexnet.report.validation import Validation
+from paddle_alexnet.runs.model_folder import Model, read_model
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import write_text
+
+
+def write_report(run: Run) -> Path:
+    """Write `report.html` into a run's folder, and say where. Raises UserError if that cannot be done.
+
+    What the run's folder does not hold is left out, and that is said.
+    """
+    validation = run.validation
+    notes: list[str] = []
+    model = _best_model(run, notes)
+    if validation is None:
+        notes.append("The folder holds no predictions of the validation images.")
+    elif model is not None and validation.epoch != model.metadata.origin.epoch:
+        notes.append(f"The predictions shown are those of epoch {validation.epoch}, not of the best model.")
+    defaults = settings_of(Config())
+    page = (
+        _templates()
+        .get_template("report.html")
+        .render(
+            run=run,
+            best=run.best,
+            speed=median(epoch.images_per_second for epoch in run.epochs) if run.epochs else None,
+            charts=_charts(run),
+            validation=validation,
+            classes=_class_rows(validation) if validation else [],
+            legend=legend(validation.classes) if validation else "",
+            pairs=_pairs(validation) if validation else [],
+            shares=_shares(validation) if validation and len(validation.classes) <= MOST_NAMED else None,
+            confusion=_picture(validation.folder / "confusion.png") if validation else "",
+            mistakes=_mistakes(validation) if validation else [],
+            model=model.metadata if model else None,
+            filters=_filters(model) if model else None,
+            settings=[(key, value, value != defaults[key]) for key, value in run.settings.items()],
+            repeat=shlex.join(
+                [sys.executable, "-m", "paddle_alexnet", "train", "-c", str(run.folder.config.absolute())]
+            ),
+            notes=notes,
+        )
+    )
+    write_text(run.folder.report, page)
+    return run.folder.report
+
+
+def write_comparison(comparison: Comparison, place: Path) -> None:
+    """Write the page that shows several runs side by side. Raises UserError if that cannot be done."""
+    titles = {
+        "validation loss": "val_loss",
+        "validation top-1": "val_top1",
+        "training loss": "train_loss",
+        "training top-1": "train_top1",
+    }
+    charts = {
+        number: [
+            line_chart(
+                title,
+                [  # a run keeps its place, and so its color
+                    (name, _points(run, figure) if n in chosen else [])
+                    for n, (name, run) in enumerate(zip(comparison.names, comparison.runs))
+                ],
+            )
+            for title, figure in titles.items()
+        ]
+        for number, chosen in comparison.of_data_set.items()
+    }
+    write_text(place, _templates().get_template("compare.html").render(comparison=comparison, charts=charts))
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["percent"] = lambda share: "–" if np.isnan(share) else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+    templates.filters["interval"] = _interval
+    return templates
+
+
+def _interval(share: float, count: int) -> str:
+    """The 95 % interval of a share of `count` images, in percent."""
+    if np.isnan(share):
+        return "–"
+    return "{:.1f} to {:.1f}\N{NO-BREAK SPACE}%".format(*(100 * end for end in wilson_interval(share, count)))
+
+
+def _charts(run: Run) -> list[Chart]:
+    """Loss and top-1 of both splits over the epochs, and the learning rate where it changes."""
+
+    shown = {
+        "loss": {"train": "train_loss", "validation": "val_loss"},
+        "top-1": {"train": "train_top1", "validation": "val_top1"},
+    }
+    if len({epoch.learning_rate for epoch in run.epochs}) > 1:
+        shown["learning rate"] = {"learning rate": "learning_rate"}
+    if not run.epochs:
+        return []
+    marked = run.best.epoch if run.best else None
+    return [
+        line_chart(title, [(name, _points(run, figure)) for name, figure in lines.items()], marked=marked)
+        for title, lines in shown.items()
+    ]
+
+
+def _points(run: Run, figure: str) -> list[tuple[int, float]]:
+    return [(epoch.epoch, getattr(epoch, figure)) for epoch in run.epochs]
+
+
+def _best_model(run: Run, notes: list[str]) -> Optional[Model]:
+    if not run.folder.best.is_dir():
+        notes.append("No epoch was finished with a finite validation loss: there is no model.")
+        return None
+    try:
+        return read_model(run.folder.best)
+    except UserError as error:
+        notes.append(f"The best model cannot be read: {error}.")
+        return None
+
+
+def _class_rows(validation: Validation) -> list[tuple[Any, ...]]:
+    figures = class_figures(validation.confusion)
+    return list(zip(validation.classes, figures.count, figures.precision, figures.recall, figures.f1))
+
+
+def _pairs(validation: Validation) -> list[tuple[str, str, int, int]]:
+    names, counts = validation.classes, validation.confusion.sum(axis=1)
+    pairs = confused_pairs(validation.confusion, 10)
+    return [(names[row], names[column], count, int(counts[row])) for row, column, count in pairs]
+
+
+def _shares(validation: Validation) -> Any:
+    """Each row of the confusion matrix as shares of its class."""
+    return validation.confusion / np.maximum(1, validation.confusion.sum(axis=1, keepdims=True))
+
+
+def _mistakes(validation: Validation) -> list[dict[str, str]]:
+    try:
+        pictures = read_mistakes(validation.folder / "mistakes.png", len(validation.mistakes))
+    except OSError as error:
+        raise UserError(f"{validation.folder / 'mistakes.png'}: not a picture ({error})") from None
+    return [{**row, "picture": _uri(picture, "jpeg")} for row, picture in zip(validation.mistakes, pictures)]
+
+
+def _filters(model: Model) -> Optional[dict[str, Any]]:
+    """The filters of the first layer that has some, as a picture."""
+    from paddle_alexnet.runs.checkpoint import WEIGHTS, read_pdparams  # imports Paddle
+
+    weights = read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=model.path / WEIGHTS)
+    first = next((value for value in weights.values() if value.ndim == 4), None)
+    parameters = sum(value.size for value in weights.values())
+    if first is None:
+        return None
+    return {
+        "picture": _uri(encoded(Image.fromarray(filter_grid(first)), "PNG"), "png"),
+        "shape": first.shape,
+        "parameters": parameters,
+    }
+
+
+def _picture(place: Path) -> str:
+    try:
+        return _uri(place.read_bytes(), "png")
+    except OSError as error:
+        raise UserError(f"{place}: cannot read it ({error})") from None
+
+
+def _uri(content: bytes, form: str) -> str:
+    return f"data:image/{form};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,104 @@
+"""What is known of a run, read from its folder alone: a finished one, a running one or one that was broken off."""
+
+import json
+import math
+from collections.abc import Iterator
+from csv import DictReader, Error
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Optional, Union
+
+from pydantic import Field
+
+from paddle_alexnet.config.recipe import load_config
+from paddle_alexnet.config.schema import Config
+from paddle_alexnet.report.validation import Validation, read_validation
+from paddle_alexnet.runs.environment import read_environment
+from paddle_alexnet.runs.run_folder import RunFolder
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import exists, is_file, resolved
+from paddle_alexnet.system.typed_values import check_types
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A row of `metrics.csv`, as the report shows it."""
+
+    epoch: Annotated[int, Field(ge=1, le=10**9)]
+    train_loss: float
+    train_top1: float
+    val_loss: float
+    val_top1: float
+    learning_rate: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's settings by key, its epochs, and what else lies in its folder."""
+
+    folder: RunFolder
+    config: Config
+    epochs: tuple[Epoch, ...]
+    data: str  # what it trained on, in words
+    environment: dict[str, str]
+    validation: Optional[Validation]
+
+    @property
+    def name(self) -> str:
+        return resolved(self.folder.path).name
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return settings_of(self.config)
+
+    @property
+    def best(self) -> Optional[Epoch]:
+        """The epoch with the lowest mean validation loss; None as long as no epoch had a finite one."""
+        finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
+        return min(finite, key=lambda epoch: epoch.val_loss, default=None)
+
+
+def read_run(path: Union[str, Path]) -> Run:
+    """Read a run's folder. Raises UserError if it is none, or if a file in it is damaged."""
+    folder = RunFolder(path)
+    if not is_file(folder.config):
+        raise UserError(f"{path}: no run there: name the folder that a training wrote, with its config.yaml")
+    rows = _read_metrics(folder.metrics)
+    return Run(
+        folder,
+        load_config(folder.config),
+        tuple(epoch for epoch, _ in rows),
+        rows[0][1] if rows else "",
+        read_environment(folder.environment),
+        read_validation(folder.validation),
+    )
+
+
+def settings_of(config: Config) -> dict[str, str]:
+    """The values of a config by key, as text."""
+
+    def flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+        for name, value in tree.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name, value if isinstance(value, str) else json.dumps(value)
+
+    return dict(flat(asdict(config), ""))
+
+
+def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
+    """The epochs in a `metrics.csv`, each with the data in words; none where it is not there."""
+    if not exists(path):
+        return []
+    names = Epoch.__dataclass_fields__
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            table = DictReader(stream)
+            for column in (*names, "data"):
+                if column not in (table.fieldnames or ()):
+                    raise ValueError(f"no column {column}")
+            return [(check_types(Epoch, {name: row[name] for name in names}), row["data"] or "") for row in table]
+    except (OSError, ValueError, Error) as error:
+        raise UserError(f"{path}: not the metrics of a run ({error})") from None

@@ -1,0 +1,168 @@
+"""The state of a training run: a checkpoint that also holds what the run needs to go on as if it had never stopped.
+
+Random numbers need no room in it: those of a step follow from the seed, the epoch and the step, see `SeedStep`, those
+of the augmentation from the seed, the epoch and the image.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+import paddle
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from paddle_alexnet.data.table import ImageTable
+from paddle_alexnet.data.threads import in_threads
+from paddle_alexnet.runs.checkpoint import WEIGHTS, read_pdparams
+from paddle_alexnet.runs.metadata import Metadata
+from paddle_alexnet.runs.model_folder import read_model, write_model
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.typed_values import check_types
+
+STATE, OPTIMIZER, AVERAGE = "state.json", "optimizer.npz", "average.npz"
+SCHEMA = 2  # 1 had no `files`
+READABLE = (1, SCHEMA)
+_CHUNK = 1000  # files
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """What the image files of the train and val splits are, each a SHA-256 over all of them, in the table's order."""
+
+    sizes: str
+    times: str  # of the last change
+    content: Optional[str] = None  # None if not all were read before the first step
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=True))
+class TrainState:
+    """Where a run stands, in values that JSON can hold."""
+
+    epoch: PositiveInt  # of the next step, from 1
+    step: NonNegativeInt  # the batches of that epoch that are done
+    finished: bool  # it has had its epochs, or has stopped early
+    config: dict[str, Any]  # the recipe
+    data: str  # the `fingerprint` of the table
+    learning_rate: Optional[NonNegativeFloat]  # None where a scheduler holds it
+    scheduler: Optional[dict[str, Union[int, float]]]
+    callbacks: dict[str, dict[str, Any]]  # what each has counted, by its class
+    history: list[dict[str, Any]]  # the finished epochs
+    scaler: Optional[dict[str, Union[bool, int, float]]] = None  # of the loss, in mixed precision
+    files: Optional[ImageFiles] = None  # None for a run that an older version began
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A state as it was read."""
+
+    path: Path
+    metadata: Metadata
+    state: TrainState
+    weights: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]
+    average: dict[str, np.ndarray]  # of the weights, empty where none is kept
+
+
+def save_state(
+    place: Path,
+    weights: Mapping[str, paddle.Tensor],
+    metadata: Metadata,
+    state: TrainState,
+    optimizer: Mapping[str, Any],
+    average: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint with its state in place of the one before; a kill at any moment leaves the one or the other.
+
+    Raises UserError if the disk refuses; the one before is untouched then.
+    """
+
+    def fill(folder: Path) -> None:
+        paddle.save(dict(weights), str(folder / WEIGHTS))
+        _save_arrays(folder / OPTIMIZER, optimizer)
+        if average:
+            _save_arrays(folder / AVERAGE, average)
+        (folder / STATE).write_text(json.dumps(asdict(state), default=float), encoding="utf-8")
+
+    write_model(place, replace(metadata, kind="checkpoint"), fill, aside=True)
+
+
+def read_state(place: Path) -> Saved:
+    """Read and check a state. Raises UserError if there is none, or if it is damaged."""
+    model = read_model(place)
+    for name in (STATE, OPTIMIZER, WEIGHTS):
+        if name not in model.files:
+            raise UserError(f"{place}: a checkpoint without {name}: nothing to go on from; use it as model.weights")
+    source = place / STATE
+    try:
+        values = json.loads(model.files[STATE])
+        if values.get("schema") not in READABLE:
+            raise UserError(
+                f"{source}: has schema {values.get('schema')!r:.20}, this version reads {SCHEMA}; upgrade it"
+            )
+        state = check_types(TrainState, values)
+        source = place / OPTIMIZER
+        optimizer = _arrays(model.files[OPTIMIZER])
+        source = place / AVERAGE
+        average = _arrays(model.files[AVERAGE]) if AVERAGE in model.files else {}
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        raise not_a_state(source, error) from None
+    weights = read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=place / WEIGHTS)
+    return Saved(place, model.metadata, state, weights, optimizer, average)
+
+
+def not_a_state(source: Path, error: Exception) -> UserError:
+    """Return the error for a file whose content is not what `save_state` writes."""
+    reason = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:200])
+    return UserError(f"{source}: not the state of a run ({reason}); resume from another checkpoint, or train anew")
+
+
+def _save_arrays(file: Path, values: Mapping[str, Any]) -> None:
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in values.items()}
+    np.savez(file, **arrays)
+
+
+def _arrays(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def fingerprint(table: ImageTable) -> str:
+    """SHA-256 of what a data set says of its images, wherever its folder lies: names, classes, splits, in order."""
+    digest = hashlib.sha256(json.dumps([table.classes.names, *table.filenames.tolist()]).encode())
+    digest.update(table.labels.tobytes() + table.splits.tobytes())
+    return digest.hexdigest()
+
+
+def files_of(table: ImageTable, *, workers: int = 8) -> ImageFiles:
+    """Look at the size and the time of change of each image of the train and val splits, a call a file.
+
+    Raises:
+        UserError: One of them cannot be looked at.
+    """
+
+    def look(chunk: np.ndarray) -> np.ndarray:
+        found = (os.stat(f"{root}/{name}") for name in chunk)
+        return np.array([(each.st_size, each.st_mtime_ns) for each in found], np.int64)
+
+    root, names = table.root, table.filenames[np.concatenate([table.rows(split) for split in ("train", "val")])]
+    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    sizes, times = hashlib.sha256(), hashlib.sha256()
+    try:
+        with closing(in_threads(look, chunks, workers=workers)) as looked:
+            for found in looked:
+                sizes.update(found[:, 0].tobytes())
+                times.update(found[:, 1].tobytes())
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot read it ({error.strerror})") from None
+    return ImageFiles(sizes.hexdigest(), times.hexdigest())

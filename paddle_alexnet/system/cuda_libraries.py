@@ -1,0 +1,137 @@
+"""Lets Paddle 2's GPU build find the CUDA libraries that pip installs beside it.
+
+Paddle opens `libcudnn.so`, which the loader looks for beside the library that asks, `paddle/libs/libphi.so`. NVIDIA's
+wheels hold `nvidia/cudnn/lib/libcudnn.so.8`; to load that first does not help, for then it is known by its number
+alone. So Paddle's library is loaded by way of a folder of links, where what it looks for is beside it.
+"""
+
+import atexit
+import ctypes
+import hashlib
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from paddle_alexnet.system.user_cache import cache_folder, fault_of_folders, make_private
+
+# What Paddle 2.6.2 opens, and the releases of it that go with the CUDA 11.8 and cuDNN 8.6 that it is built for.
+NUMBERED = {
+    "libcublasLt.so": "libcublasLt.so.11",
+    "libcublas.so": "libcublas.so.11",
+    "libcudnn.so": "libcudnn.so.8",
+    "libcufft.so": "libcufft.so.10",
+    "libcurand.so": "libcurand.so.10",
+    "libcusolver.so": "libcusolver.so.11",
+    "libcusparse.so": "libcusparse.so.11",
+    "libnvrtc.so": "libnvrtc.so.11.2",
+    "libnccl.so": "libnccl.so.2",  # between several GPUs
+}
+
+_linked: list[Path] = []  # by which folders of links Paddle was loaded: none or one
+
+
+def cuda_version(paddle: Path) -> str:
+    """The CUDA that the Paddle 2 in this folder is built for, such as 11.8; "" for a CPU build.
+
+    And for Paddle 3, whose GPU builds bring libraries of their own and find them.
+    """
+    with suppress(OSError):
+        text = (paddle / "version" / "__init__.py").read_text(encoding="utf-8", errors="replace")
+        said = dict(re.findall(r"^(full_version|cuda_version)\s*=\s*'([\d.]+)", text, re.MULTILINE))
+        return said.get("cuda_version", "") if said.get("full_version", "").startswith("2.") else ""
+    return ""
+
+
+def installed() -> dict[str, Path]:
+    """The libraries of NVIDIA's wheels by name, such as libcudnn.so.8."""
+    spec = PathFinder.find_spec("nvidia")
+    found: dict[str, Path] = {}
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        for path in sorted(Path(place).glob("*/lib/lib*.so.*")):
+            found.setdefault(path.name, path.absolute())
+    return found
+
+
+def missing(names: Sequence[str] = tuple(NUMBERED)) -> list[str]:
+    """Those of the libraries that there are neither from pip nor in the system."""
+    found = installed()
+    return [name for name in names if NUMBERED[name] not in found and not _in_system(name)]
+
+
+def complaint() -> str:
+    """Why the imported Paddle cannot compute on a GPU for want of libraries, and the remedy; "" if it can."""
+    paddle = sys.modules.get("paddle")
+    version = cuda_version(Path(str(paddle.__file__)).parent) if paddle else ""
+    if not version.startswith("11."):
+        return ""
+    wanted = [name for name in NUMBERED if name != "libnccl.so"]
+    if lacking := missing(wanted):
+        return (
+            f"Paddle is built for CUDA {version} with cuDNN 8.6, and {', '.join(lacking)} cannot be found: "
+            'pip install "paddle-alexnet[gpu]"'
+        )
+    if not _linked and not all(map(_in_system, wanted)):
+        return "Paddle was imported before paddle_alexnet and cannot find the CUDA libraries: import it after"
+    return ""
+
+
+def preload(paddle: Path) -> None:
+    """Load the library of the Paddle in this folder so that it finds the libraries of NVIDIA's wheels.
+
+    Nothing is done for a build without CUDA 11 and where there are no such wheels.
+    """
+    if sys.platform != "linux" or not cuda_version(paddle).startswith("11."):
+        return
+    nvidia = installed()
+    if not nvidia:
+        return
+    links = {f"libs/{path.name}": path for path in sorted((paddle / "libs").glob("lib*.so*"))}
+    links.update({f"libs/{name}": path for name, path in nvidia.items()})
+    links.update({f"libs/{name}": nvidia[numbered] for name, numbered in NUMBERED.items() if numbered in nvidia})
+    library = paddle / "base" / "libpaddle.so"  # it loads libs/libphi.so
+    links["base/libpaddle.so"] = library
+    folder = _folder_of(links)
+    with suppress(OSError):  # then Paddle's own import says what is wrong with it
+        ctypes.CDLL(str(folder / "base" / "libpaddle.so"), mode=sys.getdlopenflags())
+        _linked[:] = [folder]
+
+
+def _folder_of(links: dict[str, Path]) -> Path:
+    """A folder that holds those links: in the user's cache, or in a temporary one where there is none to write to."""
+    key = hashlib.sha256("\n".join(map(str, links.values())).encode(errors="surrogateescape")).hexdigest()[:16]
+    try:
+        folder = cache_folder() / f"cuda-{key}"
+        for name in ("base", "libs"):  # others must not be able to put a library of theirs beside Paddle's
+            make_private(folder / name)
+            if fault := fault_of_folders(folder / name):
+                raise PermissionError(fault)
+        _fill(folder, links)
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        folder = Path(tempfile.mkdtemp(prefix="paddle-alexnet-cuda-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _fill(folder, links)
+    return folder
+
+
+def _fill(folder: Path, links: dict[str, Path]) -> None:
+    for name, path in links.items():
+        link = folder / name
+        if not (link.is_symlink() and link.readlink() == path):
+            link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            with suppress(FileExistsError):  # another process was first
+                link.symlink_to(path)
+
+
+def _in_system(name: str) -> bool:
+    """Whether the system's loader finds a library, or Paddle, which looks for cuDNN in one place more."""
+    for path in (name, f"/usr/local/cuda/lib64/{name}" if name == "libcudnn.so" else name):
+        with suppress(OSError):
+            ctypes.CDLL(path)
+            return True
+    return False

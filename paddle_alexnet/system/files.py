@@ -1,0 +1,473 @@
+"""Paths as users type them, files of theirs, and writing in one step or not at all.
+
+Whoever reads finds the old content or the new one, whole.
+What is being written lies beside its place under a name of its own, locked while its writer lives. What a killed
+writer left behind is removed by the next one for the same place.
+"""
+
+import ctypes
+import errno
+import logging
+import os
+import re
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from csv import writer
+from filecmp import cmp
+from pathlib import Path
+from typing import Any, Callable, Optional, TextIO
+
+from paddle_alexnet.system.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked, and nothing that was left behind is removed
+    fcntl = None  # type: ignore[assignment]
+
+_log = logging.getLogger(__name__)
+# Returns the names of our files in a folder; raises UserError for a folder of another program.
+OwnFiles = Callable[[Path], Collection[str]]
+_LITTER = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.nfs[0-9a-f]+")  # file managers and NFS leave these
+# CIFS, VirtualBox and FUSE refuse to sync a folder: nothing is wrong with what was written.
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+
+
+def user_path(text: str) -> Path:
+    """A path as a user types it, `~` meaning their home folder. Raises UserError where no file can be called so."""
+    if not text or "\0" in text:
+        raise UserError(f"{text!r} is no path: name a file or a folder")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{text}: there is no such home folder; write ./{text} for a folder of that name") from None
+
+
+def exists(path: Path) -> bool:
+    """Return whether something is at a path. Raises UserError if that cannot be found out, as do the next two.
+
+    `Path.exists` raises OSError for a name that is too long and for a folder that may not be entered.
+    """
+    return bool(_mode(path))
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path names a regular file."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path names a folder."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the sorted names of what a folder holds. Raises UserError if it cannot be listed.
+
+    Ask `os.path.isdir` and `os.path.isfile` about them: `DirEntry.is_dir` raises OSError for a loop of links.
+    """
+    try:
+        return sorted(os.listdir(folder))
+    except (OSError, ValueError) as error:
+        raise _unseen(folder, error) from None
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of what a path names, links followed; 0 if nothing is there."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except (OSError, ValueError) as error:
+        raise _unseen(path, error) from None
+
+
+def _unseen(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: cannot be looked at ({getattr(error, 'strerror', None) or error}); name another path")
+
+
+def resolved(path: Path) -> Path:
+    """Return the absolute path without links. Raises UserError if it cannot be one.
+
+    A loop of links stays in it, where `Path.resolve` raises RuntimeError.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError) as error:
+        raise _unseen(path, error) from None
+
+
+def read_small(path: Path, *, at_most: int) -> bytes:
+    """Read a file of at most so many bytes. Raises OSError for a larger one, a folder, a pipe or a device."""
+    if not path.is_file():
+        raise OSError("there is none" if not path.exists() else "it is not a regular file")
+    if not path.stat().st_size:  # what /proc calls a file may have no end
+        return b""
+    with path.open("rb") as stream:
+        content = stream.read(at_most + 1)
+    if len(content) > at_most:
+        raise OSError(f"it is larger than {at_most} bytes")
+    return content
+
+
+@contextmanager
+def atomic_file(place: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `place` at the end, or is removed where that is not reached.
+
+    Raises UserError if the disk refuses, and says whether what was there is untouched.
+    """
+    target = resolved(place)
+    if exists(target) and not is_file(target):
+        if is_folder(target):
+            raise UserError(f"{place}: is a folder: name a file")
+        try:
+            yield target  # a pipe or a device
+        except (OSError, UnicodeEncodeError) as error:
+            raise UserError(f"{place}: cannot write it ({error}); name another file") from error
+        return
+    with _untouched(place):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _partial(target, Path.touch) as partial:
+            yield partial
+            sync(partial)
+            os.replace(partial, target)
+            _keep_name(target)
+
+
+@contextmanager
+def atomic_folder(place: Path, *, replace: Optional[OwnFiles] = None, aside: bool = False) -> Iterator[Path]:
+    """A folder to fill, which becomes `place` at the end, or is removed where that is not reached.
+
+    With `replace` it takes the place of an older folder that holds nothing but the files which `replace` names. An
+    older folder that holds anything else is refused, at the beginning and again at the swap; with `aside` it is kept
+    beside the new one instead, as NAME.1. Without `replace`, only an empty folder is replaced.
+
+    Raises UserError if something else is in the way or the disk refuses, and says whether what was there is untouched.
+    """
+    target = resolved(place)
+    if replace is None:
+        if exists(target) and not (is_folder(target) and not names_in(target)):
+            raise UserError(f"{place}: exists and is not empty; choose another folder or move it away")
+    else:
+        with _untouched(place):
+            _finish_swap(target, replace)
+        if exists(target) and not aside:
+            refuse_strays(place, replace)
+    with _untouched(place):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _partial(target, Path.mkdir) as partial:
+            yield partial
+            for path in sorted(partial.rglob("*")):
+                if not path.is_symlink():
+                    sync(path)
+            sync(partial)
+            if replace is not None:
+                _swap(partial, target, replace, aside=aside)
+            else:
+                with suppress(FileNotFoundError):
+                    target.rmdir()  # refused where another process has filled it meanwhile
+                partial.rename(target)
+            _keep_name(target)
+
+
+@contextmanager
+def _untouched(place: Path) -> Iterator[None]:
+    """Say of an error that what was there is untouched: nothing may change `place` before it fails."""
+    try:
+        yield
+    except (OSError, UnicodeEncodeError) as error:
+        raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error
+
+
+def _keep_name(place: Path) -> None:
+    """Have the disk keep the name of what was just put in place."""
+    try:
+        sync(place.parent)
+    except OSError as error:
+        raise UserError(f"{place}: is written, but the disk may lose it ({error}); check the disk") from error
+
+
+def strays(folder: Path, own: OwnFiles) -> list[str]:
+    """Return the names in a folder that are neither our files nor litter of file managers.
+
+    Raises UserError if the folder is another program's, or cannot be listed.
+    """
+    if not is_folder(folder):
+        raise UserError(f"{folder}: already exists and is no folder; choose another folder")
+    names = names_in(folder)
+    ours = own(folder) if names else ()
+    return [
+        name for name in names if (name not in ours and not _LITTER.fullmatch(name)) or os.path.isdir(folder / name)
+    ]
+
+
+def refuse_strays(folder: Path, own: OwnFiles) -> None:
+    """Raise UserError, which names the first, if a folder that is to be replaced holds more than our files."""
+    found = strays(folder, own)
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise UserError(f"{folder}: holds {found[0]}{more}, which would be lost; move it away or choose another folder")
+
+
+def remove_own(folder: Path, own: OwnFiles) -> None:
+    """Remove our files from a folder, and the folder if it is empty then; what else is there stays."""
+    with suppress(UserError, OSError):
+        for name in own(folder):
+            with suppress(OSError):
+                (folder / name).unlink()
+        folder.rmdir()
+
+
+def free_name(path: Path) -> Path:
+    """Return the first of NAME.1, NAME.2, … that does not exist yet."""
+    return next(free for i in range(1, 10**6) if not os.path.lexists(free := path.with_name(f"{path.name}.{i}")))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content, by shared blocks if the file system has them. Raises OSError if the disk refuses."""
+    if hasattr(os, "copy_file_range"):
+        with suppress(OSError), source.open("rb") as old, target.open("wb") as new:
+            left = os.fstat(old.fileno()).st_size
+            while left and (done := os.copy_file_range(old.fileno(), new.fileno(), left)):
+                left -= done
+            if not left:
+                return
+    shutil.copyfile(source, target)
+
+
+def write_text(place: Path, text: str) -> None:
+    """Write a text file in UTF-8. Raises UserError if that cannot be done."""
+    with atomic_file(place) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], *, excel: bool = False) -> None:
+    """Write a table as CSV, see `growing_csv`. Raises UserError if that cannot be done."""
+    with growing_csv(place, header, excel=excel) as add:
+        for row in rows:
+            add(row)
+
+
+@contextmanager
+def growing_csv(
+    place: Path, header: Sequence[str], *, excel: bool = False
+) -> Iterator[Callable[[Sequence[Any]], object]]:
+    """What adds a row to a table: it is written as it grows, and in its place at the end, see `atomic_file`.
+
+    For `excel` it starts with a byte order mark, without which Excel does not take it for UTF-8.
+    """
+    with growing_text(place, encoding="utf-8-sig" if excel else "utf-8") as stream:
+        table = writer(stream, lineterminator="\n")
+        table.writerow(header)
+        yield table.writerow
+
+
+@contextmanager
+def growing_text(place: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
+    """A text file that is written line by line, and in its place at the end, see `atomic_file`."""
+    with atomic_file(place) as partial, partial.open("w", encoding=encoding, newline="", buffering=1) as stream:
+        yield stream
+
+
+def copy_into(source: Path, folder: Path) -> Path:
+    """Copy a file into a folder under its name, or NAME-2.jpg, … where another is called so, and return its path.
+
+    What is there is never replaced; where it has the same bytes, it is the copy. Raises UserError if the disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        number, target = 1, folder / source.name
+        while os.path.lexists(target) or not _copy_new(source, target):
+            if target.is_file() and cmp(source, target, shallow=False):
+                break
+            number, target = number + 1, folder / f"{source.stem}-{number + 1}{source.suffix}"
+    except OSError as error:
+        raise UserError(f"{folder}: cannot copy {source.name} there ({error})") from error
+    return target
+
+
+def _copy_new(source: Path, target: Path) -> bool:
+    """Copy a file, whole or not at all; False where the target is there meanwhile."""
+    partial = target.with_name(f".{secrets.token_hex(4)}.partial")
+    try:
+        shutil.copy2(source, partial)
+        try:
+            os.link(partial, target)  # which does not replace
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def _partial(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
+    """A new, locked file or folder beside the target; removed at the end unless it was moved there."""
+    remove_left_behind(target.parent, re.escape(target.name))
+    while True:
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        create(partial)
+        with suppress(BlockingIOError, FileNotFoundError):
+            held = lock(partial)
+            break
+        # Another writer took it for one that was left behind, before it was locked: once more.
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+        if held is not None:
+            os.close(held)
+
+
+def remove_left_behind(folder: Path, names: str) -> None:
+    """Remove what killed writers of places in a folder have left; `names` is a regular expression for the places."""
+    left = re.compile(rf"\.({names})\.[0-9a-f]{{8}}\.partial")
+    for name in os.listdir(folder) if fcntl else []:
+        if not left.fullmatch(name):
+            continue
+        with suppress(OSError):  # its writer lives, or another removes it
+            held = lock(folder / name)
+            if held is not None:
+                _remove(folder / name)
+                os.close(held)
+
+
+def lock(path: Path, *, shared: bool = False, wait: bool = False) -> Optional[int]:
+    """Lock a file or folder that exists; the system releases the lock when the descriptor is closed, or at our end.
+
+    Args:
+        path: what to lock.
+        shared: whether others may hold a shared lock too; default no.
+        wait: whether to wait while another holds it; default no.
+
+    Returns:
+        The descriptor, or None if this system or file system has no locks.
+
+    Raises:
+        BlockingIOError: another holds it, without `wait`.
+        OSError: it cannot be opened.
+    """
+    if fcntl is None:
+        return None
+    # NFS locks for writing only what is open for writing.
+    flags = os.O_RDONLY if shared or os.path.isdir(path) else os.O_RDWR
+    operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    while True:
+        descriptor = os.open(path, flags)
+        try:
+            fcntl.flock(descriptor, operation)
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+            os.close(descriptor)  # whoever held it has removed it, and another is there now: once more
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, (BlockingIOError, FileNotFoundError)):
+                raise
+            return None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep a file, or the names in a folder, before going on. Raises OSError if it fails.
+
+    A file system that has no such operation is not waited for.
+    """
+    if os.name == "nt" and path.is_dir():
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written, not read
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _swap(new: Path, place: Path, own: OwnFiles, *, aside: bool) -> None:
+    """Put `new` in the place of an older folder, and remove that, see `atomic_folder`."""
+    if not os.path.lexists(place):
+        with suppress(OSError):  # somebody else was quicker
+            new.rename(place)
+            return
+    held = lock(place, wait=True)  # so that no other writer takes it, once it lies beside, for one that was left behind
+    try:
+        _swap_locked(new, place, own, aside=aside)
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _swap_locked(new: Path, place: Path, own: OwnFiles, *, aside: bool) -> None:
+    old, exchanged = _old(place), True
+    if _exchange(new, place):
+        old = new
+    else:
+        if os.path.lexists(old):
+            _discard(old, place, own, aside=aside)
+        place.rename(old)
+        try:
+            new.rename(place)
+        except OSError:
+            old.rename(place)
+            raise
+        exchanged = False
+    try:
+        _discard(old, place, own, aside=aside)
+    except (UserError, OSError) as error:  # somebody put files there since we looked
+        if exchanged:
+            _exchange(new, place)
+        else:
+            place.rename(new)
+            old.rename(place)
+        if isinstance(error, OSError):
+            raise
+        raise UserError(str(error).replace(str(old), str(place))) from None
+
+
+def _discard(old: Path, place: Path, own: OwnFiles, *, aside: bool) -> None:
+    """Remove an older folder of ours, or keep it beside `place` if it holds anything else. Raises UserError if not."""
+    if aside and strays(old, own):
+        kept = free_name(place)
+        old.rename(kept)
+        _log.warning(f"{place} held files that are not ours: kept as {kept}")
+    else:
+        refuse_strays(old, own)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Exchange two folders in one step where the system can (Linux: renameat2), else return False."""
+    rename: Optional[Callable[..., int]] = None
+    if sys.platform == "linux":
+        rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    at_cwd, exchange = -100, 2
+    return rename is not None and rename(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0
+
+
+def _old(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
+
+
+def _finish_swap(place: Path, own: OwnFiles) -> None:
+    """Put the old folder back if a process died between the two renames of `_swap`."""
+    old = _old(place)
+    if is_folder(old) and not os.path.lexists(place):
+        with suppress(UserError):  # somebody else's folder of that name
+            strays(old, own)
+            old.rename(place)

@@ -1,0 +1,93 @@
+"""Files that a user names as outputs: which existing file one may replace, and PNG files that are known again."""
+
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from PIL import Image, PngImagePlugin
+
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import atomic_file, exists, is_file, is_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ENDINGS = {
+    "CSV": (".csv",),
+    "JSON": (".json", ".jsonl", ".ndjson"),
+    "HTML": (".html", ".htm"),
+    "PNG": (".png",),
+    "NPY": (".npy",),
+}
+_MARK = {"Software": "paddle-alexnet"}  # text in our PNG files
+
+
+def check_output(place: Optional[Path], kind: str, *, inputs: Iterable[Optional[Path]] = ()) -> None:
+    """Raise UserError, before any work, if writing a file would lose one that is not an older output of its kind.
+
+    An existing file is replaced if it has an ending of `kind` or is empty, and is neither an input, under whatever
+    name, nor an image, nor the table of a data set. A PNG file is replaced if this package has drawn it.
+
+    Args:
+        place: the file to write; None is no output.
+        kind: CSV, JSON, HTML, PNG or NPY.
+        inputs: files that are read; None is no input.
+    """
+    if place is None or not exists(place):
+        return
+    if is_folder(place):
+        raise UserError(f"{place}: is a folder; name a file")
+    if not is_file(place):
+        return  # a pipe or a device
+    remedy = "name another file or move it away"
+    if kind == "CSV" and _is_table(place):
+        raise UserError(f"{place}: already exists and is the table of a data set; {remedy}")
+    found = os.stat(place)
+    for path in inputs:
+        if path is not None and exists(path) and os.path.samestat(os.stat(path), found):
+            raise UserError(f"{place}: is an input, which would be lost; name another file")
+    if not found.st_size:
+        return
+    if place.suffix.lower() not in _ENDINGS[kind]:
+        raise UserError(f"{place}: already exists and is not a {_ENDINGS[kind][0]} file; {remedy}")
+    image = _image_text(place)
+    if kind == "PNG" and (image is None or image.get("Software") != _MARK["Software"]):
+        raise UserError(f"{place}: already exists and was not drawn by paddle-alexnet; {remedy}")
+    if kind != "PNG" and image is not None:
+        raise UserError(f"{place}: already exists and is an image; {remedy}")
+
+
+def save_figure(place: Path, figure: "Figure") -> None:
+    """Write a figure of Matplotlib as a PNG. Raises UserError if that cannot be done."""
+    with atomic_file(place) as partial:
+        figure.savefig(partial, dpi=110, format="png", metadata=_MARK)
+
+
+def save_image(place: Path, image: Image.Image) -> None:
+    """Write an image as a PNG. Raises UserError if that cannot be done."""
+    text = PngImagePlugin.PngInfo()
+    for name, value in _MARK.items():
+        text.add_text(name, value)
+    with atomic_file(place) as partial:
+        image.save(partial, "PNG", pnginfo=text)
+
+
+def _image_text(place: Path) -> Optional[dict[object, object]]:
+    """Return what the header of an image says; None if the file is no image."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(place) as image:
+                return dict(image.info)
+    except Exception:  # Pillow may raise anything for a file that is no image
+        return None
+
+
+def _is_table(place: Path) -> bool:
+    try:
+        with place.open("rb") as stream:
+            return b"split" in stream.readline(10_000).replace(b"\0", b"").lower()  # in UTF-16 too
+    except OSError:
+        return False

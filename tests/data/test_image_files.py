@@ -1,0 +1,37 @@
+"""Which image files paths mean."""
+
+from pathlib import Path
+
+import pytest
+
+from paddle_alexnet.data.image_files import find_images
+from paddle_alexnet.system.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.JPG", "a.png", "sub/c.webp", "notes.txt", ".hidden.jpg", "._a.png", ".git/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_a_folder_is_every_image_below_it_in_order_without_hidden_ones(folder):
+    assert find_images([folder]) == [folder / "a.png", folder / "b.JPG", folder / "sub" / "c.webp"]
+
+
+def test_a_file_is_itself_whatever_it_is_called(folder):
+    assert find_images([folder / "notes.txt", folder / ".hidden.jpg"]) == [folder / "notes.txt", folder / ".hidden.jpg"]
+
+
+def test_what_is_named_twice_is_there_once(folder):
+    assert find_images([folder / "b.JPG", folder, folder / "b.JPG"])[0] == folder / "b.JPG"
+    assert len(find_images([folder / "b.JPG", folder, folder / "b.JPG"])) == 3
+
+
+def test_what_is_not_there_is_an_error(folder):
+    with pytest.raises(UserError, match="no such image"):
+        find_images([folder / "x.jpg"])
+    (folder / "empty").mkdir()
+    with pytest.raises(UserError, match="no images in this folder"):
+        find_images([folder / "empty"])
