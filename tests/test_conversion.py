@@ -85,7 +85,7 @@ def by_layer(state):
 
 
 def as_tensorflow(state):
-    """[k, k, in, out] and [in, out]; fc1 reads rows, columns, channels; with an optimiser's slots."""
+    """[k, k, in, out] and [in, out]; fc1 reads rows, columns, channels; with an optimizer's slots."""
     arrays = {"global_step": np.int64(7), "beta1_power": np.float32(0.9)}
     for name, (weight, bias) in zip([*CONVS, "a1", "a2", "a3"], by_layer(state)):
         if weight.ndim == 4:

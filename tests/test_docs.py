@@ -182,5 +182,5 @@ def test_site_is_built_without_a_warning_and_fetches_nothing(tmp_path):
             page
         )
     modules = (tmp_path / "reference" / "modules" / "network.html").read_text(encoding="utf-8")
-    assert "Local response normalisation (paper section 3.3)" in modules
+    assert "Local response normalization (paper section 3.3)" in modules
     assert "label_smoothing" in (tmp_path / "reference" / "keys.html").read_text(encoding="utf-8")

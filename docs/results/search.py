@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
-SIZE, RESIZE, CLASSES = 227, 256, 10  # what the network reads, and of what, when it is evaluated, that is the centre
+SIZE, RESIZE, CLASSES = 227, 256, 10  # what the network reads, and of what, when it is evaluated, that is the center
 CHANNELS = {"paddle2": (96, 256, 384, 384, 256), "owt": (64, 192, 384, 256, 256)}
 INITS = ("none", "channel", "kmeans1", "kmeans")
 DROPOUT, JITTER, SMOOTHING = 0.5, 0.4, 0.1
@@ -38,7 +38,7 @@ FIRST_IMAGES = 256  # that first weights are found in
 NUMBERS = 40  # drawn for each image and step; not all are used, but a seed stands for what was drawn in the search
 MEAN = torch.tensor([0.485, 0.456, 0.406], device=DEVICE).view(1, 3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225], device=DEVICE).view(1, 3, 1, 1)
-GREY = torch.tensor([0.299, 0.587, 0.114], device=DEVICE).view(1, 3, 1, 1)
+GRAY = torch.tensor([0.299, 0.587, 0.114], device=DEVICE).view(1, 3, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Network(nn.Module):
 
 
 def lrn(x: Tensor, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
-    """Local response normalisation of [N, C, H, W] by the mean of `size` channels, which a band matrix sums fast."""
+    """Local response normalization of [N, C, H, W] by the mean of `size` channels, which a band matrix sums fast."""
     channel = torch.arange(x.shape[1], device=DEVICE)
     band = ((channel[:, None] - channel).abs() <= size // 2).to(x.dtype)
     total = F.conv2d(x * x, band[:, :, None, None])
@@ -150,7 +150,7 @@ def patches_of(x: Tensor, conv: nn.Module, number: int) -> Tensor:
 def cluster(patches: Tensor, clusters: int, settings: Settings) -> Tensor:
     """Filters [clusters, D] by spherical k-means of patches [n, D] whitened by the Cholesky root of their covariance.
 
-    A filter is what measures how near a patch, once it is whitened, is to a centre of unit length.
+    A filter is what measures how near a patch, once it is whitened, is to a center of unit length.
     """
     patches = patches - patches.mean(0)
     covariance = patches.T @ patches / len(patches)
@@ -158,15 +158,15 @@ def cluster(patches: Tensor, clusters: int, settings: Settings) -> Tensor:
     ridge = settings.ridge * covariance.trace() / size * torch.eye(size, device=DEVICE)
     root = torch.linalg.cholesky(covariance + ridge)
     points = unit(torch.linalg.solve_triangular(root, patches.T, upper=False).T)
-    centres = unit(points[torch.randperm(len(points), device=DEVICE)[:clusters]])
+    centers = unit(points[torch.randperm(len(points), device=DEVICE)[:clusters]])
     for _ in range(settings.iters):
-        nearest = (points @ centres.T).argmax(1)
-        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        nearest = (points @ centers.T).argmax(1)
+        sums = torch.zeros_like(centers).index_add_(0, nearest, points)
         empty = sums.norm(dim=1) < 1e-6
         if empty.any():
             sums[empty] = points[torch.randperm(len(points), device=DEVICE)[: int(empty.sum())]]
-        centres = unit(sums)
-    return torch.linalg.solve_triangular(root.T, centres.T, upper=True).T
+        centers = unit(sums)
+    return torch.linalg.solve_triangular(root.T, centers.T, upper=True).T
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def sample(image: Tensor, theta: Tensor) -> Tensor:
 
 
 def augment(image: Tensor, numbers: Tensor, area: Tensor) -> Tensor:
-    """Random parts of images [N, 3, H, W] of 0..1, mirrored or not, in other colours, normalised: [N, 3, 227, 227].
+    """Random parts of images [N, 3, H, W] of 0..1, mirrored or not, in other colors, normalized: [N, 3, 227, 227].
 
     By uniform `numbers` [N, 40]. A part is the first of ten attempts that fits, of the share `area` to 1 and of 3:4 to
     4:3. Levels are clipped once, after brightness, contrast and saturation.
@@ -195,10 +195,10 @@ def augment(image: Tensor, numbers: Tensor, area: Tensor) -> Tensor:
     y = sample(image, torch.stack([width * mirror, zero, across, zero, height, down], 1).view(-1, 2, 3))
     brightness, contrast, saturation = (1 + JITTER * (2 * numbers[:, 24:27] - 1)).T[:, :, None, None, None]
     y = y * brightness
-    mean_grey = (y * GREY).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-    y = mean_grey + contrast * (y - mean_grey)
-    grey = (y * GREY).sum(1, keepdim=True)
-    y = (grey + saturation * (y - grey)).clamp(0, 1)
+    mean_gray = (y * GRAY).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    y = mean_gray + contrast * (y - mean_gray)
+    gray = (y * GRAY).sum(1, keepdim=True)
+    y = (gray + saturation * (y - gray)).clamp(0, 1)
     return (y - MEAN) / STD
 
 
@@ -301,7 +301,7 @@ class Fold:
 
     @torch.no_grad()
     def evaluate(self) -> Tensor:
-        """The mean loss and the top-1 of the averaged weights on the centres of the images held back, [2]."""
+        """The mean loss and the top-1 of the averaged weights on the centers of the images held back, [2]."""
         scale = SIZE / RESIZE
         theta = torch.tensor([[scale, 0, 0], [0, scale, 0]], device=DEVICE).expand(len(self.val), 2, 3)
         with torch.autocast(DEVICE.type, torch.bfloat16):  # which rounds the pixels' places too, by 0.2 of one at most
@@ -325,11 +325,11 @@ def try_candidate(image: Tensor, label: Tensor, settings: Settings, *, folds: in
     for epoch in range(settings.epochs):
         for fold in trained:
             fold.shuffle()
-        synchronise()
+        synchronize()
         for n in range(steps):
             for fold in trained:
                 fold.step(n, (epoch + n / steps) / settings.epochs)
-        synchronise()
+        synchronize()
         if epoch >= settings.epochs // 4:
             history.append(torch.stack([fold.evaluate() for fold in trained]))
     loss, top1 = torch.stack(history).cpu().numpy().transpose(2, 1, 0)  # each [folds, epochs]
@@ -354,7 +354,7 @@ def cut_into_folds(label: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
     return fold_of
 
 
-def synchronise() -> None:
+def synchronize() -> None:
     if GPU:
         torch.cuda.synchronize()
 

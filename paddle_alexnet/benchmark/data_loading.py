@@ -20,7 +20,7 @@ from PIL import Image
 
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
+from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
 from paddle_alexnet.data.demo import draw_demo
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
@@ -58,9 +58,9 @@ def benchmark_loader(
         if root is None:
             root = Path(scratch) / "demo"
             draw_demo(root)
-        dataset = LabelledImages(read_table(root, csv), "train", PREPROCESS)
+        dataset = ImageDataset(read_table(root, csv), "train", PREPROCESS)
         dataset.rows, dataset.labels = dataset.rows[:images], dataset.labels[:images]
-        place = "normalised on the GPU" if on_device else "on the CPU"
+        place = "normalized on the GPU" if on_device else "on the CPU"
         _log.info(f"{len(dataset)} images of {root}, batches of {batch_size}, {place}; best of {repeats}")
         stages = {
             (name, count): stage
@@ -91,7 +91,7 @@ def format_loading(table: pd.DataFrame) -> str:
 
 
 def _stages(
-    dataset: LabelledImages, scratch: Path, workers: int, batch_size: int, on_device: bool
+    dataset: ImageDataset, scratch: Path, workers: int, batch_size: int, on_device: bool
 ) -> dict[str, Callable[[], object]]:
     """Each stage as a function that takes every image through it; each but `collate` does what comes before it too."""
     numbers = range(len(dataset))
@@ -101,7 +101,7 @@ def _stages(
             "disk", dataset, scratch / "cache", unreadable=UnreadableImages(), workers=workers
         )
 
-    def loader(dataset: LabelledImages) -> Loader:
+    def loader(dataset: ImageDataset) -> Loader:
         return Loader(
             dataset,
             PREPROCESS,

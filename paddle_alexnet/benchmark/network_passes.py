@@ -46,11 +46,11 @@ def benchmark_network(
 ) -> dict[str, Any]:
     """Time a preset, log as it goes, and return everything as plain values for JSON.
 
-    `config` gives the device, the seed and the optimiser of the training step. `lrn` are backends of Paddle's kernels,
+    `config` gives the device, the seed and the optimizer of the training step. `lrn` are backends of Paddle's kernels,
     `auto` unless given; `kernels` are `auto` unless given, and Paddle's where `lrn` is. Times are seconds per
     batch. The forward pass is in evaluation mode without gradients, the other two in training mode. The
     percentage is of the float32 matrix-product peak measured in the same run; a forward pass counts 2
-    FLOPs per multiply-accumulate, a pass with gradients three times that, the optimiser nothing.
+    FLOPs per multiply-accumulate, a pass with gradients three times that, the optimizer nothing.
 
     Raises UserError for unknown names, a device that is not there, PyTorch that is not installed, or
     backends to compare in a network without LRN.
@@ -153,7 +153,7 @@ def format_report(report: Mapping[str, Any]) -> str:
     lines = [
         format_columns(pd.DataFrame(rows), left=3),
         f"peak: {report['peak_gflops']:.0f} GFLOP/s, the best {PEAK_SIDE}³ float32 matrix product in this run",
-        "counted: 2 FLOPs per multiply-accumulate, forward 1×, with gradients 3×, the optimiser nothing",
+        "counted: 2 FLOPs per multiply-accumulate, forward 1×, with gradients 3×, the optimizer nothing",
     ]
     if max(result["percent_of_peak"] for result in report["results"]) > 100:
         lines.append(

@@ -36,7 +36,7 @@ def benchmark_folder(preset: str, folder: Path, *, batch_size: int = 32, repeats
     """Time the prediction of every image below a folder on the CPU, and return everything as plain values for JSON.
 
     A network with random weights predicts them as an exported model, and in PyTorch, where that is installed: files
-    decoded, resized and normalised by Pillow and NumPy in as many processes of a `DataLoader` as there are threads. The
+    decoded, resized and normalized by Pillow and NumPy in as many processes of a `DataLoader` as there are threads. The
     two take turns; the best time of each counts. Raises UserError for an unknown preset, and without images.
     """
     one_of(preset, PRESETS, what="preset")

@@ -33,7 +33,7 @@ class Runner:
 
 
 def nothing() -> None:
-    """Synchronise with a CPU, which is done when the call returns."""
+    """Synchronize with a CPU, which is done when the call returns."""
 
 
 def mode(step: str) -> str:

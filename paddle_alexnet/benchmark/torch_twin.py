@@ -78,8 +78,8 @@ def torch_twin(network: AlexNet) -> Any:
         def __init__(self, stage: presets.LRN) -> None:
             super().__init__()
             self.stage = stage
-            neighbours = stage.size**2 if stage.within_channel else stage.size
-            self.alpha = stage.alpha if stage.average else stage.alpha * neighbours  # PyTorch's follows the mean
+            neighbors = stage.size**2 if stage.within_channel else stage.size
+            self.alpha = stage.alpha if stage.average else stage.alpha * neighbors  # PyTorch's follows the mean
 
         def forward(self, x: Any) -> Any:
             size, beta, k = self.stage.size, self.stage.beta, self.stage.k

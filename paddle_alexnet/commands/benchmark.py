@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"auto, {', '.join(KERNELS)}; several take turns and are compared; default auto, with --lrn paddle",
     )
     network.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
-    add_recipe_options(network, recipe="whose optimiser takes the training step", default="paddle2")
+    add_recipe_options(network, recipe="whose optimizer takes the training step", default="paddle2")
     loader = subjects.add_parser("loader", help="the stages of loading images, beside a plain loader")
     loader.add_argument("root", nargs="?", type=typed_path, metavar="ROOT", help="a data set, default the demo set")
     predict = subjects.add_parser("predict", help="exported networks on the CPU, in every way to run them here")

@@ -3,10 +3,10 @@
 Six views, each a picture in the folder of --output:
   filters     the filters of the first convolution
   gradcam     where the last convolution saw what speaks for the class (Selvaraju et al. 2017)
-  occlusion   what the class cannot do without: a grey square moves over the image (Zeiler and Fergus 2014)
+  occlusion   what the class cannot do without: a gray square moves over the image (Zeiler and Fergus 2014)
   maps        the strongest feature maps of each convolution
-  lrn         what local response normalisation changes: maps before, after, and the factor between
-  neighbours  the pictures of the data set nearest in the last hidden layer (Krizhevsky et al. 2012, figure 4)
+  lrn         what local response normalization changes: maps before, after, and the factor between
+  neighbors  the pictures of the data set nearest in the last hidden layer (Krizhevsky et al. 2012, figure 4)
 """
 
 import argparse
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from paddle_alexnet.network.alexnet import AlexNet
     from paddle_alexnet.runs.metadata import Metadata
 
-_VIEWS = ("filters", "gradcam", "occlusion", "maps", "lrn", "neighbours")
+_VIEWS = ("filters", "gradcam", "occlusion", "maps", "lrn", "neighbors")
 _MAPS = ("gradcam", "occlusion")  # that are of the image's pixels
 
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--square", type=positive, metavar="PIXELS", help="that is covered, default a sixth of the network's input"
     )
-    gallery = parser.add_argument_group("neighbours")
+    gallery = parser.add_argument_group("neighbors")
     gallery.add_argument("--split", default="train", help="of the data set, default %(default)s")
     gallery.add_argument("--root", type=typed_path, metavar="DIR", help="another data set than the model's own")
     gallery.add_argument(
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
     if arguments.label is not None:
         views.class_index(metadata, arguments.label)
-    gallery = _gallery(network, metadata, arguments) if "neighbours" in chosen else None
+    gallery = _gallery(network, metadata, arguments) if "neighbors" in chosen else None
     if meaning := legend(metadata.classes.names):
         print(f"no font here has the names of all classes; {meaning}")
     with _Pictures(arguments.output, arguments.visualdl) as pictures:
@@ -111,11 +111,11 @@ def run(arguments: argparse.Namespace) -> None:
                 elif view == "maps":
                     drawn = views.draw_maps(subject, count=arguments.maps)
                 elif view == "lrn":
-                    drawn = views.draw_normalisation(subject, count=arguments.maps)
+                    drawn = views.draw_normalization(subject, count=arguments.maps)
                     if drawn is None:
-                        print(f"  {metadata.model.preset} has no local response normalisation: no view lrn")
-                elif view == "neighbours" and gallery is not None:
-                    drawn = views.draw_neighbours(subject, gallery, count=arguments.nearest)
+                        print(f"  {metadata.model.preset} has no local response normalization: no view lrn")
+                elif view == "neighbors" and gallery is not None:
+                    drawn = views.draw_neighbors(subject, gallery, count=arguments.nearest)
                 if drawn is not None:
                     pictures.add(f"{name}-{view}", drawn)
                 if arguments.array is not None and values is not None:
@@ -141,7 +141,7 @@ def _write_array(place: Path, values: "np.ndarray") -> None:
 
 
 def _gallery(network: "AlexNet", metadata: "Metadata", arguments: argparse.Namespace) -> Optional["Gallery"]:
-    """The pictures to find neighbours among; None, and a line that says so, where they are not there by default."""
+    """The pictures to find neighbors among; None, and a line that says so, where they are not there by default."""
     from paddle_alexnet.explain.neighbors import choose_gallery, gather, read_gallery
     from paddle_alexnet.system.progress import progress
 
@@ -150,7 +150,7 @@ def _gallery(network: "AlexNet", metadata: "Metadata", arguments: argparse.Names
     except UserError as error:
         if arguments.root is not None or arguments.only:
             raise
-        print(f"no view neighbours: {error}")
+        print(f"no view neighbors: {error}")
         return None
     batches = read_gallery(network, metadata.preprocess, found)
     total = -(-len(found) // 32)

@@ -16,13 +16,13 @@ from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.system.errors import UserError
 
 VERBS = {
-    "train": "train a network on a labelled image set",
+    "train": "train a network on a labeled image set",
     "evaluate": "mean loss and accuracy of a trained network on a split",
     "predict": "the classes of images",
     "explain": "where a network looks, what its layers answer, which pictures are alike to it",
     "export": "write the inference model of a run or checkpoint",
     "serve": "a model over HTTP, with a page to try it",
-    "prepare-data": "sort labelled pictures into the splits of a new data set",
+    "prepare-data": "sort labeled pictures into the splits of a new data set",
     "inspect-data": "look at a data set before training",
     "convert-weights": "read and write the weights of other frameworks",
     "summary": "what a network is made of, how two differ, how far a recipe is from 2012",

@@ -118,7 +118,7 @@ def add_crops_option(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         choices=(1, 10),
-        help="1: the centre; 10: the paper's mean over corners, centre and their mirror images; default %(default)s",
+        help="1: the center; 10: the paper's mean over corners, center and their mirror images; default %(default)s",
     )
 
 
@@ -155,7 +155,7 @@ def add_preprocess_options(parser: argparse.ArgumentParser, *, default: str) -> 
         choices=("squash", "crop", "torchvision", "paddleclas"),
         help="the whole image, its central square, or that square in the pixels that torchvision or PaddleClas takes",
     )
-    group.add_argument("--resize", type=positive, metavar="P", help="side of the patch whose centre the network sees")
+    group.add_argument("--resize", type=positive, metavar="P", help="side of the patch whose center the network sees")
     group.add_argument(
         "--resample",
         choices=("nearest", "box", "bilinear", "bicubic", "lanczos", "opencv"),

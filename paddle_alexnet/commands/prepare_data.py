@@ -1,4 +1,4 @@
-"""Sort labelled pictures into the splits of a new folder that `train` reads.
+"""Sort labeled pictures into the splits of a new folder that `train` reads.
 
 sources:
   class folders, SRC/<class>/**/*.JPEG, with or without train/, val/ and test/ above them

@@ -1,4 +1,4 @@
-"""Train AlexNet on a labelled image set; export it each time the validation loss improves."""
+"""Train AlexNet on a labeled image set; export it each time the validation loss improves."""
 
 import argparse
 import os

@@ -8,7 +8,7 @@ from paddle_alexnet.system.errors import UserError
 
 DEFAULT_RECIPE = "scratch"
 DEMO_RECIPE = "demo"  # of a run without a data set
-LRN_BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")  # of local response normalisation
+LRN_BACKENDS = ("avgpool3d", "builtin", "band", "native", "none")  # of local response normalization
 KERNELS = ("compiled", "paddle")  # what computes the layers on a CPU
 PRECISIONS = ("float32", "bfloat16", "int8")  # of the numbers that an exported model computes with on a CPU
 

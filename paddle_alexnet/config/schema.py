@@ -54,7 +54,7 @@ class ModelConfig:
     preset: str = Field(default="paddle2", description="network: the name of a preset")
     lrn: Annotated[str, _by(lambda name: one_of(name, ("auto", *LRN_BACKENDS), what="LRN backend"))] = Field(
         default="auto",
-        description=f"backend of local response normalisation: auto (the fastest), {', '.join(LRN_BACKENDS)}",
+        description=f"backend of local response normalization: auto (the fastest), {', '.join(LRN_BACKENDS)}",
     )
     kernels: Annotated[str, _by(lambda name: one_of(name, ("auto", *KERNELS), what="kernels"))] = Field(
         default="auto",
@@ -66,7 +66,7 @@ class ModelConfig:
         description="departures of the original article's code to reproduce, by name, and ablations: no_overlap, "
         "no_dropout, one_column",
     )
-    initialisation: Literal["preset", "kmeans"] = Field(
+    initialization: Literal["preset", "kmeans"] = Field(
         default="preset",
         description="first weights: preset (drawn as the preset says) or kmeans (convolutions' filters found among "
         "patches of the training images, each layer scaled to them, without Krähenbühl's balancing between layers: "
@@ -98,7 +98,7 @@ class DataConfig:
     )
     resize: Optional[PositiveInt] = Field(
         default=None,
-        description="side of the patch that the network's input is cropped from, at random in training, in the centre "
+        description="side of the patch that the network's input is cropped from, at random in training, in the center "
         "in evaluation; null: the network's own, so that nothing is cropped off",
     )
     resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos", "opencv"] = Field(
@@ -135,11 +135,11 @@ class DataConfig:
         "and the colors below it show",
     )
     horizontal_flip: bool = Field(default=False, description="training: flip half of the images left to right")
-    colour_jitter: float = Field(
+    color_jitter: float = Field(
         default=0.0, ge=0, le=1, description="training: brightness, contrast, saturation times 1 ± up to this"
     )
     pca_noise: float = Field(
-        default=0.0, ge=0, description="training: σ of the paper's noise along the principal components of colour"
+        default=0.0, ge=0, description="training: σ of the paper's noise along the principal components of color"
     )
     pca_scale: Literal["eigenvalues", "deviations"] = Field(
         default="eigenvalues",
@@ -160,10 +160,10 @@ class DataConfig:
     mixup: float = Field(
         default=0.0, ge=0, description="training: α of mixup, which blends pairs of images and labels; 0: off"
     )
-    normalise: Literal["given", "channel", "pixel", "pixel_at_crop"] = Field(
+    normalize: Literal["given", "channel", "pixel", "pixel_at_crop"] = Field(
         default="given",
         description="given: by mean and std below; channel: by both as measured on the train split; pixel: by the "
-        "centre of its mean image and the std below; pixel_at_crop: so too, but a random crop by the same crop of it",
+        "center of its mean image and the std below; pixel_at_crop: so too, but a random crop by the same crop of it",
     )
     mean: Annotated[tuple[float, float, float], _by(_of_0_to_1)] = Field(
         default=(0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1"

@@ -1,4 +1,4 @@
-"""Random augmentation of training images, vectorised over a batch and deterministic in (seed, epoch, index).
+"""Random augmentation of training images, vectorized over a batch and deterministic in (seed, epoch, index).
 
 The numbers drawn for an image depend on the seed, the epoch and the image's index alone: not on the order, the batch,
 the number of workers or which augmentations are switched on.
@@ -16,7 +16,7 @@ from paddle_alexnet.data.preprocess import Box, Part, Preprocess, whole_levels
 from paddle_alexnet.data.statistics import Statistics
 
 _ATTEMPTS = 10  # at a random part that fits into the image
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow
+_GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow
 
 
 class Draws(NamedTuple):
@@ -36,7 +36,7 @@ class PixelChanges(NamedTuple):
     """What is left to do to the pixels of n cropped images, None where nothing is; arrays or tensors.
 
     `matrix` [n, 3, 3] and `shift` [n, 3, 1] act on levels of 0..255; `mean` [n, 3, S, S] in levels takes the place of
-    the mean image; `noise` [n, 3, 1, 1] is added to the normalised image, which is divided by `divisor` [n, 1, 1, 1]
+    the mean image; `noise` [n, 3, 1, 1] is added to the normalized image, which is divided by `divisor` [n, 1, 1, 1]
     then; `keep` [n, 1, S, S] is 0 where it is erased, else 1.
     """
 
@@ -111,12 +111,12 @@ def augment(
     flipped = draws.flip < (0.5 if config.horizontal_flip else 0)
     images[flipped] = mirrored(images[flipped])
     matrix = shift = mean = noise = divisor = keep = None
-    if config.normalise == "pixel_at_crop" and statistics:
+    if config.normalize == "pixel_at_crop" and statistics:
         whole = np.broadcast_to(whole_levels(statistics.mean_image), patches.shape)
         mean = random_crops(whole, preprocess.image_size, draws.corner)
         mean[flipped] = mean[flipped][..., ::-1]
-    if config.colour_jitter:
-        matrix, shift = jitter(images, 1 + config.colour_jitter * (2 * draws.jitter - 1))
+    if config.color_jitter:
+        matrix, shift = jitter(images, 1 + config.color_jitter * (2 * draws.jitter - 1))
     if config.pca_noise and statistics and not 0 < config.pca_epochs <= epoch:
         levels = pca_noise(statistics, config.pca_noise * draws.noise, deviations=config.pca_scale == "deviations")
         noise = (levels[:, :, None, None] * preprocess.scale).astype(np.float32)
@@ -139,7 +139,7 @@ def finish(
     if matrix is not None and shift is not None:
         mixed = [matrix[:, :, i, None, None] * levels[:, i, None] for i in range(3)]  # see `pca_noise`
         levels = (mixed[0] + mixed[1] + mixed[2] + shift[..., None]).clip(0, 255)
-    values = preprocess.normalise(levels, to_tensor, mean)
+    values = preprocess.normalize(levels, to_tensor, mean)
     if noise is not None:
         values += noise
     if divisor is not None:
@@ -166,9 +166,9 @@ def mirrored(planes: np.ndarray) -> np.ndarray:
 
 
 def ten_crops(patches: np.ndarray, size: int, edge: Optional[int] = None) -> np.ndarray:
-    """The corners, the centre and their horizontal flips, uint8 [n, 3, P, P] to [n, 10, 3, S, S] (section 4.1).
+    """The corners, the center and their horizontal flips, uint8 [n, 3, P, P] to [n, 10, 3, S, S] (section 4.1).
 
-    The centre begins after `edge` pixels, by default half of what is left over, rounded down.
+    The center begins after `edge` pixels, by default half of what is left over, rounded down.
     """
     end = patches.shape[-1] - size
     middle = end // 2 if edge is None else edge
@@ -180,14 +180,14 @@ def ten_crops(patches: np.ndarray, size: int, edge: Optional[int] = None) -> np.
 def jitter(planes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Brightness, contrast and saturation times `factors` [n, 3], as one matrix [n, 3, 3] and shift [n, 3, 1].
 
-    In this order: levels times the first; their distance to the image's mean grey times the second; their distance to
-    the pixel's grey times the third. Levels are to be clipped once, after the three.
+    In this order: levels times the first; their distance to the image's mean gray times the second; their distance to
+    the pixel's gray times the third. Levels are to be clipped once, after the three.
     """
     brightness, contrast, saturation = factors.astype(np.float32).T[:, :, None, None]
-    grey = np.broadcast_to(_GREY, (3, 3))
-    matrix = brightness * contrast * (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * grey)
-    mean_grey = (planes.mean(axis=(2, 3), dtype=np.float32) * _GREY).sum(axis=1)  # see `pca_noise`
-    shift = (brightness * (1 - contrast))[:, :, 0] * mean_grey[:, None]
+    gray = np.broadcast_to(_GRAY, (3, 3))
+    matrix = brightness * contrast * (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * gray)
+    mean_gray = (planes.mean(axis=(2, 3), dtype=np.float32) * _GRAY).sum(axis=1)  # see `pca_noise`
+    shift = (brightness * (1 - contrast))[:, :, 0] * mean_gray[:, None]
     return matrix, np.repeat(shift[:, :, None], 3, axis=1)
 
 

@@ -18,7 +18,7 @@ from typing import Literal, Optional
 
 import numpy as np
 
-from paddle_alexnet.data.dataset import Decoded, LabelledImages, UnreadableImages
+from paddle_alexnet.data.dataset import Decoded, ImageDataset, UnreadableImages
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import atomic_file, resolved, write_text
@@ -41,7 +41,7 @@ class _Header:
 
 
 def open_cache(
-    kind: Literal["ram", "disk"], dataset: LabelledImages, folder: Path, *, unreadable: UnreadableImages, workers: int
+    kind: Literal["ram", "disk"], dataset: ImageDataset, folder: Path, *, unreadable: UnreadableImages, workers: int
 ) -> Decoded:
     """Every patch of a split, decoded now or, from `folder`, by an earlier run.
 
@@ -104,10 +104,10 @@ def in_cache_folder(folder: Path, root: Path) -> Path:
     return folder
 
 
-def image_key(dataset: LabelledImages) -> str:
+def image_key(dataset: ImageDataset) -> str:
     """A hash of every image's name, size and time of change, and of what makes a patch of it."""
     p = dataset.preprocess
-    # The patch does not depend on its centre, except where whole pixels are cut by it.
+    # The patch does not depend on its center, except where whole pixels are cut by it.
     without = {"mean", "std", "mean_image"} | (set() if p.rounds else {"image_size"})
     settings = {name: value for name, value in asdict(p).items() if name not in without}
     digest = hashlib.sha256(repr({**settings, "resize": p.patch_size}).encode())
@@ -125,7 +125,7 @@ def _chunks(count: int) -> list[range]:
     return [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
 
 
-def _fill(planes: np.ndarray, dataset: LabelledImages, skipped: UnreadableImages, *, workers: int) -> dict[int, str]:
+def _fill(planes: np.ndarray, dataset: ImageDataset, skipped: UnreadableImages, *, workers: int) -> dict[int, str]:
     """Decode every image of a split into `planes`; a message for each that is unreadable, which stays black."""
 
     def fill(chunk: range) -> tuple[range, dict[int, str]]:

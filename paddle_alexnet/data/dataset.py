@@ -1,4 +1,4 @@
-"""A labelled image set: a folder of images and a CSV with filename, label and split."""
+"""A labeled image set: a folder of images and a CSV with filename, label and split."""
 
 import hashlib
 import logging
@@ -29,7 +29,7 @@ class Decoded:
     unreadable: dict[int, str]
 
 
-class LabelledImages(paddle.io.Dataset):
+class ImageDataset(paddle.io.Dataset):
     """One split of a table: (image uint8 [S, S, 3], label int64) by index.
 
     Where `decoded` is set, `patches` come from there and not from the files.
@@ -84,7 +84,7 @@ class LabelledImages(paddle.io.Dataset):
         return planes[:count], unreadable
 
 
-def hash_of_content(datasets: Sequence[LabelledImages], *, read: bool = False, workers: int = 1) -> Optional[str]:
+def hash_of_content(datasets: Sequence[ImageDataset], *, read: bool = False, workers: int = 1) -> Optional[str]:
     """Return the SHA-256 of the hashes of every file's content, in order.
 
     Without `read`, None if some files have not been hashed yet; with `read`, those are read now.
@@ -129,7 +129,7 @@ class UnreadableImages:
         _log.warning(f"skipped: {message}")
 
 
-def verify_images(dataset: LabelledImages, unreadable: UnreadableImages, *, workers: int) -> None:
+def verify_images(dataset: ImageDataset, unreadable: UnreadableImages, *, workers: int) -> None:
     """Decode every image once. Raises UserError that names the first where more are unreadable than may be skipped."""
 
     def message(index: int) -> Optional[str]:

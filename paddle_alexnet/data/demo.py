@@ -1,7 +1,7 @@
 """The embedded demo set: ten classes of drawn patterns, to try everything without a download.
 
-Shape alone tells the classes apart: colours, scale, angle and position come from the same
-distributions for all, and either of the two colours may be the pattern's or the ground's.
+Shape alone tells the classes apart: colors, scale, angle and position come from the same
+distributions for all, and either of the two colors may be the pattern's or the ground's.
 """
 
 from collections.abc import Callable
@@ -61,14 +61,14 @@ def is_demo(classes: ClassList) -> bool:
 def _draw(name: str, rng: np.random.Generator) -> np.ndarray:
     """One image of a class, `[224, 224, 3]` uint8."""
     line = np.linspace(-1, 1, _SIZE * _FINE, dtype=np.float32)
-    centre = rng.uniform(-0.4, 0.4, size=2).astype(np.float32)
-    across, down = line - centre[0], line[:, None] - centre[1]
+    center = rng.uniform(-0.4, 0.4, size=2).astype(np.float32)
+    across, down = line - center[0], line[:, None] - center[1]
     cells, angle = rng.uniform(1.8, 2.8), rng.uniform(-0.4, 0.4)  # cells in half the width
     cos, sin = np.float32(cells * np.cos(angle)), np.float32(cells * np.sin(angle))
     drawn = _PATTERNS[name](cos * across - sin * down, sin * across + cos * down, rng)
     smooth = Image.fromarray(drawn.view(np.uint8) * np.uint8(255)).reduce(_FINE)
     mask = np.asarray(smooth, dtype=np.float32) / 255
-    figure, ground = _two_colours(rng)
+    figure, ground = _two_colors(rng)
     slope = rng.uniform(-0.15, 0.15, size=2).astype(np.float32)
     light = 1 + slope[0] * line[::_FINE] + slope[1] * line[::_FINE, None]
     noise = rng.integers(-128, 128, size=(3, _SIZE, _SIZE), dtype=np.int8)
@@ -78,16 +78,16 @@ def _draw(name: str, rng: np.random.Generator) -> np.ndarray:
     return np.stack([plane.astype(np.uint8) for plane in image.clip(0, 255, out=image)], axis=-1)
 
 
-def _two_colours(rng: np.random.Generator) -> np.ndarray:
-    """Two RGB colours that differ in brightness, in no order, `[2, 3]`."""
+def _two_colors(rng: np.random.Generator) -> np.ndarray:
+    """Two RGB colors that differ in brightness, in no order, `[2, 3]`."""
     while True:
-        colours = rng.uniform(20, 235, size=(2, 3)).astype(np.float32)
-        if abs(np.subtract(*colours) @ (0.299, 0.587, 0.114)) > 80:
-            return colours
+        colors = rng.uniform(20, 235, size=(2, 3)).astype(np.float32)
+        if abs(np.subtract(*colors) @ (0.299, 0.587, 0.114)) > 80:
+            return colors
 
 
 def _in_cell(*coordinates: np.ndarray) -> list[np.ndarray]:
-    """Coordinates from the centre of the nearest cell of the unit grid, in -0.5..0.5."""
+    """Coordinates from the center of the nearest cell of the unit grid, in -0.5..0.5."""
     return [values - np.round(values) for values in coordinates]
 
 

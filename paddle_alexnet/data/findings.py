@@ -19,7 +19,7 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
     "damaged": ("drop", "images with damaged data"),
     "size": ("drop", "images too large or too small to decode"),
     "tiny": ("drop", "images of a few pixels"),
-    "flat": ("drop", "images of one colour"),
+    "flat": ("drop", "images of one color"),
     "repeated": ("drop", "files with several rows"),
     "leak": ("drop", "the same file content in two splits"),
     "near-leak": ("drop", "the same picture in two splits"),

@@ -18,7 +18,7 @@ import paddle
 
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.augmentation import Draws, PixelChanges, augment, draw, finish, mixup, random_parts, ten_crops
-from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
+from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics
 from paddle_alexnet.data.threads import in_threads
@@ -47,9 +47,9 @@ class Loader:
     has been iterated, so each epoch has its own and a run can be repeated; so does the random `augmentation`. With its
     mixup the labels are shares [N, C] float32. With `crops=10` a sample is ten images in a row.
 
-    `preprocess` may normalise otherwise than the dataset's own, but not cut otherwise. What is unreadable goes to
+    `preprocess` may normalize otherwise than the dataset's own, but not cut otherwise. What is unreadable goes to
     `unreadable`, which raises UserError where it is too much. With `on_device` uint8 images are sent to the device and
-    normalised there.
+    normalized there.
 
     Of several `ranks`, each takes its share of every batch of `batch_size`: the samples `rank`, `rank` + `ranks`, ….
     Shares are of one size: where there are too few samples, black images fill it up, of no class (see `PADDING`).
@@ -57,7 +57,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: LabelledImages,
+        dataset: ImageDataset,
         preprocess: Preprocess,
         *,
         batch_size: int,
@@ -138,7 +138,7 @@ class Loader:
         return image if self.on_device else _tensor(image)
 
     def prepare(self, indices: list[int], leaders: Optional[list[int]] = None, *, epoch: int) -> Chunk:
-        """Some images of a batch: patches, cropped and augmented, and normalised unless the device does that.
+        """Some images of a batch: patches, cropped and augmented, and normalized unless the device does that.
 
         With `leaders`, the indices of as many images, each is cropped and flipped as its leader is.
         """
@@ -146,7 +146,7 @@ class Loader:
         if config is None:
             patches, unreadable = self.dataset.patches(indices)
             size, edge = self.preprocess.image_size, self.preprocess.edge(patches.shape[-1])
-            image = ten_crops(patches, size, edge) if self.crops == 10 else self.preprocess.centre(patches)
+            image = ten_crops(patches, size, edge) if self.crops == 10 else self.preprocess.center(patches)
         else:
             draws = draw(indices, leaders, seed=self.seed, epoch=epoch)
             parts = random_parts(draws, least=config.crop_area) if config.geometry == "random_resized_crop" else None

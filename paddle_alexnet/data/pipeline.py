@@ -6,7 +6,7 @@ from pathlib import Path
 
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages, verify_images
+from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages, verify_images
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.statistics import Statistics, open_statistics
@@ -32,10 +32,10 @@ def open_loaders(
             f"data.cache={data.cache} keeps patches alone, data.geometry=random_resized_crop needs the "
             "whole image: use data.cache=none or data.geometry=crop"
         )
-    if data.normalise == "pixel_at_crop" and data.geometry == "random_resized_crop":
+    if data.normalize == "pixel_at_crop" and data.geometry == "random_resized_crop":
         raise UserError(
-            "data.normalise=pixel_at_crop needs crops of a patch, data.geometry=random_resized_crop cuts from whole "
-            "images: use data.normalise=pixel or data.geometry=crop"
+            "data.normalize=pixel_at_crop needs crops of a patch, data.geometry=random_resized_crop cuts from whole "
+            "images: use data.normalize=pixel or data.geometry=crop"
         )
     preprocess = Preprocess(
         image_size,
@@ -54,7 +54,7 @@ def open_loaders(
     unreadable, workers = UnreadableImages(data.fault_limit), data.workers
 
     decoding = preprocess.decoded_by(data.decoder)  # for the files of this run, not for the finished model
-    train_set, val_set = (LabelledImages(table, split, decoding) for split in ("train", "val"))
+    train_set, val_set = (ImageDataset(table, split, decoding) for split in ("train", "val"))
     for dataset in (train_set, val_set):
         dataset.hashing = True  # the files are read anyway
         if data.cache != "none":
@@ -62,10 +62,10 @@ def open_loaders(
         elif data.verify and rank == 0:
             verify_images(dataset, unreadable, workers=workers)
     statistics = None
-    if data.normalise != "given" or data.pca_noise:
+    if data.normalize != "given" or data.pca_noise:
         statistics = open_statistics(train_set, folder, unreadable=unreadable, workers=workers)
-        if data.normalise != "given":
-            preprocess = _normalised(preprocess, statistics, by_pixel=data.normalise != "channel")
+        if data.normalize != "given":
+            preprocess = _normalized(preprocess, statistics, by_pixel=data.normalize != "channel")
 
     for dataset in (train_set, val_set):
         dataset.hashing = False
@@ -83,11 +83,11 @@ def open_loaders(
     return train, loader(val_set)
 
 
-def _normalised(preprocess: Preprocess, statistics: Statistics, *, by_pixel: bool) -> Preprocess:
+def _normalized(preprocess: Preprocess, statistics: Statistics, *, by_pixel: bool) -> Preprocess:
     """The same geometry with the measured mean image, or the mean and deviation of each channel."""
     red, green, blue = (statistics.mean / 255).tolist()
     if by_pixel:
-        mean_image = encode_mean_image(preprocess.centre(statistics.mean_image))
+        mean_image = encode_mean_image(preprocess.center(statistics.mean_image))
         return replace(preprocess, mean=(red, green, blue), mean_image=mean_image)
     std_red, std_green, std_blue = (statistics.std / 255).clip(1e-3).tolist()
     return replace(preprocess, mean=(red, green, blue), std=(std_red, std_green, std_blue))

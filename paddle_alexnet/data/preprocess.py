@@ -48,7 +48,7 @@ class Preprocess:
     the `fluid` system and Caffe do, `crop` its central square, which is what section 2 of the paper cuts from the image
     whose shorter side was rescaled to P, exact to fractions of a pixel. `torchvision` and `paddleclas` rescale the
     image to a shorter side of P, round the longer one and cut whole pixels, each as its source does: the same pixels as
-    there. The network sees the centre of the patch, S×S with S = `image_size`, scaled to 0..1, less `mean` [R, G, B] or
+    there. The network sees the center of the patch, S×S with S = `image_size`, scaled to 0..1, less `mean` [R, G, B] or
     less each pixel of the mean image, and divided by `std`.
 
     With `orientation="exif"` an image is first turned as its EXIF data asks. `resample` is Pillow's filter; all but
@@ -76,7 +76,7 @@ class Preprocess:
 
     def __call__(self, image: Source) -> np.ndarray:
         """Decode an image into uint8 [S, S, 3], RGB. Raises UserError if that cannot be done."""
-        return self.centre(self.patch(image).transpose(2, 0, 1)).transpose(1, 2, 0)
+        return self.center(self.patch(image).transpose(2, 0, 1)).transpose(1, 2, 0)
 
     def patch(self, image: Source, *, planar: bool = False) -> np.ndarray:
         """Decode an image into uint8 [P, P, 3], RGB, or [3, P, P]. Raises UserError if that cannot be done."""
@@ -112,13 +112,13 @@ class Preprocess:
                 load_truncated(opened)
             return to_rgb(opened, turn=turn, background=self.background).copy()
 
-    def centre(self, patches: np.ndarray) -> np.ndarray:
+    def center(self, patches: np.ndarray) -> np.ndarray:
         """The central S×S of patches [..., P, P]."""
         edge = self.edge(self.patch_size)
         return patches[..., edge : edge + self.image_size, edge : edge + self.image_size]
 
     def edge(self, side: int) -> int:
-        """Return the pixels of a `side` that lie before the centre that the network sees."""
+        """Return the pixels of a `side` that lie before the center that the network sees."""
         free = side - self.image_size
         return round(free / 2) if self.geometry == "torchvision" else free // 2
 
@@ -132,10 +132,10 @@ class Preprocess:
         return (size, long) if width <= height else (long, size)
 
     def batch(self, images: np.ndarray) -> np.ndarray:
-        """Normalise uint8 [N, S, S, 3] to the network's input, float32 [N, 3, S, S]."""
-        return self.normalise(np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32))
+        """Normalize uint8 [N, S, S, 3] to the network's input, float32 [N, 3, S, S]."""
+        return self.normalize(np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32))
 
-    def normalise(self, levels: Any, to_tensor: Callable[[np.ndarray], Any] = np.asarray, mean: Any = None) -> Any:
+    def normalize(self, levels: Any, to_tensor: Callable[[np.ndarray], Any] = np.asarray, mean: Any = None) -> Any:
         """Levels of 0..255, float32 [N, 3, S, S], to the network's input, in place.
 
         An array; or a tensor of a framework whose `to_tensor` makes one of an array. `mean`, levels of the same shape,
@@ -152,7 +152,7 @@ class Preprocess:
         """Decode the part of an image that `part(width, height)` names, in one pass, into RGB of size×size.
 
         With `sides`, the part is resized to `sides(width, height)`, and size×size of it is cut so that the network sees
-        the centre.
+        the center.
 
         Raises UserError for what is no image, is damaged or too large.
         """
@@ -236,7 +236,7 @@ class Preprocess:
 
 
 class _BySimplejpeg(Preprocess):
-    """Decodes JPEG files in colour with libjpeg-turbo's own interface.
+    """Decodes JPEG files in color with libjpeg-turbo's own interface.
 
     It raises ValueError for damage that Pillow passes over.
     """
@@ -320,7 +320,7 @@ def to_rgb(image: Image.Image, *, turn: int = 1, background: Optional[str] = Non
     """The pixels of an image in 8 bits of R, G and B, upright by its EXIF orientation `turn`.
 
     Transparency is dropped, or the image is laid over the color `background`; CMYK goes by Pillow's plain formula,
-    without colour profiles. Grey of 16 bits is divided by 257, so that white stays white. Raises ValueError for pixels
+    without color profiles. Gray of 16 bits is divided by 257, so that white stays white. Raises ValueError for pixels
     of 32 bits, whose white is not known.
     """
     if image.mode.startswith("I") or image.mode == "F":
@@ -336,7 +336,7 @@ def to_rgb(image: Image.Image, *, turn: int = 1, background: Optional[str] = Non
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 8 bits from 12 or 16."""
+    """Gray of 8 bits from 12 or 16."""
     stored = str(getattr(image, "tile", ""))  # how the file holds its pixels, where it is not decoded yet
     if not image.mode.startswith("I;16") and image.format not in ("PNG", "PPM"):
         raise ValueError(f"what is white is not known of pixels of mode {image.mode}, save it with 8 or 16 bits")

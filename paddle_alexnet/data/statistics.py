@@ -1,4 +1,4 @@
-"""The colours of a training set, measured once: mean image, mean and deviation per channel, principal components."""
+"""The colors of a training set, measured once: mean image, mean and deviation per channel, principal components."""
 
 import hashlib
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from paddle_alexnet.data.cache import image_key, in_cache_folder
-from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
+from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import atomic_file
@@ -51,7 +51,7 @@ def measure(patches: Iterable[np.ndarray]) -> Statistics:
     return Statistics(mean_image, mean, np.sqrt(covariance.diagonal()), values[::-1].clip(0), vectors[:, ::-1])
 
 
-def open_statistics(dataset: LabelledImages, folder: Path, *, unreadable: UnreadableImages, workers: int) -> Statistics:
+def open_statistics(dataset: ImageDataset, folder: Path, *, unreadable: UnreadableImages, workers: int) -> Statistics:
     """Statistics of a split, from `folder` if they were measured before of the same images and geometry.
 
     Raises UserError for more unreadable images than may be skipped.

@@ -8,7 +8,7 @@ from typing import Literal, Optional
 
 import numpy as np
 
-from paddle_alexnet.data.dataset import LabelledImages
+from paddle_alexnet.data.dataset import ImageDataset
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.data.tree import say_notes
@@ -89,12 +89,12 @@ def predict_split(
 ) -> Iterator[Predictions]:
     """Yield the predictions of a split's images by the batch, in the table's order.
 
-    With `crops=10` the probabilities are the means over the patch's corners and centre and their mirror images, as in
+    With `crops=10` the probabilities are the means over the patch's corners and center and their mirror images, as in
     section 4.1 of the paper. Raises UserError if the network sees the whole patch, so that there is nothing to crop.
     """
     predictor.metadata.check_crops(crops)
     preprocess = predictor.metadata.preprocess
-    loader = Loader(LabelledImages(table, split, preprocess), preprocess, batch_size=batch_size, crops=crops)
+    loader = Loader(ImageDataset(table, split, preprocess), preprocess, batch_size=batch_size, crops=crops)
     done = 0
     for image, label in progress(loader, what=f"evaluating {split}", total=len(loader)):
         truth = label.numpy()

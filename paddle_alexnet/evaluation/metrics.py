@@ -29,7 +29,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 class CrossEntropy(nn.Layer):
-    """What training minimises: the mean of `cross_entropy` over the batch.
+    """What training minimizes: the mean of `cross_entropy` over the batch.
 
     Of each label the share `smoothing` is spread evenly over all classes (Szegedy et al. 2016, section 7).
     """

@@ -1,4 +1,4 @@
-"""Maps as colours, and pictures in rows on a sheet."""
+"""Maps as colors, and pictures in rows on a sheet."""
 
 import math
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ class Row(NamedTuple):
     scale: Optional[tuple[str, str]] = None
 
 
-def coloured(levels: np.ndarray) -> np.ndarray:
-    """Levels [H, W] of 0 (dark) to 1 (light) as colours, uint8 [H, W, 3]."""
+def colored(levels: np.ndarray) -> np.ndarray:
+    """Levels [H, W] of 0 (dark) to 1 (light) as colors, uint8 [H, W, 3]."""
     at = np.linspace(0, 1, len(_PALETTE))
     planes = [np.interp(levels, at, _PALETTE[:, channel]) for channel in range(3)]
     return np.stack(planes, axis=-1).round().astype(np.uint8)
@@ -88,14 +88,14 @@ def overlay(image: Image.Image, heat: np.ndarray, part: Part = WHOLE) -> Image.I
     pixels = np.asarray(image.convert("RGB"))
     gray = pixels.mean(axis=2, keepdims=True)
     share = 0.75 * np.sqrt(np.nan_to_num(levels))
-    drawn = (1 - share) * gray + share * coloured(np.nan_to_num(levels[..., 0]))
+    drawn = (1 - share) * gray + share * colored(np.nan_to_num(levels[..., 0]))
     return Image.fromarray(np.where(np.isnan(levels), 160 + 0.37 * gray, drawn).round().astype(np.uint8))
 
 
 def heat_map(image: Image.Image, heat: np.ndarray, part: Part = WHOLE) -> Image.Image:
     """Draw a map [h, w] alone, in the size of the image whose part it is of; pale where nothing is seen."""
     levels = _levels(heat, image, part)
-    drawn = coloured(np.nan_to_num(levels))
+    drawn = colored(np.nan_to_num(levels))
     return Image.fromarray(np.where(np.isnan(levels)[..., None], np.uint8(225), drawn))
 
 
@@ -114,7 +114,7 @@ def fitted(image: Image.Image, side: int) -> Image.Image:
 
 def map_picture(values: np.ndarray, top: float = 0.0) -> Image.Image:
     """A map [h, w] as a picture of a pixel a cell, scaled as `scaled` does."""
-    return Image.fromarray(coloured(scaled(values, top)))
+    return Image.fromarray(colored(scaled(values, top)))
 
 
 def sheet(rows: Sequence[Row], *, side: int = _TILE) -> Image.Image:
@@ -139,7 +139,7 @@ def sheet(rows: Sequence[Row], *, side: int = _TILE) -> Image.Image:
             draw_text(draw, at, tile.caption, size=11, ink=_FAINT, room=picture.width)
             left += picture.width + _GAP
         if row.scale:
-            bar = np.repeat(coloured(np.linspace(1, 0, high)[:, None]), _BAR, axis=1)
+            bar = np.repeat(colored(np.linspace(1, 0, high)[:, None]), _BAR, axis=1)
             paper.paste(Image.fromarray(bar), (left, top + _LINE))
             for text, y in zip(row.scale, (high - 14, 0)):
                 draw_text(draw, (left + _BAR + 4, top + _LINE + y), text, size=11, ink=_INK, room=_NUMBERS - 4)

@@ -43,7 +43,7 @@ def last_hidden_layer(network: AlexNet) -> str:
     return f"relu{linear[-3 if 'dead_fc2' in network.quirks else -2]}"
 
 
-def normalisations(network: AlexNet) -> list[tuple[str, str]]:
-    """Each layer of local response normalisation, with the layer before it."""
+def normalizations(network: AlexNet) -> list[tuple[str, str]]:
+    """Each layer of local response normalization, with the layer before it."""
     names = [stage.name for stage in network.stages]
     return [(names[n - 1], stage.name) for n, stage in enumerate(network.stages) if n and isinstance(stage.stage, LRN)]

@@ -20,7 +20,7 @@ from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.limits import available_cores
 
 
-class Neighbour(NamedTuple):
+class Neighbor(NamedTuple):
     """A picture of the gallery, its label and how far it is in the last hidden layer (Euclidean distance)."""
 
     path: Path
@@ -36,12 +36,12 @@ class Gallery:
     labels: tuple[str, ...]
     features: np.ndarray
 
-    def nearest(self, features: np.ndarray, count: int, *, but: Optional[Path] = None) -> list[Neighbour]:
+    def nearest(self, features: np.ndarray, count: int, *, but: Optional[Path] = None) -> list[Neighbor]:
         """The `count` pictures nearest to features [F], nearest first, without the picture of path `but` itself."""
         distances = np.sqrt(((self.features - features) ** 2).sum(axis=1))
         same = but.resolve() if but is not None else None
         ordered = (n for n in np.argsort(distances, kind="stable") if self.paths[n].resolve() != same)
-        return [Neighbour(self.paths[n], self.labels[n], float(distances[n])) for n in islice(ordered, count)]
+        return [Neighbor(self.paths[n], self.labels[n], float(distances[n])) for n in islice(ordered, count)]
 
 
 def hidden_features(network: AlexNet, image: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ def occlusion(
 ) -> np.ndarray:
     """The probability of class `label` with a square of the image covered, float32 [rows, columns] by its place.
 
-    `image` is [3, S, S] as the network reads it, where 0 is the mean colour: that covers the square. Its places along
+    `image` is [3, S, S] as the network reads it, where 0 is the mean color: that covers the square. Its places along
     either side are those of `starts_of`.
     """
     starts = starts_of(image.shape[1], square, stride)

@@ -14,7 +14,7 @@ from paddle_alexnet.explain.drawing import (
     Part,
     Row,
     Tile,
-    coloured,
+    colored,
     fitted,
     heat_map,
     map_picture,
@@ -24,7 +24,7 @@ from paddle_alexnet.explain.drawing import (
     sheet,
 )
 from paddle_alexnet.explain.grad_cam import grad_cam
-from paddle_alexnet.explain.layers import normalisations, rectified_convolutions, watch
+from paddle_alexnet.explain.layers import normalizations, rectified_convolutions, watch
 from paddle_alexnet.explain.neighbors import Gallery, hidden_features
 from paddle_alexnet.explain.occlusion import by_pixel, occlusion, starts_of
 from paddle_alexnet.network.alexnet import AlexNet
@@ -118,7 +118,7 @@ def class_index(metadata: Metadata, label: str) -> int:
 
 
 def filters(network: AlexNet) -> Image.Image:
-    """The filters of the first convolution, each scaled by its own largest weight, grey is 0."""
+    """The filters of the first convolution, each scaled by its own largest weight, gray is 0."""
     weights = next(value for value in network.state_dict().values() if len(value.shape) == 4)
     grid = Image.fromarray(filter_grid(weights.numpy()))
     return grid.resize((4 * grid.width, 4 * grid.height), Image.Resampling.NEAREST)
@@ -205,12 +205,12 @@ def draw_maps(subject: Subject, *, count: int = 8) -> Image.Image:
     )
 
 
-def draw_normalisation(subject: Subject, *, count: int = 8) -> Optional[Image.Image]:
-    """What local response normalisation changes: the strongest maps before and after, and the factor between.
+def draw_normalization(subject: Subject, *, count: int = 8) -> Optional[Image.Image]:
+    """What local response normalization changes: the strongest maps before and after, and the factor between.
 
     Before and after are on the same scale. None for a network without it.
     """
-    pairs = normalisations(subject.network)
+    pairs = normalizations(subject.network)
     if not pairs:
         return None
     with paddle.no_grad(), watch(subject.network, [name for pair in pairs for name in pair]) as seen:
@@ -233,7 +233,7 @@ def draw_normalisation(subject: Subject, *, count: int = 8) -> Optional[Image.Im
             Row(
                 f"after / before, from {factor.min():.4f} (dark) to {factor.max():.4f}",
                 [
-                    Tile(Image.fromarray(coloured(_between(factor[n], factor))), f"{factor[n].min():.4f} at least")
+                    Tile(Image.fromarray(colored(_between(factor[n], factor))), f"{factor[n].min():.4f} at least")
                     for n in channels
                 ],
             ),
@@ -241,7 +241,7 @@ def draw_normalisation(subject: Subject, *, count: int = 8) -> Optional[Image.Im
     return sheet(rows)
 
 
-def draw_neighbours(subject: Subject, gallery: Gallery, *, count: int = 6) -> Image.Image:
+def draw_neighbors(subject: Subject, gallery: Gallery, *, count: int = 6) -> Image.Image:
     """The image, and the pictures of a gallery that are nearest to it in the last hidden layer (2012, figure 4)."""
     features = hidden_features(subject.network, subject.image[None])[0]
     near = gallery.nearest(features, count, but=subject.path)

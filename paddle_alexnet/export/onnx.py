@@ -1,6 +1,6 @@
 """The network as an ONNX graph, written stage by stage: a dozen operators that every runtime has.
 
-Local response normalisation is a 1×1 convolution with a band matrix, as in the backend `band`, and not ONNX's operator
+Local response normalization is a 1×1 convolution with a band matrix, as in the backend `band`, and not ONNX's operator
 LRN: ONNX Runtime (1.32) computes that as a running sum, which takes four to five times as long and, where activations
 reach 1,000, is wrong by 1e-4.
 """
@@ -163,6 +163,6 @@ def _band(layer: LRN, channels: int) -> np.ndarray:
     column = channels // layer.groups
     near = np.abs(np.subtract.outer(np.arange(column), np.arange(column))) <= layer.size // 2
     weight = layer.sum_scale * near
-    if layer.exclusive:  # the quirk: at the border the mean is of the neighbours that there are
+    if layer.exclusive:  # the quirk: at the border the mean is of the neighbors that there are
         weight *= layer.size / near.sum(axis=1, keepdims=True)
     return np.tile(weight.astype(np.float32)[:, :, None, None], (layer.groups, 1, 1, 1))

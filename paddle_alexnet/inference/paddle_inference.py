@@ -73,18 +73,18 @@ class PaddleInference:
                     config.enable_mkldnn_bfloat16()
                 elif precision == "int8":
                     assert calibration is not None
-                    _quantise(config, calibration())
+                    _quantize(config, calibration())
         quiet = nullcontext() if precision == "float32" else _silent()
         if program == "model.pdmodel":
             _set_model(config, files[program], files[WEIGHTS])
             with quiet:
                 if precision == "int8" and not _sums_in_32_bits():
-                    quantised = _create(config, source, paddle.base.core.create_paddle_predictor)
+                    quantized = _create(config, source, paddle.base.core.create_paddle_predictor)
                     config = inference.Config()
                     config.disable_glog_info()
                     config.set_cpu_math_library_num_threads(computing_threads())
                     config.switch_ir_optim(False)  # the program is what Paddle's passes have made of it
-                    _set_model(config, _with_7_bit_weights(quantised.program().serialize_to_string()), files[WEIGHTS])
+                    _set_model(config, _with_7_bit_weights(quantized.program().serialize_to_string()), files[WEIGHTS])
                 self._predictor = _create(config, source)
         else:  # Paddle 3 reads its own form from files alone
             with quiet, tempfile.TemporaryDirectory() as folder:
@@ -112,11 +112,11 @@ def _cannot_compute(precision: str, program: str, place: str) -> str:
     if precision == "bfloat16" and not paddle.base.core.supports_bfloat16():
         return "this processor does not compute with it"
     if precision == "int8" and not (PADDLE == 2 and program == "model.pdmodel"):
-        return f"only Paddle 2 quantises so, and this is {paddle.__version__}"
+        return f"only Paddle 2 quantizes so, and this is {paddle.__version__}"
     return ""
 
 
-def _quantise(config: inference.Config, calibration: np.ndarray) -> None:
+def _quantize(config: inference.Config, calibration: np.ndarray) -> None:
     """Have Paddle look at the activations of images, float32 [N, 3, S, S], and compute with integers of 8 bits."""
     images = paddle.base.core.PaddleTensor()
     images.dtype, images.shape = paddle.base.core.PaddleDType.FLOAT32, list(calibration.shape)
@@ -140,7 +140,7 @@ def _sums_in_32_bits() -> bool:
 
 
 def _with_7_bit_weights(content: bytes) -> bytes:
-    """Return a quantised program that halves the scale of its weights where oneDNN's 16-bit sums could overflow.
+    """Return a quantized program that halves the scale of its weights where oneDNN's 16-bit sums could overflow.
 
     With weights up to 64, 2 × 255 × 64 fits in 16 bits. oneDNN halves the weights of convolutions of signed integers
     by itself, but not of convolutions of unsigned ones, nor of linear layers, whose input it shifts by 128.

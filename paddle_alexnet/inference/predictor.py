@@ -114,7 +114,7 @@ class Predictor:
 
         An image is a path, the bytes of a file, a Pillow image or an array, uint8 [H, W, 3]; a folder is every image
         below it. Decoded by threads while the network computes, no more than two batches ahead. With `crops=10` the
-        probabilities are the means over corners, centre and their mirror images, as `evaluate` has it.
+        probabilities are the means over corners, center and their mirror images, as `evaluate` has it.
         """
         self.metadata.check_crops(crops)
         preprocess = self.metadata.preprocess
@@ -130,7 +130,7 @@ class Predictor:
                 return preprocess.batch(np.stack(pixels))
             edge = preprocess.edge(preprocess.patch_size)
             parts = ten_crops(np.stack(pixels).transpose(0, 3, 1, 2), preprocess.image_size, edge)
-            return preprocess.normalise(parts.reshape(-1, *parts.shape[2:]).astype(np.float32))
+            return preprocess.normalize(parts.reshape(-1, *parts.shape[2:]).astype(np.float32))
 
         def answered(sources: Iterable[Source]) -> Iterator[Answer]:
             with closing(in_threads(decode, sources, workers=_WORKERS, ahead=2 * batch_size)) as decoded:

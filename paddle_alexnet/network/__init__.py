@@ -1,1 +1,1 @@
-"""The networks: presets as a table, one Layer that builds them, local response normalisation, initial weights."""
+"""The networks: presets as a table, one Layer that builds them, local response normalization, initial weights."""

@@ -1,6 +1,6 @@
-"""Local response normalisation (paper section 3.3) as one layer with several backends.
+"""Local response normalization (paper section 3.3) as one layer with several backends.
 
-y = x / (k + a * S) ** beta, where S is the sum of squares over `size` neighbouring channels, zero
+y = x / (k + a * S) ** beta, where S is the sum of squares over `size` neighboring channels, zero
 beyond the first and the last channel. Two conventions are in use for the published alpha: the
 paper's text and TensorFlow multiply the plain sum (a = alpha); Caffe, PyTorch and Paddle multiply
 the mean (a = alpha / size). The same alpha in both is wrong by a factor of `size`.
@@ -21,18 +21,18 @@ _NATIVE_RANGE = 10.0  # largest (k + a * S) / k
 
 
 class LRN(nn.Layer):
-    """Local response normalisation of x [N, C, H, W], same shape out.
+    """Local response normalization of x [N, C, H, W], same shape out.
 
     `average` says which convention alpha follows: True for alpha times the mean of the squares
     (Caffe, PyTorch, Paddle), False for alpha times their sum (the paper's text, TensorFlow).
-    `groups` normalises that many columns of channels separately (the two GPUs of 2012).
+    `groups` normalizes that many columns of channels separately (the two GPUs of 2012).
     `within_channel` sums over a size x size window of each channel instead, and `average` then
     divides by size squared (Caffe's WITHIN_CHANNEL); all backends but `avgpool3d` compute it by AvgPool2D.
 
     `channels` is C, which `band` and `native` ask for: the matrix of `band` is a buffer that is not saved.
 
     `exclusive=True` is the quirk of the Paddle article: Paddle's AvgPool3D by default divides the
-    border channels by the number of neighbours that exist, not by `size`.
+    border channels by the number of neighbors that exist, not by `size`.
 
     Raises UserError for settings that do not go together, and for channels that the groups do not divide.
     """
@@ -53,7 +53,7 @@ class LRN(nn.Layer):
     ) -> None:
         super().__init__()
         if size < 1 or size % 2 == 0:
-            raise UserError(f"LRN size is {size}: it must be odd, for a channel has as many neighbours on each side")
+            raise UserError(f"LRN size is {size}: it must be odd, for a channel has as many neighbors on each side")
         one_of(backend, [name for name in BACKENDS if name != "none"], what="LRN backend")
         if exclusive and backend != "avgpool3d":
             raise UserError(f"the exclusive border quirk exists only in backend avgpool3d, not in {backend}")
@@ -61,9 +61,9 @@ class LRN(nn.Layer):
         self.groups, self.within_channel, self.exclusive = groups, within_channel, exclusive
         self.backend = backend
         window = (1, size, size) if within_channel else (size, 1, 1)
-        neighbours = window[0] * window[1] * window[2]
-        self.sum_scale = alpha / neighbours if average else alpha  # the `a` of the formula
-        self.mean_scale = self.sum_scale * neighbours
+        neighbors = window[0] * window[1] * window[2]
+        self.sum_scale = alpha / neighbors if average else alpha  # the `a` of the formula
+        self.mean_scale = self.sum_scale * neighbors
         if channels is not None:
             self._check(channels)
         if backend == "avgpool3d":
@@ -116,7 +116,7 @@ def _native(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
 
 
 def _band(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
-    """S as a 1x1 convolution of the squares: row c of its matrix marks the neighbours of channel c."""
+    """S as a 1x1 convolution of the squares: row c of its matrix marks the neighbors of channel c."""
     return _divided(layer, x, layer.k + nn.functional.conv2d(x * x, layer.band))
 
 

@@ -89,7 +89,7 @@ Stage = Union[Conv, Linear, ReLU, LRN, MaxPool, Flatten, Dropout]
 
 @dataclass(frozen=True)
 class Preset:
-    """A network. `init` names the rule for its first weights, see `network/initialisation.py`."""
+    """A network. `init` names the rule for its first weights, see `network/initialization.py`."""
 
     source: str
     image_size: int
@@ -109,7 +109,7 @@ class NamedStage(NamedTuple):
 
 
 def walk(preset: Preset, *, lrn: bool = True) -> list[NamedStage]:
-    """The stages in the order in which an image passes them; `lrn=False` leaves out the normalisation.
+    """The stages in the order in which an image passes them; `lrn=False` leaves out the normalization.
 
     A name is the stage's kind and the number of the convolution or linear layer that it belongs to, counted
     through the network, as in Caffe: pool5 follows conv5, and fc6 is the first linear layer.
@@ -345,7 +345,7 @@ PRESETS: dict[str, Preset] = {
     "d2l": Preset(
         source="Dive into Deep Learning, AlexNet: its PyTorch and JAX code (the other two pad conv1 by 0), for color",
         image_size=224,
-        init="torch",  # its Xavier initialisation does not reach the lazy layers
+        init="torch",  # its Xavier initialization does not reach the lazy layers
         blocks={
             "block1": (Conv(96, 11, stride=4, padding=1), ReLU(), MaxPool()),
             "block2": (Conv(256, 5, padding=2), ReLU(), MaxPool()),

@@ -2,7 +2,7 @@
 
 Arithmetic is counted per forward pass in evaluation mode, by the formula and not by the backend:
 2 FLOPs for each multiply-accumulate of a convolution or linear layer (the bias not counted), one for
-each element of a ReLU, window - 1 comparisons for each output of a max-pool, neighbours + 4 for each
+each element of a ReLU, window - 1 comparisons for each output of a max-pool, neighbors + 4 for each
 output of an LRN (a square, the sum, a scale, an offset, a power and a division), none for dropout.
 """
 
@@ -25,7 +25,7 @@ from paddle_alexnet.system.errors import UserError
 
 HOW_COUNTED = (
     "FLOPs: 2 per multiply-accumulate (MAC) of a convolution or linear layer, the bias not counted; 1 per\n"
-    "ReLU element; window - 1 per max-pool output; neighbours + 4 per LRN output. Field: side of the square\n"
+    "ReLU element; window - 1 per max-pool output; neighbors + 4 per LRN output. Field: side of the square\n"
     "of input pixels that an output sees, after a linear layer the whole image; jump: pixels between outputs."
 )
 

@@ -22,10 +22,10 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2)
     for panel, (kind, title) in zip(panels, (("loss", "cross-entropy"), ("top1", "top-1 accuracy"))):
-        for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
-            panel.plot(table["epoch"], table[f"{split}_{kind}"], marker="o", markersize=3, color=colour, label=split)
+        for split, color in (("train", "tab:blue"), ("val", "tab:orange")):
+            panel.plot(table["epoch"], table[f"{split}_{kind}"], marker="o", markersize=3, color=color, label=split)
         for row in best:
-            panel.axvline(row["epoch"], color="grey", linewidth=0.8, linestyle=":")
+            panel.axvline(row["epoch"], color="gray", linewidth=0.8, linestyle=":")
             point = (row["epoch"], row[f"val_{kind}"])
             text = f"best: {row[f'val_{kind}']:.4f}"
             panel.annotate(text, point, textcoords="offset points", xytext=(4, 8), color="tab:orange")

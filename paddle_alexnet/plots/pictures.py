@@ -91,7 +91,7 @@ def read_mistakes(place: Path, count: int) -> list[bytes]:
 
 
 def filter_grid(weights: np.ndarray) -> np.ndarray:
-    """A picture, uint8 [H, W, 4], of the filters [N, 3, K, K] of a first layer: a pixel a weight, 16 across, grey is 0.
+    """A picture, uint8 [H, W, 4], of the filters [N, 3, K, K] of a first layer: a pixel a weight, 16 across, gray is 0.
 
     Each filter is scaled by its own largest weight.
     """

@@ -1,4 +1,4 @@
-"""Line charts as SVG, in the colours of the page that holds them: geometry here, drawing in `chart.html`."""
+"""Line charts as SVG, in the colors of the page that holds them: geometry here, drawing in `chart.html`."""
 
 import math
 from collections.abc import Sequence

@@ -118,7 +118,7 @@ class Metadata:
         """Raise UserError for other crops of an image than 1 or 10, or where there is nothing to crop."""
         preprocess = self.preprocess
         if crops not in (1, 10):
-            raise UserError(f"crops is {crops}: take 1, the centre, or 10, the corners too and all mirrored")
+            raise UserError(f"crops is {crops}: take 1, the center, or 10, the corners too and all mirrored")
         if crops == 10 and preprocess.patch_size == preprocess.image_size:
             raise UserError(
                 f"crops 10: the model sees whole patches of {preprocess.image_size}×{preprocess.image_size}: "
@@ -169,12 +169,12 @@ def input_in_words(preprocess: Preprocess) -> str:
     part = "the whole image" if preprocess.geometry == "squash" else "the central square"
     part += f" in {preprocess.geometry}'s whole pixels" if preprocess.rounds else ""
     mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
-    centre = "" if patch == size else f", of it the central {size}×{size}"
+    center = "" if patch == size else f", of it the central {size}×{size}"
     image = " (an image)" if preprocess.mean_image else ""
     turned = "turned as EXIF says" if preprocess.orientation == "exif" else "not turned by EXIF"
     over = f", over {preprocess.background}" if preprocess.background else ""
     cut = ", truncated files accepted" if preprocess.truncated == "accept" else ""
-    patches = f"{part} at {patch}×{patch}{centre}"
+    patches = f"{part} at {patch}×{patch}{center}"
     return f"{patches}, mean {mean}{image}, std {std}, {preprocess.resample}, {turned}{over}{cut}"
 
 

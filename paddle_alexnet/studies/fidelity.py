@@ -14,7 +14,7 @@ import pandas as pd
 
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.studies.measurements import data_facts, network_facts, optimiser_facts
+from paddle_alexnet.studies.measurements import data_facts, network_facts, optimizer_facts
 
 REFERENCES = {
     "paper": "the paper's text, 2012",
@@ -25,7 +25,7 @@ REFERENCES = {
 
 @dataclass(frozen=True)
 class Fact:
-    part: str  # network, optimiser or data
+    part: str  # network, optimizer or data
     name: str
     paper: Optional[str]
     source145: Optional[str]
@@ -81,36 +81,36 @@ FACTS = (
         Fact("network", f"{name} bias at the start", *(f"{_BIAS[reference][i]:g}" for reference in REFERENCES))
         for i, name in enumerate(_LEARNED)
     ),
-    _same("optimiser", "update rule", "momentum"),
-    _same("optimiser", "momentum", "0.9"),
-    _same("optimiser", "learning rate enters", "inside the velocity"),
-    _same("optimiser", "weight decay", "0.0005"),
-    Fact("optimiser", "weight decay of biases", None, "0", "0"),
-    _same("optimiser", "learning rate", "0.01"),
+    _same("optimizer", "update rule", "momentum"),
+    _same("optimizer", "momentum", "0.9"),
+    _same("optimizer", "learning rate enters", "inside the velocity"),
+    _same("optimizer", "weight decay", "0.0005"),
+    Fact("optimizer", "weight decay of biases", None, "0", "0"),
+    _same("optimizer", "learning rate", "0.01"),
     # The log of run 145 names an epoch for each change, and not whether it came before or after that. Caffe's 100,000
     # steps of 256 images are 20 epochs of ImageNet, its 360,000 are 72.
     Fact(
-        "optimiser",
+        "optimizer",
         "learning-rate schedule",
         "×0.1 on plateau",
         "×0.1 after epochs 25, 51, 79",
         "×0.1 after epochs 20, 40, 60",
     ),
-    Fact("optimiser", "conv1's own schedule", "none", "1e-05 after epoch 67, 0 after epoch 72", "none"),
-    Fact("optimiser", "bias learning rate at the start", "0.01", "0.02", "0.02"),
-    Fact("optimiser", "bias learning rate later", "as the weights'", "unchanged, conv1's 0", "as the weights'"),
-    Fact("optimiser", "batch size", "128", "128", "256"),
-    Fact("optimiser", "epochs", "90", "91", "72"),
+    Fact("optimizer", "conv1's own schedule", "none", "1e-05 after epoch 67, 0 after epoch 72", "none"),
+    Fact("optimizer", "bias learning rate at the start", "0.01", "0.02", "0.02"),
+    Fact("optimizer", "bias learning rate later", "as the weights'", "unchanged, conv1's 0", "as the weights'"),
+    Fact("optimizer", "batch size", "128", "128", "256"),
+    Fact("optimizer", "epochs", "90", "91", "72"),
     Fact("data", "geometry", "shorter side to 256", "shorter side to 256", "squashed to 256×256"),
     Fact("data", "training crops", "random 224×224", "random 224×224", "random 227×227"),
     _same("data", "horizontal flips", "random"),
     Fact("data", "images in a row that share crop and flip", "1", "32", "1"),
     _same("data", "mean subtracted", "per pixel"),
-    Fact("data", "mean image under a crop", None, "its centre", "its part under the crop"),
-    _same("data", "range of a colour after scaling", "255"),
-    Fact("data", "colour noise", "PCA, 0.1 of the eigenvalues", "PCA, 0.1 of the standard deviations", "none"),
+    Fact("data", "mean image under a crop", None, "its center", "its part under the crop"),
+    _same("data", "range of a color after scaling", "255"),
+    Fact("data", "color noise", "PCA, 0.1 of the eigenvalues", "PCA, 0.1 of the standard deviations", "none"),
     Fact("data", "pictures divided after the noise", "no", "by 1.1", "no"),
-    Fact("data", "colour noise at the end", None, "off", "none"),
+    Fact("data", "color noise at the end", None, "off", "none"),
 )
 
 
@@ -124,8 +124,8 @@ def compare_with_2012(config: Config) -> pd.DataFrame:
     """
     paddle.seed(config.train.seed)
     network = AlexNet(config.model.preset, None, config.model.lrn, quirks=config.model.quirks)
-    ours = {**network_facts(network), **data_facts(config, network.image_size), **optimiser_facts(network, config)}
-    found = "found in the training images" if config.model.initialisation == "kmeans" else ""
+    ours = {**network_facts(network), **data_facts(config, network.image_size), **optimizer_facts(network, config)}
+    found = "found in the training images" if config.model.initialization == "kmeans" else ""
     if start := "of another run" if config.model.weights else found:
         ours.update({fact: start for fact in ours if fact.endswith(("weight std", "bias at the start"))})
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""What the parts of a recipe do, measured on them: the network, the optimiser and its rates, the training images.
+"""What the parts of a recipe do, measured on them: the network, the optimizer and its rates, the training images.
 
 Each function returns texts by the name of a fact, see `fidelity.FACTS`.
 """
@@ -50,14 +50,14 @@ class _Passed(NamedTuple):
 
 
 class _Norm(NamedTuple):
-    """A normalisation y = x / (k + a * S) ** beta, from what it gave for what it was fed."""
+    """A normalization y = x / (k + a * S) ** beta, from what it gave for what it was fed."""
 
-    channels: int  # as many neighbours are summed over
+    channels: int  # as many neighbors are summed over
     side: int  # of the square of pixels that is summed over
     a: float
     beta: float
     k: float
-    columns: int  # that are normalised separately
+    columns: int  # that are normalized separately
     border: str
 
 
@@ -192,13 +192,13 @@ def _constant(bias: paddle.Tensor) -> str:
     return f"{values[0]:g}" if (values == values[0]).all() else f"{values.min():.2g} … {values.max():.2g}"
 
 
-# The optimiser and its rates
+# The optimizer and its rates
 
 
-def optimiser_facts(network: AlexNet, config: Config) -> dict[str, str]:
+def optimizer_facts(network: AlexNet, config: Config) -> dict[str, str]:
     """Of the updates that gradients of known size lead to. The network's weights are lost.
 
-    An optimiser acts on each number by itself, so four of each weight and bias tell all.
+    An optimizer acts on each number by itself, so four of each weight and bias tell all.
     """
     _shrink(network)
     decay = config.optimizer.weight_decay
@@ -329,14 +329,14 @@ _RED, _GREEN, _BLUE = [(0, 255), (200, 80)], [(0, 255), (30, 180)], [60, 200]
 
 
 def data_facts(config: Config, image_size: int) -> dict[str, str]:
-    """Of what the loaders make of drawn pictures: in levels of 0..255, normalised, and with noise too."""
+    """Of what the loaders make of drawn pictures: in levels of 0..255, normalized, and with noise too."""
     levels: dict[str, Any] = {
-        "normalise": "given",
+        "normalize": "given",
         "mean": (0.0, 0.0, 0.0),
         "std": (1 / 255, 1 / 255, 1 / 255),
         "pca_noise": 0.0,
     }
-    others: dict[str, Any] = {"colour_jitter": 0.0, "random_erasing": 0.0, "mixup": 0.0}
+    others: dict[str, Any] = {"color_jitter": 0.0, "random_erasing": 0.0, "mixup": 0.0}
     with TemporaryDirectory() as folder:
         root = Path(folder) / "pictures"
         _draw(root, count=min(max(config.train.batch_size + 1, 128), 1024))
@@ -348,37 +348,37 @@ def data_facts(config: Config, image_size: int) -> dict[str, str]:
 
         (train, val), (clean, clean_val), (noisy, _) = loaders(**levels), loaders(pca_noise=0.0), loaders()
         raw, label = _batch(train)
-        normalised, _ = _batch(clean)
+        normalized, _ = _batch(clean)
         seen, pictures = _seen(raw, label), _seen(*_batch(val))
-        scale, mean = _normalisation(*(_batch(loader)[0] for loader in (val, clean_val)))
-        means = raw - normalised / scale
+        scale, mean = _normalization(*(_batch(loader)[0] for loader in (val, clean_val)))
+        means = raw - normalized / scale
         facts = {
             "batch size": str(len(label) * config.train.accumulate),
             "geometry": _geometry(pictures[0], random=np.ptp(np.abs(seen[:, 1])) > 0.05),
             **_crops(seen, image_size),
-            "mean subtracted": "per pixel" if np.ptp(mean, axis=(1, 2)).max() > 2 else _colours(config, mean),
+            "mean subtracted": "per pixel" if np.ptp(mean, axis=(1, 2)).max() > 2 else _colors(config, mean),
             "mean image under a crop": "none",
-            "range of a colour after scaling": together(f"{255 * part:.3g}" for part in scale.ravel()),
-            "colour noise": "none",
+            "range of a color after scaling": together(f"{255 * part:.3g}" for part in scale.ravel()),
+            "color noise": "none",
             "pictures divided after the noise": "no",
-            "colour noise at the end": "none",
+            "color noise at the end": "none",
         }
-        if config.data.normalise == "channel":
-            facts["range of a colour after scaling"] = "as measured"
+        if config.data.normalize == "channel":
+            facts["range of a color after scaling"] = "as measured"
         if facts["mean subtracted"] == "per pixel":
             alike = np.ptp(means, axis=0).max() < 2
-            facts["mean image under a crop"] = "its centre" if alike else "its part under the crop"
+            facts["mean image under a crop"] = "its center" if alike else "its part under the crop"
         with_noise, _ = _batch(noisy)
-        if not np.array_equal(with_noise, normalised):
-            red = zip(normalised[:, 0, ::8, ::8], with_noise[:, 0, ::8, ::8])
+        if not np.array_equal(with_noise, normalized):
+            red = zip(normalized[:, 0, ::8, ::8], with_noise[:, 0, ::8, ::8])
             kept = float(np.median([np.polyfit(before.ravel(), after.ravel(), 1)[0] for before, after in red]))
-            noise = (with_noise / kept - normalised).mean(axis=(2, 3)) / scale[:, 0, 0]  # [N, 3], levels
+            noise = (with_noise / kept - normalized).mean(axis=(2, 3)) / scale[:, 0, 0]  # [N, 3], levels
             patches, _ = train.dataset.patches(range(len(train.dataset)))
-            facts["colour noise"] = _noise(noise, patches)
+            facts["color noise"] = _noise(noise, patches)
             facts["pictures divided after the noise"] = f"by {1 / kept:.3g}" if abs(1 / kept - 1) > 1e-3 else "no"
             clean.epoch = noisy.epoch = config.train.epochs - 1
             still = not np.array_equal(_batch(noisy)[0], _batch(clean)[0])
-            facts["colour noise at the end"] = "as before" if still else "off"
+            facts["color noise at the end"] = "as before" if still else "off"
         return facts
 
 
@@ -440,17 +440,17 @@ def _crops(seen: np.ndarray, image_size: int) -> dict[str, str]:
     }
 
 
-def _normalisation(levels: np.ndarray, normalised: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _normalization(levels: np.ndarray, normalized: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What levels are multiplied by, [3, 1, 1], after the mean [3, S, S] was subtracted, from two images of each."""
-    difference, scaled = levels[1] - levels[0], normalised[1] - normalised[0]
+    difference, scaled = levels[1] - levels[0], normalized[1] - normalized[0]
     scale = (scaled * difference).sum(axis=(1, 2)) / (difference**2).sum(axis=(1, 2))
-    return scale[:, None, None], levels[0] - normalised[0] / scale[:, None, None]
+    return scale[:, None, None], levels[0] - normalized[0] / scale[:, None, None]
 
 
-def _colours(config: Config, mean: np.ndarray) -> str:
-    if config.data.normalise == "channel":
-        return "per colour, as measured"
-    return f"per colour {', '.join(f'{part.mean():.1f}' for part in mean)}"
+def _colors(config: Config, mean: np.ndarray) -> str:
+    if config.data.normalize == "channel":
+        return "per color, as measured"
+    return f"per color {', '.join(f'{part.mean():.1f}' for part in mean)}"
 
 
 def _noise(noise: np.ndarray, patches: np.ndarray) -> str:

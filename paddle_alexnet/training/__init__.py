@@ -1,1 +1,1 @@
-"""What a training run is made of: optimisers, learning-rate schedules, callbacks."""
+"""What a training run is made of: optimizers, learning-rate schedules, callbacks."""

@@ -53,7 +53,7 @@ def find_first_weights(network: AlexNet, image: paddle.Tensor, *, seed: int) -> 
                     layer.weight.set_value(np.concatenate(filters).reshape(shape))
             x = layer(x)
             if isinstance(stage, (Conv, Linear)):
-                x = _standardise(layer, x, by_channel=layer is not last, deviation=LAST if layer is last else 1.0)
+                x = _standardize(layer, x, by_channel=layer is not last, deviation=LAST if layer is last else 1.0)
         if x is None:
             break
     network.train()
@@ -64,7 +64,7 @@ def find_first_weights(network: AlexNet, image: paddle.Tensor, *, seed: int) -> 
 def cluster(patches: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
     """Filters, float32 [clusters, D], by spherical k-means of whitened patches, float32 [n, D].
 
-    A filter is what measures how near a patch, once it is whitened, is to a centre of unit length.
+    A filter is what measures how near a patch, once it is whitened, is to a center of unit length.
     """
     patches = patches - patches.mean(axis=0)
     covariance = patches.T @ patches / len(patches)
@@ -72,13 +72,13 @@ def cluster(patches: np.ndarray, clusters: int, rng: np.random.Generator) -> np.
     root = paddle.to_tensor(np.linalg.cholesky(covariance + ridge))  # which root is the same to k-means
     whiten = paddle.linalg.triangular_solve(root, paddle.eye(len(covariance)), upper=False).numpy()
     points = _unit(patches @ whiten.T)
-    centres = points[rng.choice(len(points), clusters, replace=len(points) < clusters)]
+    centers = points[rng.choice(len(points), clusters, replace=len(points) < clusters)]
     for _ in range(ITERATIONS):
-        nearest = (points @ centres.T).argmax(axis=1)
+        nearest = (points @ centers.T).argmax(axis=1)
         sums = np.eye(clusters, dtype=np.float32)[nearest].T @ points
-        anew = points[rng.integers(len(points), size=clusters)]  # for centres that nothing is nearest to
-        centres = np.where((np.bincount(nearest, minlength=clusters) > 0)[:, None], _unit(sums), anew)
-    return centres @ whiten
+        anew = points[rng.integers(len(points), size=clusters)]  # for centers that nothing is nearest to
+        centers = np.where((np.bincount(nearest, minlength=clusters) > 0)[:, None], _unit(sums), anew)
+    return centers @ whiten
 
 
 def patches_of(x: np.ndarray, stage: Conv, rng: np.random.Generator) -> list[np.ndarray]:
@@ -95,7 +95,7 @@ def patches_of(x: np.ndarray, stage: Conv, rng: np.random.Generator) -> list[np.
     return [part.reshape(len(part), -1) for part in np.split(patches, stage.groups, axis=1)]
 
 
-def _standardise(
+def _standardize(
     layer: paddle.nn.Layer, y: paddle.Tensor, *, by_channel: bool, deviation: float
 ) -> Optional[paddle.Tensor]:
     """Scale and shift a layer's weights so that its outputs y [N, C] or [N, C, H, W] have that deviation.

@@ -24,7 +24,7 @@ def check_amp(config: Config, device: str) -> None:
         raise UserError("train.amp=O2 keeps the weights in float16, too coarse for train.ema: use train.amp=O1")
     if amp == "O2" and config.optimizer.name == "momentum_2012":
         raise UserError(
-            "train.amp=O2 needs an optimiser with float32 weights of its own, which momentum_2012 has not: use "
+            "train.amp=O2 needs an optimizer with float32 weights of its own, which momentum_2012 has not: use "
             "train.amp=O1 or optimizer.name=momentum"
         )
 
@@ -91,7 +91,7 @@ class Share(nn.Layer):
 
 
 def in_full_precision(network: AlexNet, optimizer: paddle.optimizer.Optimizer) -> AlexNet:
-    """The network itself, or where its weights are float16 a twin that has the optimiser's float32 ones."""
+    """The network itself, or where its weights are float16 a twin that has the optimizer's float32 ones."""
     weights = network.state_dict()
     if all(value.dtype == paddle.float32 for value in weights.values()):
         return network

@@ -1,4 +1,4 @@
-"""Optimisers by name, and what is otherwise for some of the parameters."""
+"""Optimizers by name, and what is otherwise for some of the parameters."""
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -17,7 +17,7 @@ from paddle_alexnet.system.errors import UserError
 def build_optimizer(
     network: AlexNet, config: OptimizerConfig, rate: Union[float, LRScheduler]
 ) -> paddle.optimizer.Optimizer:
-    """The optimiser of a recipe; its learning rate is the `rate` of a `Schedule`.
+    """The optimizer of a recipe; its learning rate is the `rate` of a `Schedule`.
 
     A parameter's own multiple of that rate is in its `optimize_attr`, where Paddle's updates look for it each time.
     Paddle's own groups of parameters are not used: it would clip the gradients of each by themselves.

@@ -40,7 +40,7 @@ def read_start(weights: Path, network: AlexNet, table: ImageTable, data: DataCon
     if metadata.model.preset != network.preset:
         raise UserError(f"{weights}: is a {metadata.model.preset}, the config says model.preset={network.preset}")
     others = metadata.classes not in (table.classes, ClassList.unnamed(len(table.classes)))
-    if data.normalise == "given":  # known before a picture is read
+    if data.normalize == "given":  # known before a picture is read
         given = replace(metadata.preprocess, mean=data.mean, std=data.std, mean_image=None)
         _check_scale(weights, metadata.preprocess, given)
     return Start(weights, start, metadata.preprocess, others)
@@ -69,4 +69,4 @@ def _check_scale(path: Path, theirs: Preprocess, preprocess: Preprocess) -> None
     if not np.allclose([theirs.mean, theirs.std], [preprocess.mean, preprocess.std], rtol=1e-3):
         mean, std = ([float(f"{value:.6g}") for value in values] for values in (theirs.mean, theirs.std))
         how = "pixel" if theirs.mean_image else "given"
-        raise UserError(f"{path}: expects other input: set data.normalise={how}, data.mean={mean} and data.std={std}")
+        raise UserError(f"{path}: expects other input: set data.normalize={how}, data.mean={mean} and data.std={std}")

@@ -37,7 +37,7 @@ from paddle_alexnet.training.model import in_full_precision
 
 _log = logging.getLogger(__name__)
 
-_MASTER = "master_weights/"  # before the names of an optimiser's own float32 weights, in mixed precision
+_MASTER = "master_weights/"  # before the names of an optimizer's own float32 weights, in mixed precision
 
 # Keys that may differ when a run goes on: where things lie, how fast it goes, when it ends. What the network, the
 # images and the classes are is compared itself.
@@ -78,10 +78,10 @@ class LiveRun:
     loader: Loader  # of the train split
     history: History
     callbacks: Sequence[Callback]  # those that count have `state_dict` and `set_state_dict`
-    _restored: dict[str, Any] = field(default_factory=dict)  # the optimiser's arrays, until its first step has them
+    _restored: dict[str, Any] = field(default_factory=dict)  # the optimizer's arrays, until its first step has them
 
     def capture(self, *, step: int, finished: bool = False) -> tuple[TrainState, dict[str, Any]]:
-        """Where the run stands, `step` batches into an epoch, and the optimiser's tensors, which a step changes."""
+        """Where the run stands, `step` batches into an epoch, and the optimizer's tensors, which a step changes."""
         optimizer = dict(self.optimizer.state_dict())
         scheduler = optimizer.pop("LR_Scheduler", None)
         for name, master in optimizer.pop("master_weights", {}).items():
@@ -206,7 +206,7 @@ def check_same_preprocess(saved: Saved, preprocess: Preprocess) -> None:
     if saved.metadata.preprocess != preprocess:
         raise UserError(
             f"{saved.path}: the images in data.root are not those that it was trained on: what is measured on them "
-            "for data.normalise is another"
+            "for data.normalize is another"
         )
 
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules by name: what the optimiser is given, what changes it during training, and both in words."""
+"""Learning-rate schedules by name: what the optimizer is given, what changes it during training, and both in words."""
 
 import logging
 import math
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Schedule:
     """The learning rate over a run. Add `callbacks` to `paddle.Model.fit`, which may be empty."""
 
-    rate: Union[float, lr.LRScheduler]  # for the optimiser
+    rate: Union[float, lr.LRScheduler]  # for the optimizer
     callbacks: tuple[Callback, ...]
     description: str  # such as `×0.1 after epochs 30, 60`
 
@@ -66,12 +66,12 @@ def _in_words(config: ScheduleConfig) -> str:
 
 
 class LowerOnPlateau(Callback):
-    """Multiply the optimiser's rate by `factor` after more than `patience` epochs in a row without a lower loss.
+    """Multiply the optimizer's rate by `factor` after more than `patience` epochs in a row without a lower loss.
 
     The rule of PyTorch's `ReduceLROnPlateau` with a threshold of 0: any lower validation loss is an improvement, and
     after a reduction the epochs are counted anew. With a patience of 0 the first epoch without one lowers the rate.
 
-    Paddle's `ReduceLROnPlateau` (2.6.2, 3.3.1) has no effect: it assigns the optimiser's `_learning_rate`, which
+    Paddle's `ReduceLROnPlateau` (2.6.2, 3.3.1) has no effect: it assigns the optimizer's `_learning_rate`, which
     `get_lr` reads but no update does. `set_lr` reaches the updates.
     """
 

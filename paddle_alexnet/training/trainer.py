@@ -1,4 +1,4 @@
-"""Training as one function: data, network, optimiser, `paddle.Model`, callbacks, fit."""
+"""Training as one function: data, network, optimizer, `paddle.Model`, callbacks, fit."""
 
 import logging
 import shutil
@@ -136,7 +136,7 @@ def _train(config: Config, resume: Optional[Path], device: str) -> Results:
     preprocess = train_loader.preprocess
     if start:
         start_from(start, network, preprocess)
-    elif config.model.initialisation == "kmeans" and not saved:
+    elif config.model.initialization == "kmeans" and not saved:
         find_first_weights(network, train_loader.sample(IMAGES), seed=config.train.seed)
 
     history, epochs = History(), config.train.epochs

@@ -11,7 +11,7 @@ from typing import BinaryIO, Callable, Optional
 
 import numpy as np
 
-MAX_BYTES = 4 << 30  # of a file: the largest network with an optimiser's state and a moving average in float64 has 3 GB
+MAX_BYTES = 4 << 30  # of a file: the largest network with an optimizer's state and a moving average in float64 has 3 GB
 MAX_NUMBERS = 200_000_000  # that are read from a file: the largest network with 30,000 classes has 193 million
 MAX_ARRAYS = 10_000
 MAX_NAME = 300  # characters of a name

@@ -52,7 +52,7 @@ class FileWeights:
 def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[str] = None) -> FileWeights:
     """Read a file's weights and biases.
 
-    What is not of floating point and what an optimiser left there is passed over. Its first bytes say how to read it,
+    What is not of floating point and what an optimizer left there is passed over. Its first bytes say how to read it,
     else its suffix, else `file_format`, which in any case says how its arrays are laid out. `key` names the group of a
     file that holds several sets of weights, such as a moving average. Raises UserError if the file cannot be read or
     holds several sets.
@@ -141,7 +141,7 @@ _BEGINNINGS = {
 
 
 def _parameters(entries: Entries, *, four_axes: bool) -> dict[str, Entry]:
-    """The arrays of floating point that are not an optimiser's, by name.
+    """The arrays of floating point that are not an optimizer's, by name.
 
     Caffe's first files have `four_axes` throughout: [1, 1, out, in] and [1, 1, 1, out].
     """
@@ -154,9 +154,9 @@ def _parameters(entries: Entries, *, four_axes: bool) -> dict[str, Entry]:
 
 
 def _without_slots(names: Collection[str]) -> list[str]:
-    """The names that are not an optimiser's: `conv1/weights`, but not `conv1/weights/Momentum`.
+    """The names that are not an optimizer's: `conv1/weights`, but not `conv1/weights/Momentum`.
 
-    Keras 3 in a TensorFlow checkpoint keeps the weights themselves under its optimiser.
+    Keras 3 in a TensorFlow checkpoint keeps the weights themselves under its optimizer.
     """
     state = re.compile(r"optimi[sz]er|(^|/)(_variables|_momentums|_velocities)/")
     return [

@@ -29,7 +29,7 @@ from paddle_alexnet.weights.entries import (
     size_left,
 )
 
-MAX_STEPS = 1_000_000  # opcodes; a checkpoint with an optimiser's state takes some thousands
+MAX_STEPS = 1_000_000  # opcodes; a checkpoint with an optimizer's state takes some thousands
 MAX_DEPTH = 32  # of containers in containers
 _MAX_KEY = 1 << 63  # integers beyond could be chosen to have one hash
 

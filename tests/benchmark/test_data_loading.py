@@ -33,7 +33,7 @@ def test_every_stage_is_timed_beside_the_plain_loader(demo_set, caplog):
 
 @pytest.mark.parametrize("size", [(256, 300), (400, 256)])
 def test_the_plain_loaders_do_the_same_work(tmp_path, size):
-    """A crop and a flip of the rescaled image, normalised: of one in one colour, and of noise."""
+    """A crop and a flip of the rescaled image, normalized: of one in one color, and of noise."""
     Image.new("RGB", size, (200, 100, 50)).save(tmp_path / "a.png")
     expected = PREPROCESS(tmp_path / "a.png")
     for one in (plain_image, vision_image):

@@ -34,8 +34,8 @@ def test_every_view_that_there_is_becomes_a_picture(model, image, tmp_path):
     assert result.returncode == 0, result.stderr
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"filters.png", *(f"red-{view}.png" for view in ("gradcam", "occlusion", "maps"))}
-    assert "no view neighbours: this model's data set is not known" in result.stdout
-    assert "tiny has no local response normalisation" in result.stdout
+    assert "no view neighbors: this model's data set is not known" in result.stdout
+    assert "tiny has no local response normalization" in result.stdout
     assert f"{image}  class 0 " in result.stdout
     for name in written:
         with Image.open(tmp_path / "out" / name) as picture:
@@ -43,21 +43,21 @@ def test_every_view_that_there_is_becomes_a_picture(model, image, tmp_path):
     assert sum(path.stat().st_size for path in (tmp_path / "log").iterdir()) > 10_000
 
 
-def test_some_views_of_another_class_and_neighbours_in_another_set(model, image, tmp_path):
+def test_some_views_of_another_class_and_neighbors_in_another_set(model, image, tmp_path):
     (tmp_path / "set").mkdir()
     lines = ["filename,label,split"]
     for n in range(4):
         Image.fromarray(planted({n % 2: (5 + 20 * n, 10 * n)})).save(tmp_path / "set" / f"{n}.png")
         lines.append(f"{n}.png,class {n % 2},val")
     (tmp_path / "set" / "labels.csv").write_text("\n".join(lines))
-    words = ["--only", "neighbours,gradcam", "--root", tmp_path / "set", "--split", "val", "--class", "class 1"]
+    words = ["--only", "neighbors,gradcam", "--root", tmp_path / "set", "--split", "val", "--class", "class 1"]
     (tmp_path / "again").mkdir()
     image.with_name("again").joinpath("red.png").write_bytes(image.read_bytes())
     result = run_tool("explain", model, image, tmp_path / "again", "--output", tmp_path / "out", *words)
     assert result.returncode == 0, result.stderr
     assert "class 1 " in result.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"red-{n}-{view}.png" for n in (1, 2) for view in ("gradcam", "neighbours")
+        f"red-{n}-{view}.png" for n in (1, 2) for view in ("gradcam", "neighbors")
     }
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_done_is_one_line(model, image, tmp_path):
     assert_user_error(run_tool("explain", model, image, "--class", "dog", cwd=tmp_path), "dog", "class 0")
     (tmp_path / "broken.png").write_bytes(b"no picture")
     assert_user_error(run_tool("explain", model, tmp_path / "broken.png", "--only", "gradcam"), "broken.png")
-    wanted = run_tool("explain", model, image, "--only", "neighbours")
+    wanted = run_tool("explain", model, image, "--only", "neighbors")
     assert_user_error(wanted, "data set is not known")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from paddle_alexnet.data.dataset import LabelledImages
+from paddle_alexnet.data.dataset import ImageDataset
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics, measure
 from paddle_alexnet.data.table import read_table
@@ -20,11 +20,11 @@ def root(demo_set: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def train_set(demo_set: Path) -> LabelledImages:
+def train_set(demo_set: Path) -> ImageDataset:
     """Patches of 64×64 for an input of 48×48."""
-    return LabelledImages(read_table(demo_set), "train", CROP)
+    return ImageDataset(read_table(demo_set), "train", CROP)
 
 
 @pytest.fixture(scope="session")
-def statistics(train_set: LabelledImages) -> Statistics:
+def statistics(train_set: ImageDataset) -> Statistics:
     return measure(train_set.patches(range(len(train_set)))[0])

@@ -1,4 +1,4 @@
-"""Random augmentation: where crops come from, which colours, which rectangles, which labels."""
+"""Random augmentation: where crops come from, which colors, which rectangles, which labels."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from rounding import FEW, PIXELS
 
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data import augmentation
-from paddle_alexnet.data.dataset import LabelledImages
+from paddle_alexnet.data.dataset import ImageDataset
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.evaluation.metrics import CrossEntropy, MeanLoss
@@ -51,7 +51,7 @@ def test_crops_and_flips_come_from_everywhere():
     np.testing.assert_array_equal(flipped[turned], crops[turned][..., ::-1])
 
 
-def test_ten_crops_are_corners_centre_and_their_flips():
+def test_ten_crops_are_corners_center_and_their_flips():
     patch = np.stack([*np.mgrid[0:20, 0:20], np.zeros((20, 20))]).astype(np.uint8)[None]
     crops = augmentation.ten_crops(patch, 16)[0]
     corners = [(int(c[0, 0, 0]), int(c[1, 0, 0])) for c in crops[:5]]
@@ -60,19 +60,19 @@ def test_ten_crops_are_corners_centre_and_their_flips():
 
 
 def test_the_mean_image_is_cropped_and_flipped_with_the_patches_where_that_is_asked_for(statistics):
-    """Caffe subtracts the mean image from the patch before it crops; 2012's source subtracts its centre."""
-    centre_mean = statistics.mean_image[:, 8:56, 8:56]
-    preprocess = Preprocess(48, MEAN, STD, resize=64, mean_image=encode_mean_image(centre_mean))
+    """Caffe subtracts the mean image from the patch before it crops; 2012's source subtracts its center."""
+    center_mean = statistics.mean_image[:, 8:56, 8:56]
+    preprocess = Preprocess(48, MEAN, STD, resize=64, mean_image=encode_mean_image(center_mean))
     patches = np.random.default_rng(0).integers(0, 256, (40, 3, 64, 64), dtype=np.uint8)
-    at_crop, centre = (
+    at_crop, center = (
         augmentation.finish(*augmentation.augment(patches, draws(40), config, preprocess, statistics), preprocess)
-        for config in (DataConfig(horizontal_flip=True, normalise=n) for n in ("pixel_at_crop", "pixel"))
+        for config in (DataConfig(horizontal_flip=True, normalize=n) for n in ("pixel_at_crop", "pixel"))
     )
     mean, std = statistics.mean_image.round(), 255 * np.array(STD)[:, None, None]
     for n, (patch, (top, left)) in enumerate(zip(patches.astype(float), (draws(40).corner * 17).astype(int))):
         window, turn = np.s_[:, top : top + 48, left : left + 48], -1 if draws(40).flip[n] < 0.5 else 1
         np.testing.assert_allclose(at_crop[n], (patch - mean)[window][..., ::turn] / std, atol=PIXELS)
-        np.testing.assert_allclose(centre[n], (patch[window][..., ::turn] - centre_mean.round()) / std, atol=PIXELS)
+        np.testing.assert_allclose(center[n], (patch[window][..., ::turn] - center_mean.round()) / std, atol=PIXELS)
 
 
 @pytest.mark.parametrize("size", [(500, 375), (60, 600), (1, 1), (3, 2000)])
@@ -102,7 +102,7 @@ def test_pca_noise_has_the_paper_s_spread_along_the_components(statistics, devia
     np.testing.assert_allclose(spread, expected, rtol=0.05)  # 4.5 standard errors of 1 / sqrt(2 * 4000)
 
 
-def test_noise_shifts_the_whole_image_by_one_colour(statistics):
+def test_noise_shifts_the_whole_image_by_one_color(statistics):
     config = DataConfig(geometry="crop", pca_noise=0.5)
     images = np.zeros((4, 3, 48, 48), np.uint8)
     noisy, plain = (
@@ -120,11 +120,11 @@ def test_jitter_is_brightness_then_contrast_then_saturation():
     factors = np.array([[0.7, 1.3, 0.6], [1, 1, 1]])
     matrix, shift = augmentation.jitter(planes, factors)
     jittered = (matrix @ planes.reshape(2, 3, -1).astype(np.float32) + shift).reshape(planes.shape)
-    grey = np.array([0.299, 0.587, 0.114])
+    gray = np.array([0.299, 0.587, 0.114])
     by_hand = planes[0] * 0.7
-    mean = (grey @ by_hand.reshape(3, -1)).mean()
+    mean = (gray @ by_hand.reshape(3, -1)).mean()
     by_hand = mean + 1.3 * (by_hand - mean)
-    own = np.tensordot(grey, by_hand, 1)
+    own = np.tensordot(gray, by_hand, 1)
     np.testing.assert_allclose(jittered[0], own + 0.6 * (by_hand - own), atol=255 * FEW)
     np.testing.assert_allclose(jittered[1], planes[1], atol=255 * FEW)
 
@@ -139,8 +139,8 @@ def test_erasing_takes_a_rectangle_of_some_images():
         assert (mask == 0).sum() == rows.sum() * columns.sum(), "one rectangle"
 
 
-def test_erased_pixels_are_the_mean_colour():
-    config = DataConfig(random_erasing=1.0, colour_jitter=0.3)
+def test_erased_pixels_are_the_mean_color():
+    config = DataConfig(random_erasing=1.0, color_jitter=0.3)
     patches = np.random.default_rng(0).integers(0, 256, (20, 3, 48, 48), dtype=np.uint8)
     images, changes = augmentation.augment(patches, draws(20), config, WHOLE, None)
     finished = augmentation.finish(images, changes, WHOLE)
@@ -150,7 +150,7 @@ def test_erased_pixels_are_the_mean_colour():
 
 def test_mixup_blends_images_and_labels_alike(train_set):
     config = DataConfig(mixup=1.0)
-    dataset = LabelledImages(train_set.table, "train", WHOLE)
+    dataset = ImageDataset(train_set.table, "train", WHOLE)
     plain, label = next(iter(Loader(dataset, WHOLE, batch_size=6)))
     mixed, shares = next(iter(Loader(dataset, WHOLE, batch_size=6, augmentation=config)))
     np.testing.assert_allclose(shares.numpy().sum(axis=1), 1, atol=FEW)

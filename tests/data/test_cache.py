@@ -18,7 +18,7 @@ from paddle_alexnet import UserError
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data import cache
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import Decoded, LabelledImages, UnreadableImages
+from paddle_alexnet.data.dataset import Decoded, ImageDataset, UnreadableImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
@@ -28,8 +28,8 @@ CROP = replace(SQUASH, geometry="crop", resize=40)
 TORCHVISION = replace(SQUASH, geometry="torchvision", resize=47)
 
 
-def split(root: Path, preprocess: Preprocess = SQUASH) -> LabelledImages:
-    return LabelledImages(read_table(root), "train", preprocess)
+def split(root: Path, preprocess: Preprocess = SQUASH) -> ImageDataset:
+    return ImageDataset(read_table(root), "train", preprocess)
 
 
 def opened(root: Path, preprocess: Preprocess = SQUASH) -> Decoded:
@@ -50,7 +50,7 @@ def fills(monkeypatch):
 def test_cached_batches_are_the_same(root, preprocess, kind):
     files, cached = split(root, preprocess), split(root, preprocess)
     cached.decoded = open_cache(kind, cached, root.parent / "cache", unreadable=UnreadableImages(), workers=3)
-    config = DataConfig(geometry=preprocess.geometry, horizontal_flip=True, colour_jitter=0.3)
+    config = DataConfig(geometry=preprocess.geometry, horizontal_flip=True, color_jitter=0.3)
     loaders = [
         Loader(dataset, preprocess, batch_size=8, shuffle=True, seed=5, augmentation=config, workers=workers)
         for dataset, workers in ((files, 1), (cached, 4))
@@ -80,7 +80,7 @@ def test_cache_is_built_once_and_again_when_something_changed(root, fills):
     assert len(fills) == 5, "turned pictures are others"
     opened(root, TORCHVISION)
     opened(root, replace(TORCHVISION, image_size=33))
-    assert len(fills) == 7, "torchvision's patch lies by its centre"
+    assert len(fills) == 7, "torchvision's patch lies by its center"
     opened(root, replace(SQUASH, background="#ffffff"))
     opened(root, replace(SQUASH, truncated="accept"))
     assert len(fills) == 9

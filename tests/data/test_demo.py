@@ -1,4 +1,4 @@
-"""The embedded demo set: balanced, reproducible, and not to be told by its colours."""
+"""The embedded demo set: balanced, reproducible, and not to be told by its colors."""
 
 from pathlib import Path
 
@@ -38,18 +38,18 @@ def test_ten_balanced_classes_of_224_jpegs(demo):
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (224, 224))
 
 
-def test_mean_colour_does_not_tell_the_classes(demo):
+def test_mean_color_does_not_tell_the_classes(demo):
     table = read(demo)
     pixels = [np.asarray(Image.open(demo / filename)).mean(axis=(0, 1)) for filename in table["filename"]]
-    colour = (np.array(pixels) - np.mean(pixels, axis=0)) / np.std(pixels, axis=0)
+    color = (np.array(pixels) - np.mean(pixels, axis=0)) / np.std(pixels, axis=0)
     label = table["label"].astype("category").cat.codes.to_numpy()
     train = (table["split"] == "train").to_numpy()
 
-    centroids = np.array([colour[train & (label == c)].mean(axis=0) for c in range(10)])
-    nearest = np.linalg.norm(colour[:, None] - centroids, axis=2).argmin(axis=1)
+    centroids = np.array([color[train & (label == c)].mean(axis=0) for c in range(10)])
+    nearest = np.linalg.norm(color[:, None] - centroids, axis=2).argmin(axis=1)
     assert (nearest == label)[~train].mean() <= 0.25
 
-    inputs = np.c_[colour, np.ones(len(colour))]
+    inputs = np.c_[color, np.ones(len(color))]
     weights = np.zeros((4, 10))
     for _ in range(500):  # multinomial logistic regression by gradient descent
         logits = inputs[train] @ weights
@@ -67,7 +67,7 @@ def test_same_seed_same_bytes(tmp_path):
     assert all(a[name] != c[name] for name in a if name.endswith(".jpg"))
 
 
-def test_recognises_its_own(demo):
+def test_recognizes_its_own(demo):
     assert is_demo(ClassList.read(demo / "classes.txt"))
     assert not is_demo(ClassList.from_lines(["stripes", "waves"], "test"))
 

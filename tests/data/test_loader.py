@@ -17,7 +17,7 @@ from rounding import PIXELS
 from paddle_alexnet import UserError
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import LabelledImages, UnreadableImages
+from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.table import read_table
@@ -27,11 +27,11 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SQUASH = Preprocess(32, MEAN, STD)
 CROP = Preprocess(48, MEAN, STD, geometry="crop", resize=64)
 FLIP = DataConfig(horizontal_flip=True)
-ALL = DataConfig(geometry="crop", resize=64, horizontal_flip=True, colour_jitter=0.4, pca_noise=0.5, random_erasing=0.5)
+ALL = DataConfig(geometry="crop", resize=64, horizontal_flip=True, color_jitter=0.4, pca_noise=0.5, random_erasing=0.5)
 
 
-def split(root: Path, preprocess: Preprocess = SQUASH) -> LabelledImages:
-    return LabelledImages(read_table(root), "train", preprocess)
+def split(root: Path, preprocess: Preprocess = SQUASH) -> ImageDataset:
+    return ImageDataset(read_table(root), "train", preprocess)
 
 
 def test_batches_are_the_network_s_input(root):
@@ -90,7 +90,7 @@ def test_evaluation_training_without_augmentation_and_prediction_see_the_same(de
 @pytest.mark.parametrize("geometry", ["crop", "random_resized_crop"])
 def test_augmentation_follows_from_seed_epoch_and_index_alone(train_set, statistics, geometry):
     """Not from the workers, the batches or the order; and no two epochs, seeds or images share theirs."""
-    dataset = LabelledImages(train_set.table, "train", CROP)
+    dataset = ImageDataset(train_set.table, "train", CROP)
     dataset.labels = np.arange(len(dataset))
 
     def epochs(seed: int, **settings: int) -> list[np.ndarray]:
@@ -117,7 +117,7 @@ def test_images_in_a_row_may_share_crop_and_flip_but_no_noise(train_set, statist
 
     def batches(first=0, epoch=0, config=settings, **other):
         loader = Loader(
-            LabelledImages(train_set.table, "train", CROP), CROP, augmentation=config, statistics=statistics,
+            ImageDataset(train_set.table, "train", CROP), CROP, augmentation=config, statistics=statistics,
             **{"batch_size": 6, "shuffle": True, "seed": 3, **other},
         )  # fmt: skip
         loader.epoch, loader.first = epoch, first
@@ -130,22 +130,22 @@ def test_images_in_a_row_may_share_crop_and_flip_but_no_noise(train_set, statist
     assert np.array_equal(plain, batches(epoch=1, config=replace(settings, pca_noise=0.0))), "no noise, undivided"
     clean = batches(config=replace(settings, pca_noise=0.0))
     noise = images * np.float32(1.1) - clean
-    assert np.ptp(noise, axis=(2, 3)).max() < 10 * PIXELS, "of an image's colours, after which it is divided"
+    assert np.ptp(noise, axis=(2, 3)).max() < 10 * PIXELS, "of an image's colors, after which it is divided"
     assert len(np.unique(noise[:4, 0, 0, 0].round(3))) == 4
 
     patch = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(LabelledImages, "patches", lambda self, indices, parts: (np.stack([patch] * len(indices)), {}))
+        patched.setattr(ImageDataset, "patches", lambda self, indices, parts: (np.stack([patch] * len(indices)), {}))
         alike = batches(config=replace(settings, pca_noise=0.0))
     for start in range(0, 30, 4):
         assert all(np.array_equal(alike[start], image) for image in alike[start : start + 4])
     assert len({image.tobytes() for image in alike}) > 4
 
 
-def test_what_is_normalised_on_the_device_is_the_same(train_set, statistics):
+def test_what_is_normalized_on_the_device_is_the_same(train_set, statistics):
     pixel = replace(CROP, mean_image=encode_mean_image(statistics.mean_image[:, 8:56, 8:56]))
-    at_crop = replace(ALL, normalise="pixel_at_crop")
-    for config in (None, replace(ALL, colour_jitter=0.0), ALL, at_crop):
+    at_crop = replace(ALL, normalize="pixel_at_crop")
+    for config in (None, replace(ALL, color_jitter=0.0), ALL, at_crop):
         settings = {"batch_size": 9, "augmentation": config, "statistics": statistics}
         batches = [next(iter(Loader(train_set, pixel, on_device=on, **settings)))[0] for on in (False, True)]
         here, there = (batch.numpy() for batch in batches)
@@ -208,7 +208,7 @@ def test_no_thread_outlives_the_iteration(root):
 
 def test_the_first_batch_waits_for_its_own_images_alone_and_no_more_threads_decode_than_workers(root, monkeypatch):
     dataset, rest, lock, busy, most = split(root), threading.Event(), threading.Lock(), 0, 0
-    read = LabelledImages.read
+    read = ImageDataset.read
 
     def slow_read(self, index, decode):
         nonlocal busy, most
@@ -222,7 +222,7 @@ def test_the_first_batch_waits_for_its_own_images_alone_and_no_more_threads_deco
             busy -= 1
         return image
 
-    monkeypatch.setattr(LabelledImages, "read", slow_read)
+    monkeypatch.setattr(ImageDataset, "read", slow_read)
     batches = iter(Loader(dataset, SQUASH, batch_size=4, workers=3))
     assert len(next(batches)[1]) == 4
     rest.set()

@@ -10,7 +10,7 @@ from PIL import Image
 from rounding import LOSS, PIXELS
 
 from paddle_alexnet import Predictor, UserError, train
-from paddle_alexnet.data.dataset import LabelledImages
+from paddle_alexnet.data.dataset import ImageDataset
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
@@ -22,7 +22,7 @@ def test_nothing_in_the_data_folder_is_touched(root, tmp_path):
         return {str(p): (p.stat().st_mtime_ns, p.stat().st_size) for p in root.rglob("*")}
 
     before = state()
-    settings = ("data.cache=disk", "data.normalise=channel", "data.geometry=crop", "data.resize=40")
+    settings = ("data.cache=disk", "data.normalize=channel", "data.geometry=crop", "data.resize=40")
     config = small_config(root, tmp_path / "runs" / "a", *settings)
     for loader in open_loaders(config, read_table(root), 32, on_device=False):
         assert sum(len(label) for _, label in loader) == len(loader.dataset)
@@ -33,7 +33,7 @@ def test_nothing_in_the_data_folder_is_touched(root, tmp_path):
 def test_a_new_run_turns_images_as_exif_asks_and_its_model_says_so(root, tmp_path):
     """On disk a photograph lies on its side; in training, in evaluation and in prediction it stands."""
     table = read_table(root)
-    path = LabelledImages(table, "val", Preprocess(32, (0, 0, 0), (1, 1, 1))).path(0)
+    path = ImageDataset(table, "val", Preprocess(32, (0, 0, 0), (1, 1, 1))).path(0)
     with Image.open(path) as image:
         upright = image.convert("RGB").resize((90, 60))
     exif = Image.Exif()
@@ -53,20 +53,20 @@ def test_a_new_run_turns_images_as_exif_asks_and_its_model_says_so(root, tmp_pat
 
 
 def test_what_is_measured_is_what_the_model_s_images_go_through(root, tmp_path, statistics):
-    """`statistics` are of patches of 64×64, whose centre of 48×48 the network sees."""
+    """`statistics` are of patches of 64×64, whose center of 48×48 the network sees."""
     table = read_table(root)
-    for normalise in ("given", "channel", "pixel"):
-        settings = (f"data.normalise={normalise}", "data.geometry=crop", "data.resize=64")
+    for normalize in ("given", "channel", "pixel"):
+        settings = (f"data.normalize={normalize}", "data.geometry=crop", "data.resize=64")
         config = small_config(root, tmp_path / "run", *settings)
         train_loader, val_loader = open_loaders(config, table, 48, on_device=False)
         assert train_loader.preprocess == val_loader.preprocess
         given, preprocess = config.data, train_loader.preprocess
-        mean, std = (given.mean, given.std) if normalise == "given" else (statistics.mean / 255, statistics.std / 255)
+        mean, std = (given.mean, given.std) if normalize == "given" else (statistics.mean / 255, statistics.std / 255)
         np.testing.assert_allclose(preprocess.mean, mean)
-        np.testing.assert_allclose(preprocess.std, std if normalise == "channel" else given.std)
+        np.testing.assert_allclose(preprocess.std, std if normalize == "channel" else given.std)
         images = np.stack([train_loader.dataset[n][0] for n in range(30)])
         average = preprocess.batch(images).mean(axis=0)
-        if normalise == "pixel":
+        if normalize == "pixel":
             assert np.abs(average).max() < 0.5 / 255 / min(given.std) + PIXELS, (
                 "the mean image, rounded to whole levels"
             )
@@ -87,8 +87,8 @@ def test_patch_smaller_than_the_input_is_one_line(demo_set, tmp_path):
 def augmented_run(demo_set, tmp_path_factory):
     """Everything at once: the paper's data, mixup and a cache on disk."""
     output = tmp_path_factory.mktemp("augmented") / "run"
-    settings = ["geometry=crop", "resize=147", "horizontal_flip=true", "pca_noise=0.1", "normalise=pixel", "mixup=0.2"]
-    settings += ["colour_jitter=0.2", "random_erasing=0.2", "cache=disk"]
+    settings = ["geometry=crop", "resize=147", "horizontal_flip=true", "pca_noise=0.1", "normalize=pixel", "mixup=0.2"]
+    settings += ["color_jitter=0.2", "random_erasing=0.2", "cache=disk"]
     return train(small_config(demo_set, output, "train.epochs=1", *(f"data.{setting}" for setting in settings)))
 
 
@@ -106,7 +106,7 @@ def test_ten_crops_average_the_probabilities(augmented_run, demo_set, tmp_path, 
     lines = (demo_set / "labels.csv").read_text().splitlines()
     csv.write_text("\n".join([lines[0], *(line for line in lines if line.endswith(",val"))][:3]))
     shutil.copy(demo_set / "classes.txt", tmp_path)
-    dataset = LabelledImages(read_table(demo_set, csv), "val", preprocess)
+    dataset = ImageDataset(read_table(demo_set, csv), "val", preprocess)
     losses = []
     for index in range(2):
         patch = preprocess.patch(dataset.path(index))

@@ -21,7 +21,7 @@ from rounding import PIXELS
 
 from paddle_alexnet import UserError
 from paddle_alexnet.data import preprocess as preprocess_module
-from paddle_alexnet.data.dataset import LabelledImages
+from paddle_alexnet.data.dataset import ImageDataset
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image, open_image
 from paddle_alexnet.data.statistics import Statistics
 
@@ -38,7 +38,7 @@ def photo(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", [(100, 80), (70, 130), (64, 64), (60, 40)])
-def test_crop_is_the_centre_of_the_image_whose_shorter_side_was_rescaled(tmp_path, size):
+def test_crop_is_the_center_of_the_image_whose_shorter_side_was_rescaled(tmp_path, size):
     """Section 2 of the paper, in its two steps."""
     photo(*size).save(tmp_path / "a.png")
     scale = 64 / min(size)
@@ -119,7 +119,7 @@ def test_a_jpeg_beyond_the_limit_is_decoded_at_a_fraction_and_what_cannot_be_is_
 
 
 def deep_tiff(levels: np.ndarray, *, bits: int, white: int) -> bytes:
-    """A grey TIFF of 12 or 16 bits, in which white is the level 0 (as on negatives) or the highest."""
+    """A gray TIFF of 12 or 16 bits, in which white is the level 0 (as on negatives) or the highest."""
     height, width = levels.shape
     if bits == 16:
         data = levels.astype("<u2").tobytes()
@@ -153,7 +153,7 @@ DEEP = {
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_deep_grey_is_the_same_picture_in_8_bits(name):
+def test_deep_gray_is_the_same_picture_in_8_bits(name):
     np.testing.assert_array_equal(SQUASH(DEEP[name]), np.stack([LEVELS] * 3, axis=-1))
 
 
@@ -200,7 +200,7 @@ def test_every_mode_becomes_rgb(mode):
         assert np.abs(SQUASH(source).astype(int) - expected).max() <= 3
 
 
-def test_transparency_is_dropped_and_the_colours_below_it_stay():
+def test_transparency_is_dropped_and_the_colors_below_it_stay():
     pixels = np.full((30, 40, 4), (*ORANGE, 0), np.uint8)
     palette = Image.new("P", (40, 30), 1)
     palette.putpalette([0, 0, 0, *ORANGE])
@@ -285,7 +285,7 @@ def test_broken_exif_does_not_spoil_a_picture(tmp_path, monkeypatch):
     np.testing.assert_array_equal(replace(SQUASH, orientation="exif")(tmp_path / "a.jpg"), expected)
 
 
-def test_mean_image_is_subtracted_pixel_by_pixel(train_set: LabelledImages, statistics: Statistics):
+def test_mean_image_is_subtracted_pixel_by_pixel(train_set: ImageDataset, statistics: Statistics):
     mean = statistics.mean_image[:, 8:56, 8:56]
     pixel = replace(CROP, mean_image=encode_mean_image(mean))
     image = CROP(train_set.path(0))
@@ -347,7 +347,7 @@ def test_simplejpeg_s_pixels_are_pillow_s_to_the_bit(kind, size):
     np.testing.assert_array_equal(plain.decoded_by("simplejpeg").patch(content), plain.patch(content))
 
 
-def test_simplejpeg_decodes_jpeg_files_in_colour_alone_and_only_in_full(monkeypatch, tmp_path):
+def test_simplejpeg_decodes_jpeg_files_in_color_alone_and_only_in_full(monkeypatch, tmp_path):
     decoded = []
 
     def decode_jpeg(data, colorspace, strict):

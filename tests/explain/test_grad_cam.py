@@ -14,8 +14,8 @@ from paddle_alexnet.network.alexnet import AlexNet
 PLACES = [((5, 8), (60, 55)), ((62, 10), (12, 64)), ((8, 62), (66, 30))]
 
 
-def centre_of(heat):
-    """The centre of gravity of a heat map, in pixels of the image: row, column."""
+def center_of(heat):
+    """The center of gravity of a heat map, in pixels of the image: row, column."""
     weights = onto(heat, (SIDE, SIDE))
     return np.array([(weights.sum(axis=1 - axis) * np.arange(SIDE)).sum() / weights.sum() for axis in (0, 1)])
 
@@ -27,7 +27,7 @@ def test_it_points_at_the_object_of_the_class_and_not_at_the_other(red, green):
     heat = grad_cam(network, image, [RED, GREEN])
     assert heat.shape == (2, 5, 5) and heat.min() >= 0
     for found, (top, left) in zip(heat, (red, green)):
-        row, column = centre_of(found)
+        row, column = center_of(found)
         assert top <= row < top + 28 and left <= column < left + 28
 
 

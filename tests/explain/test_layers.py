@@ -6,7 +6,7 @@ import pytest
 from rounding import LOGITS
 from tiny import tiny_preset  # noqa: F401
 
-from paddle_alexnet.explain.layers import last_hidden_layer, normalisations, rectified_convolutions, watch
+from paddle_alexnet.explain.layers import last_hidden_layer, normalizations, rectified_convolutions, watch
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.presets import PRESETS, walk
 
@@ -48,12 +48,12 @@ def test_where_fc7_is_dead_the_last_hidden_layer_is_that_of_fc6():
     assert last_hidden_layer(Stages("fluid", ["dead_fc2"])) == "relu6"
 
 
-def test_each_normalisation_follows_what_it_normalises():
-    assert normalisations(Stages("paddle2")) == [("relu1", "lrn1"), ("relu2", "lrn2")]
-    assert normalisations(Stages("caffenet")) == [("pool1", "lrn1"), ("pool2", "lrn2")]
-    assert normalisations(Stages("source145")) == [
+def test_each_normalization_follows_what_it_normalizes():
+    assert normalizations(Stages("paddle2")) == [("relu1", "lrn1"), ("relu2", "lrn2")]
+    assert normalizations(Stages("caffenet")) == [("pool1", "lrn1"), ("pool2", "lrn2")]
+    assert normalizations(Stages("source145")) == [
         ("conv1", "lrn1"),
         ("relu2", "lrn2"),
         ("lrn2", "spatial_norm2"),
     ]
-    assert normalisations(Stages("owt")) == []
+    assert normalizations(Stages("owt")) == []

@@ -14,7 +14,7 @@ from paddle_alexnet.explain.neighbors import Gallery, choose_gallery, gather, hi
 from paddle_alexnet.runs.metadata import Origin
 
 
-def test_the_nearest_come_first_and_a_picture_is_not_its_own_neighbour():
+def test_the_nearest_come_first_and_a_picture_is_not_its_own_neighbor():
     gallery = Gallery(tuple(map(Path, "abcd")), tuple("wxyz"), np.array([[0, 0], [3, 4], [1, 0], [0, 2]], np.float32))
     near = gallery.nearest(np.zeros(2), 3, but=Path("./a").absolute())
     assert [(one.path.name, one.label, one.distance) for one in near] == [("c", "y", 1), ("d", "z", 2), ("b", "x", 5)]
@@ -26,9 +26,9 @@ def test_alike_is_what_the_network_takes_for_alike(tmp_path):
     places = [(5, 8), (60, 55), (30, 62), (50, 12)]
     pictures = []
     for n, place in enumerate(places):
-        for colour, name in ((RED, "red"), (GREEN, "green")):
+        for color, name in ((RED, "red"), (GREEN, "green")):
             path = tmp_path / f"{name}{n}.png"
-            Image.fromarray(planted({colour: place})).save(path)
+            Image.fromarray(planted({color: place})).save(path)
             pictures.append((path, name))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     pictures.insert(3, (tmp_path / "broken.png", "red"))

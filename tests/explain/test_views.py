@@ -12,7 +12,7 @@ from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import UserError
 from paddle_alexnet.explain import views
-from paddle_alexnet.explain.drawing import WHOLE, Row, Tile, coloured, onto, overlay, scaled, sheet
+from paddle_alexnet.explain.drawing import WHOLE, Row, Tile, colored, onto, overlay, scaled, sheet
 from paddle_alexnet.network.alexnet import AlexNet
 
 
@@ -39,25 +39,25 @@ def test_the_strongest_maps_are_those_with_the_largest_mean(subject):
     assert found["conv5"][0].values.shape == (5, 5)
 
 
-def test_the_overlay_is_bright_over_the_object_and_grey_elsewhere(subject):
+def test_the_overlay_is_bright_over_the_object_and_gray_elsewhere(subject):
     drawn = np.asarray(overlay(subject.original, views.heat(subject))).astype(int)
     spread = drawn.max(axis=2) - drawn.min(axis=2)
     assert spread[10:38, 60:88].mean() > 60
     assert spread[60:, :30].max() < 5
 
 
-def test_what_normalisation_changes_is_drawn_where_there_is_some():
+def test_what_normalization_changes_is_drawn_where_there_is_some():
     paddle.seed(0)
     network = AlexNet("small", 3)
     network.eval()
     pixels = np.random.default_rng(0).integers(0, 256, (131, 131, 3)).astype(np.uint8)
     subject = views.look_at(network, metadata_of(network), pixels)
-    drawn = views.draw_normalisation(subject, count=2)
+    drawn = views.draw_normalization(subject, count=2)
     three_rows_each = 2 * 3 * 180
     assert drawn.height == pytest.approx(three_rows_each, rel=0.1)
     bare = AlexNet("small", 3, lrn="none")
     bare.eval()
-    assert views.draw_normalisation(views.look_at(bare, metadata_of(bare), pixels)) is None
+    assert views.draw_normalization(views.look_at(bare, metadata_of(bare), pixels)) is None
 
 
 def test_the_filters_are_those_of_the_first_convolution(subject):
@@ -66,8 +66,8 @@ def test_the_filters_are_those_of_the_first_convolution(subject):
     assert drawn[0, 0, 0] > 200 and drawn[0, 0, 1] < 100  # the first one is for red
 
 
-def test_colours_go_from_dark_to_light():
-    lightness = coloured(np.linspace(0, 1, 20)[None]).astype(float)[0] @ (0.299, 0.587, 0.114)
+def test_colors_go_from_dark_to_light():
+    lightness = colored(np.linspace(0, 1, 20)[None]).astype(float)[0] @ (0.299, 0.587, 0.114)
     assert (np.diff(lightness) > 0).all() and lightness[0] < 5 and lightness[-1] > 230
 
 

@@ -97,7 +97,7 @@ def test_every_bias_can_be_fused_into_its_convolution(program):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(paddle.__version__ >= "3", reason="only Paddle 2 quantises so")
+@pytest.mark.skipif(paddle.__version__ >= "3", reason="only Paddle 2 quantizes so")
 @pytest.mark.parametrize("features", ["half", "paddle2", "tensorflow"], indirect=True)
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_other_precisions_compute_the_same_program(features, tmp_path, precision):

@@ -46,7 +46,7 @@ def images(size, count=1, scale=1.0):
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_computes_as_the_network_does(preset, narrow_presets):
     network = spread(AlexNet(preset, 5, "auto"))
-    image = images(network.image_size, scale=30)  # so that the normalisation does something
+    image = images(network.image_size, scale=30)  # so that the normalization does something
     expected = logits(network, image)
     found = run(onnx_file(network, metadata_of(network)), image)
     assert np.abs(found - expected).max() <= LOGITS * np.abs(expected).max()
@@ -65,7 +65,7 @@ def test_a_quirk_is_exported_with_the_network(preset, quirk, narrow_presets):
     assert np.abs(found - logits(plain, image)).max() > 1e-3 * np.abs(expected).max()
 
 
-def test_activations_of_thousands_are_normalised_exactly():
+def test_activations_of_thousands_are_normalized_exactly():
     """ONNX Runtime's own LRN, a running sum, is wrong by 1e-2 there."""
     network = spread(AlexNet("small", 5, "band"))
     image = images(network.image_size, scale=3e4)

@@ -39,7 +39,7 @@ def test_probabilities_are_near_those_of_float32_and_not_the_same(exported, demo
     assert 0 < np.linalg.norm(found - exact) <= NOISE[precision] * np.linalg.norm(exact)
 
 
-@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantises so")
+@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantizes so")
 def test_sums_of_8_bit_products_do_not_overflow_without_vnni(tiny_network_of_ones, tmp_path):
     """Without VNNI oneDNN adds two products in 16 bits: every weight and activation here is near the largest."""
     gray = np.linspace(0, 1, 64, dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 99, 99), np.float32)
@@ -82,7 +82,7 @@ def tiny_network_of_ones(tmp_path_factory):
     return folder
 
 
-@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantises so")
+@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantizes so")
 def test_the_ranges_are_set_by_the_images_of_a_folder(exported, demo_set):
     [image] = find_images([demo_set])[:1]
     answers = [
@@ -123,7 +123,7 @@ def test_a_precision_that_is_not_to_be_had_is_one_line(finished_run, exported, d
         Predictor(exported, precision="int4")
 
 
-@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantises so")
+@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantizes so")
 def test_without_the_data_set_a_folder_is_asked_for(exported, demo_set, tmp_path, monkeypatch):
     elsewhere = shutil.copytree(exported, tmp_path / "model")
     monkeypatch.setattr("paddle_alexnet.inference.calibration.read_table", _gone)
@@ -134,7 +134,7 @@ def _gone(*arguments):
     raise UserError("the data set is gone")
 
 
-@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantises so")
+@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantizes so")
 def test_the_ranges_are_those_of_the_input_that_is_asked_for(exported, demo_set):
     """Set by images that go through another preprocessing they would cut off most of these."""
     model, image = Predictor(exported), find_images([demo_set])[0]
@@ -147,7 +147,7 @@ def test_the_ranges_are_those_of_the_input_that_is_asked_for(exported, demo_set)
     assert np.linalg.norm(found - exact) <= NOISE["int8"] * np.linalg.norm(exact)
 
 
-@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantises so")
+@pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantizes so")
 def test_an_unreadable_image_sets_no_range(exported, demo_set, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty"):

@@ -219,10 +219,10 @@ def test_an_image_is_a_path_bytes_a_picture_an_array_or_a_folder_of_them(exporte
 
 def test_one_that_is_none_is_an_answer_with_its_reason_and_the_others_go_on(exported, demo_set):
     path = find_images([demo_set])[0]
-    grey = np.zeros((9, 9), np.uint8)
-    given = [b"no picture", path, grey, "gone.png", path.read_bytes()[:500]]
+    gray = np.zeros((9, 9), np.uint8)
+    given = [b"no picture", path, gray, "gone.png", path.read_bytes()[:500]]
     answers = list(Predictor(exported).answers(given, batch_size=2))
-    assert [answer.image for answer in answers] == [b"no picture", path, grey, Path("gone.png"), given[-1]]
+    assert [answer.image for answer in answers] == [b"no picture", path, gray, Path("gone.png"), given[-1]]
     assert [answer.probabilities is None for answer in answers] == [True, False, True, True, True]
     for answer, reason in zip(answers, ("not an image", "", "it is uint8 [9, 9]: give", "no such image", "runcated")):
         assert reason in answer.error

@@ -1,4 +1,4 @@
-"""Local response normalisation against a plain float64 reference, forward and backward."""
+"""Local response normalization against a plain float64 reference, forward and backward."""
 
 import numpy as np
 import paddle
@@ -35,8 +35,8 @@ def reference(x, dy, *, size, alpha, k, average, beta=0.75, groups=1):
     d = np.stack([k + a * sum(x[:, j] ** 2 for j in window[c]) for c in range(x.shape[1])], axis=1)
     y = x / d**beta
     dx = dy / d**beta
-    for c, neighbours in enumerate(window):
-        for j in neighbours:
+    for c, neighbors in enumerate(window):
+        for j in neighbors:
             dx[:, j] -= 2 * a * beta * x[:, j] * dy[:, c] * x[:, c] / d[:, c] ** (beta + 1)
     return y, dx
 
@@ -44,7 +44,7 @@ def reference(x, dy, *, size, alpha, k, average, beta=0.75, groups=1):
 @pytest.fixture(scope="module")
 def tensors():
     rng = np.random.default_rng(0)
-    # Large values, so that the normalisation, and any mistake in it, is far from negligible.
+    # Large values, so that the normalization, and any mistake in it, is far from negligible.
     return rng.normal(0, 40, (2, 16, 6, 7)).astype(np.float32), rng.normal(0, 1, (2, 16, 6, 7)).astype(np.float32)
 
 

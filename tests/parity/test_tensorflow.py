@@ -59,7 +59,7 @@ def theirs(tf, weights):
 
 @pytest.fixture(scope="module")
 def checkpoint(tf, weights, tmp_path_factory):
-    """A checkpoint of TensorFlow 1's Saver, with what a momentum optimiser leaves beside the weights."""
+    """A checkpoint of TensorFlow 1's Saver, with what a momentum optimizer leaves beside the weights."""
     folder = tmp_path_factory.mktemp("tensorflow")
     variables = {"global_step": tf.Variable(91), "beta1_power": tf.Variable(0.9)}
     for i, name in enumerate(NAMES):
@@ -86,7 +86,7 @@ def test_tensorflow_checkpoint_gives_the_same_logits(lrn, network, theirs):
 
 @pytest.fixture(scope="module")
 def keras_model(tf):
-    """The article of 2022 as one would write it in Keras, with an optimiser that has made a step."""
+    """The article of 2022 as one would write it in Keras, with an optimizer that has made a step."""
     keras = pytest.importorskip("keras", reason='Keras is not installed: pip install -e ".[parity]"')
     layers = keras.layers
     keras.utils.set_random_seed(0)

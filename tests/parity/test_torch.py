@@ -202,7 +202,7 @@ def save_legacy(network, folder):
 
 
 def save_training(network, folder):
-    """What a training script leaves: parameters, an optimiser that has made a step, numbers."""
+    """What a training script leaves: parameters, an optimizer that has made a step, numbers."""
     optimizer = torch.optim.Adam(network.parameters(), lr=0.0)
     network(torch.zeros(1, 3, 224, 224)).sum().backward()
     optimizer.step()

@@ -15,9 +15,9 @@ def metrics(tmp_path):
 
 
 def orange(picture):
-    """How many pixels have the colour of the validation split's curve."""
+    """How many pixels have the color of the validation split's curve."""
     with Image.open(picture) as image:
-        return sum(count for count, colour in image.convert("RGB").getcolors(1 << 20) if colour == (255, 127, 14))
+        return sum(count for count, color in image.convert("RGB").getcolors(1 << 20) if color == (255, 127, 14))
 
 
 def test_curves_of_both_splits_are_drawn_and_the_best_epoch_is_marked(metrics, tmp_path):

@@ -37,7 +37,7 @@ def test_a_confusion_matrix_is_darkest_where_it_is_largest(tmp_path, classes):
     assert columns.min() > 0.5 * dark.shape[1]
 
 
-def test_filters_are_a_pixel_a_weight_grey_where_they_are_0():
+def test_filters_are_a_pixel_a_weight_gray_where_they_are_0():
     weights = np.zeros((20, 3, 5, 5), np.float32)
     weights[17, 0, 2, 3] = -0.25  # red; the largest of its filter
     weights[17, 2, 0, 0] = 0.125

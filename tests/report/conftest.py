@@ -15,7 +15,7 @@ from paddle_alexnet.runs.run_folder import RunFolder
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve pictures, each of a colour of its own: 0.png to 11.png."""
+    """Twelve pictures, each of a color of its own: 0.png to 11.png."""
     root = tmp_path_factory.mktemp("pictures")
     for n in range(12):
         Image.new("RGB", (40, 30), (20 * n, 255 - 20 * n, 90)).save(root / f"{n}.png")

@@ -19,15 +19,15 @@ from paddle_alexnet.service.served_model import open_served
 READY = "!asking && !document.getElementById('answer').hidden"
 LABELS = "return [...document.querySelectorAll('#top b')].map(b => b.textContent)"
 ERROR = "document.getElementById('error')"
-# The colours of the overlay where the red and where the green square lie.
-COLOURS = """
+# The colors of the overlay where the red and where the green square lie.
+COLORS = """
 const canvas = document.createElement('canvas'), image = document.getElementById('overlay');
 canvas.width = canvas.height = 99;
 const context = canvas.getContext('2d', {willReadFrequently: true});
 context.drawImage(image, 0, 0, 99, 99);
 const spread = (x, y) => {
-  const colour = [...context.getImageData(x, y, 1, 1).data.slice(0, 3)];
-  return Math.max(...colour) - Math.min(...colour);
+  const color = [...context.getImageData(x, y, 1, 1).data.slice(0, 3)];
+  return Math.max(...color) - Math.min(...color);
 };
 return [spread(22, 20), spread(70, 74)];
 """
@@ -77,7 +77,7 @@ def test_it_answers_a_picture_and_shows_what_speaks_for_a_class(service, picture
         browser.press(str(1 + browser.run(LABELS).index(label)))
         browser.wait(f"{READY} && document.getElementById('about').textContent.includes('{label}')")
         browser.wait("document.getElementById('overlay').complete")
-        spread = browser.run(COLOURS)
+        spread = browser.run(COLORS)
         assert spread[where] > 60 > 25 > spread[1 - where]
     assert browser.console() == []
 

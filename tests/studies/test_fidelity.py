@@ -45,7 +45,7 @@ def differing(recipe: str, reference: str, *overrides: str) -> dict[str, str]:
     "recipe, expected",
     [
         # The paper does not say whether biases decay, what mean a crop is freed of, or that the noise ever ends.
-        ("paper", {"weight decay of biases", "mean image under a crop", "colour noise at the end"}),
+        ("paper", {"weight decay of biases", "mean image under a crop", "color noise at the end"}),
         ("source145", set()),
         ("caffe", set()),
     ],
@@ -63,7 +63,7 @@ def test_each_reference_is_told_from_the_others():
     assert differs["conv3 weight std"] == "differs (ours 0.01 / theirs 0.03)"
     assert differs["spatial norm"] == "differs (ours none / theirs 5×5, scale 0.001, k 1)"
     assert (
-        differs["colour noise"]
+        differs["color noise"]
         == "differs (ours PCA, 0.1 of the eigenvalues / theirs PCA, 0.1 of the standard deviations)"
     )
     assert differing("paper", "caffe")["dropout scales by"] == (
@@ -84,7 +84,7 @@ def test_paddle2_differs_from_the_paper_in_what_is_known():
 
 @pytest.mark.parametrize(
     ("start", "said"),
-    [("initialisation=kmeans", "found in the training images"), ("weights=runs/mine", "of another run")],
+    [("initialization=kmeans", "found in the training images"), ("weights=runs/mine", "of another run")],
 )
 def test_first_weights_that_are_not_drawn_match_no_reference(start, said):
     table = compared("paper", f"model.{start}")
@@ -101,5 +101,5 @@ def test_every_fact_is_measured_and_named_once():
     assert set(table.loc[table["ours"] == "none", "fact"]) == absent
     printed = format_fidelity(table)
     assert "\n* images in a row that share crop and flip: differs (ours 1 / theirs 32)\n" in printed
-    assert "\n  colour noise: PCA, 0.1 of the standard deviations: matches\n" in printed
+    assert "\n  color noise: PCA, 0.1 of the standard deviations: matches\n" in printed
     assert "the released source, run 145: 60 of 61 facts match" in printed

@@ -6,15 +6,15 @@ from helpers import REPOSITORY
 
 from paddle_alexnet import AlexNet, Config, load_config
 from paddle_alexnet.network.lrn import LRN
-from paddle_alexnet.studies.measurements import data_facts, network_facts, optimiser_facts
+from paddle_alexnet.studies.measurements import data_facts, network_facts, optimizer_facts
 
 
 def recipe(name: str, *overrides: str) -> Config:
     return load_config(REPOSITORY / "configs" / f"{name}.yaml", overrides)
 
 
-def optimiser(*overrides: str) -> dict[str, str]:
-    return optimiser_facts(AlexNet("small", 10), recipe("caffe", *overrides))
+def optimizer(*overrides: str) -> dict[str, str]:
+    return optimizer_facts(AlexNet("small", 10), recipe("caffe", *overrides))
 
 
 def test_constants_of_norms_are_those_they_compute_with(narrow_presets):
@@ -66,20 +66,20 @@ def test_dropout_is_run(narrow_presets):
         (("optimizer.bias_learning_rate=3",), {"learning rate": "0.01", "bias learning rate at the start": "0.03"}),
     ],
 )
-def test_the_optimiser_is_known_by_its_updates(overrides, expected):
-    facts = optimiser("train.epochs=2", *overrides)
+def test_the_optimizer_is_known_by_its_updates(overrides, expected):
+    facts = optimizer("train.epochs=2", *overrides)
     assert {name: facts[name] for name in expected} == expected
 
 
 def test_rates_are_those_of_the_updates():
     plateau = ("schedule.name=plateau", "schedule.factor=0.5", "schedule.milestones=[]")
-    assert optimiser(*plateau)["learning-rate schedule"] == "×0.5 on plateau"
-    assert optimiser("schedule.name=constant", "schedule.milestones=[]")["learning-rate schedule"] == "constant"
-    facts = optimiser("schedule.milestones=[2,5]", "train.epochs=6")
+    assert optimizer(*plateau)["learning-rate schedule"] == "×0.5 on plateau"
+    assert optimizer("schedule.name=constant", "schedule.milestones=[]")["learning-rate schedule"] == "constant"
+    facts = optimizer("schedule.milestones=[2,5]", "train.epochs=6")
     assert facts["learning-rate schedule"] == "×0.1 after epochs 2, 5"
     assert facts["bias learning rate later"] == "as the weights'"
 
-    facts = optimiser(
+    facts = optimizer(
         "schedule.milestones=[2,5]",
         "train.epochs=7",
         "optimizer.groups=[{parameters: conv1.weight, milestones: [3, 5], rates: [1e-4, 1e-5]}, {parameters: '*.bias', "
@@ -100,12 +100,12 @@ def test_images_are_measured():
     assert facts["geometry"] == "squashed to 115×115"
     assert facts["training crops"] == "random 112×112"
     assert facts["horizontal flips"] == "none"
-    assert facts["colour noise"] == "PCA, 0.1 of the eigenvalues"
-    facts = data("data.normalise=given", "data.pca_noise=0.3", "data.resize=112")
-    assert facts["mean subtracted"] == "per colour 123.7, 116.3, 103.5"
+    assert facts["color noise"] == "PCA, 0.1 of the eigenvalues"
+    facts = data("data.normalize=given", "data.pca_noise=0.3", "data.resize=112")
+    assert facts["mean subtracted"] == "per color 123.7, 116.3, 103.5"
     assert facts["training crops"] == facts["mean image under a crop"] == "none"
     assert facts["horizontal flips"] == "random"
-    assert facts["colour noise"] == "PCA, 0.3 of the standard deviations"
+    assert facts["color noise"] == "PCA, 0.3 of the standard deviations"
     assert data("data.geometry=random_resized_crop", "data.pca_noise=0")["geometry"] == "a random part"
 
 
@@ -118,10 +118,10 @@ def test_pixels_of_one_weird_trick_are_as_large_as_in_cuda_convnet2():
 def test_what_only_the_code_of_2012_does_is_seen_where_it_is_done():
     facts = data("train.epochs=68", size=224)  # a pixel of it is seen to the half, as 32 equal crops need
     assert facts["pictures divided after the noise"] == "by 1.1"
-    assert facts["colour noise"] == "PCA, 0.1 of the standard deviations"
-    assert facts["colour noise at the end"] == "off"
+    assert facts["color noise"] == "PCA, 0.1 of the standard deviations"
+    assert facts["color noise at the end"] == "off"
     assert facts["images in a row that share crop and flip"] == "32"
     facts = data("data.pca_divisor=1", "data.pca_epochs=0", "data.shared_crops=1", "train.epochs=68")
     assert facts["pictures divided after the noise"] == "no"
-    assert facts["colour noise at the end"] == "as before"
+    assert facts["color noise at the end"] == "as before"
     assert facts["images in a row that share crop and flip"] == "1"

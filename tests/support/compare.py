@@ -18,7 +18,7 @@ Outputs = list[tuple[str, np.ndarray]]  # a layer's name, what it gives
 
 
 def image(size: int, *, images: int = 2) -> np.ndarray:
-    """[N, 3, S, S] float32, so large that the normalisation, and any mistake in it, counts."""
+    """[N, 3, S, S] float32, so large that the normalization, and any mistake in it, counts."""
     return np.random.default_rng(1).normal(0, 50, (images, 3, size, size)).astype(np.float32)
 
 

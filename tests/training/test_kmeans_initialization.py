@@ -135,12 +135,12 @@ def test_too_few_patches_have_filters_too():
     assert np.isfinite(filters).all()
 
 
-@pytest.mark.parametrize("images", ["black", "of one colour", "alike", "two", "one"])
+@pytest.mark.parametrize("images", ["black", "of one color", "alike", "two", "one"])
 def test_images_that_tell_little_leave_a_network_that_can_learn(image, images):
     """A deviation of next to nothing is not scaled to 1, nor are filters found where nothing is."""
     shown = {
         "black": paddle.zeros([4, 3, 131, 131]),
-        "of one colour": paddle.ones([8, 3, 131, 131]) * image[:8, :, :1, :1],
+        "of one color": paddle.ones([8, 3, 131, 131]) * image[:8, :, :1, :1],
         "alike": image[:1].tile([8, 1, 1, 1]),
         "two": image[:2],
         "one": image[:1],
@@ -169,10 +169,10 @@ def test_a_run_starts_from_them_but_not_where_it_has_weights(finished_run, demo_
         config = small_config(demo_set, tmp_path / "run", "train.epochs=1", "data.resize=150", *overrides)
         return train(config).history[0].train_loss
 
-    drawn, found = first_epoch(), first_epoch("model.initialisation=kmeans")
+    drawn, found = first_epoch(), first_epoch("model.initialization=kmeans")
     assert drawn != found
     given = f"model.weights={finished_run.output}"
-    assert first_epoch(given, "model.initialisation=kmeans") == first_epoch(given)
+    assert first_epoch(given, "model.initialization=kmeans") == first_epoch(given)
 
 
 def test_images_that_cannot_be_read_are_passed_over_and_named_unless_they_are_too_many(demo_set, tmp_path, caplog):
@@ -180,7 +180,7 @@ def test_images_that_cannot_be_read_are_passed_over_and_named_unless_they_are_to
     table = pd.read_csv(root / "labels.csv")
     broken = [root / name for name in table.filename[table.split == "train"]]
     broken[0].write_bytes(b"no image")
-    overrides = ["train.epochs=1", "model.initialisation=kmeans"]
+    overrides = ["train.epochs=1", "model.initialization=kmeans"]
     train(small_config(root, tmp_path / "run", "data.fault_limit=1", *overrides))
     assert caplog.text.count("skipped: ") == 1
     with pytest.raises(UserError, match=broken[0].name):
@@ -192,7 +192,7 @@ def test_images_that_cannot_be_read_are_passed_over_and_named_unless_they_are_to
 
 
 def test_a_run_that_goes_on_keeps_what_it_has_learned(demo_set, tmp_path):
-    config = ["model.initialisation=kmeans", "data.horizontal_flip=true"]
+    config = ["model.initialization=kmeans", "data.horizontal_flip=true"]
     whole = train(small_config(demo_set, tmp_path / "whole", "train.epochs=2", *config))
     part = train(small_config(demo_set, tmp_path / "part", "train.epochs=1", *config))
     resumed = train(small_config(demo_set, part.output, "train.epochs=2", *config), resume=part.output)

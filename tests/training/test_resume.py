@@ -35,7 +35,7 @@ from paddle_alexnet.training.resume import check_same_run, check_same_sizes, sam
 # Dropout is in the network. Each kind of state is there: momentum, a rate that falls, a schedule that counts.
 CHANCE = (
     "data.horizontal_flip=true",
-    "data.colour_jitter=0.4",
+    "data.color_jitter=0.4",
     "data.random_erasing=0.5",
     "data.mixup=0.2",
     "optimizer.name=momentum_2012",
@@ -50,7 +50,7 @@ def config_of(root, output, epochs, *overrides):
 
 
 def sums(output):
-    """SHA-256 of weights and optimiser of the newest state, and of the best weights."""
+    """SHA-256 of weights and optimizer of the newest state, and of the best weights."""
     places = [output / "checkpoints" / name for name in ("last/weights.pdparams", "last/optimizer.npz")]
     best = output / "checkpoints" / "best" / "weights.pdparams"
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in (*places, best)]

@@ -132,7 +132,7 @@ def test_what_wraps_the_weights_is_taken_off(wrap, tmp_path):
 
 
 @pytest.mark.parametrize("wrap", [lambda arrays: arrays, *WRAPPERS])
-def test_paddleclas_is_recognised_whatever_wraps_it(wrap, tmp_path):
+def test_paddleclas_is_recognized_whatever_wraps_it(wrap, tmp_path):
     theirs = {name.replace("conv", "_conv").replace("fc", "_fc"): array for name, array in ARRAYS.items()}
     assert read_arrays(save(tmp_path / "a.pdparams", wrap(theirs))).file_format == "paddleclas"
     assert read_arrays(save(tmp_path / "b.pdparams", wrap(ARRAYS))).file_format == "paddle"

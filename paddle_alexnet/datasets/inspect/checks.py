@@ -72,7 +72,7 @@ def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Findin
 
     similar = find_copies(
         thumbnails=[photos[file].thumbnail for file in unique["file"]],
-        centres=[photos[file].centre for file in unique["file"]],
+        centers=[photos[file].center for file in unique["file"]],
         splits=unique["split_index"].to_numpy(),
         labels=unique["class_index"].to_numpy(),
     )
@@ -83,12 +83,12 @@ def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Findin
     for kind, copy, original in pairs:
         same_file = copy.file == original.file
         where = f"line {original.line}" if same_file else row_in_words(original.line, original.filename)
-        label = "" if copy.class_index == original.class_index else f", labelled {original.label!r} there"
+        label = "" if copy.class_index == original.class_index else f", labeled {original.label!r} there"
         detail = f"in {copy.split}; the same as {where}, in {original.split}{label}"
         findings.append(Finding(kind, copy.line, copy.filename, detail))
     for line, (row, other) in sorted({row.line: (row, other) for row, other in reversed(conflicts)}.items()):
         where = row_in_words(other.line, other.filename)
-        detail = f"labelled {row.label!r}; {where}, has it as {other.label!r}"
+        detail = f"labeled {row.label!r}; {where}, has it as {other.label!r}"
         findings.append(Finding("conflict", line, row.filename, detail))
     return findings
 

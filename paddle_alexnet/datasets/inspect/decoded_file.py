@@ -22,7 +22,7 @@ except ImportError:  # an extra; without it the data of JPEG files are not check
     simplejpeg = None
 
 CHECKS_JPEG = simplejpeg is not None
-_LEAST_SIDE = 8  # pixels: of fewer a network sees nothing but a patch of colours
+_LEAST_SIDE = 8  # pixels: of fewer a network sees nothing but a patch of colors
 _LEAST_SPREAD = 2 / 255  # standard deviation of every channel: below it a picture shows nothing
 _TURN = 0x0112  # EXIF's orientation
 _BLOCK = 4096
@@ -32,7 +32,7 @@ class Photo(NamedTuple):
     """What one look at a file tells; beyond `notes` only what could be read, else empty.
 
     `notes` are findings without a line number. `levels` are the means of R, G, B, and of their squares, of 0..1
-    values over all pixels. `thumbnail` is 16×16×3 bytes of the whole picture, `centre` of all but 5 % at each side.
+    values over all pixels. `thumbnail` is 16×16×3 bytes of the whole picture, `center` of all but 5 % at each side.
     """
 
     file: str
@@ -44,7 +44,7 @@ class Photo(NamedTuple):
     height: int = 0
     levels: tuple[float, ...] = ()
     thumbnail: bytes = b""
-    centre: bytes = b""
+    center: bytes = b""
 
 
 def look_at_all(root: Path, files: Sequence[str], *, workers: int) -> Iterator[Photo]:
@@ -78,11 +78,11 @@ def look_at(root: Path, file: str) -> Photo:
     if min(width, height) < _LEAST_SIDE:
         notes.append(Finding("tiny", 0, file, f"{width}×{height} pixels"))
     elif _spread(levels) < _LEAST_SPREAD:
-        notes.append(Finding("flat", 0, file, "one colour all over"))
+        notes.append(Finding("flat", 0, file, "one color all over"))
     if image.format in ("JPEG", "MPO"):
         notes += [Finding("damaged", 0, file, damage) for damage in _damage(data, image.mode)]
     edge = width * 0.05, height * 0.05
-    centre = (edge[0], edge[1], width - edge[0], height - edge[1])
+    center = (edge[0], edge[1], width - edge[0], height - edge[1])
     return photo._replace(
         notes=tuple(notes),
         format=image.format or "",
@@ -91,7 +91,7 @@ def look_at(root: Path, file: str) -> Photo:
         height=height,
         levels=levels,
         thumbnail=rgb.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes(),
-        centre=rgb.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, box=centre).tobytes(),
+        center=rgb.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, box=center).tobytes(),
     )
 
 

@@ -181,14 +181,14 @@ def check_outputs(*, root: Path, csv: Path, sheet: Path, report: Optional[Path],
 
 
 def format_inspection(inspection: Inspection) -> str:
-    """Counts, sizes, formats and colours as text."""
+    """Counts, sizes, formats and colors as text."""
     rows, counts = inspection.rows, inspection.counts.copy()
     counts["total"] = counts.sum(axis=1)
     counts = pd.concat([counts, counts.sum().to_frame("total").T])
     parts = [f"{inspection.csv}: {len(inspection.classes)} classes, {len(rows)} sound rows", counts.to_string()]
     if len(rows):
         photos = [inspection.photos[file] for file in rows["file"]]
-        parts += [_sizes(photos), _kinds(photos), _colours(rows, photos)]
+        parts += [_sizes(photos), _kinds(photos), _colors(rows, photos)]
     return "\n\n".join(parts)
 
 
@@ -221,7 +221,7 @@ def _kinds(photos: list[Photo]) -> str:
     return "\n".join(lines)
 
 
-def _colours(rows: pd.DataFrame, photos: list[Photo]) -> str:
+def _colors(rows: pd.DataFrame, photos: list[Photo]) -> str:
     """Mean and standard deviation of R, G, B, in which every image counts the same, as in training."""
     levels = np.array([photo.levels for photo in photos])
     table = {}

@@ -1,1 +1,1 @@
-"""From labelled pictures, however they are stored, to a data set that training reads."""
+"""From labeled pictures, however they are stored, to a data set that training reads."""

@@ -41,7 +41,7 @@ def from_archive(archive: Path) -> Found:
     The records of a class are listed only when they are asked for, so that the rest of the archive is never read.
     """
     notes: list[str] = []
-    val = _labelled_val(archive.with_name(_VAL_TAR), notes)
+    val = _labeled_val(archive.with_name(_VAL_TAR), notes)
     found: dict[str, Iterable[Record]] = {}
     for name, span in list_tar(archive):
         wnid, _, suffix = name.partition(".")
@@ -53,7 +53,7 @@ def from_archive(archive: Path) -> Found:
     return Found(found, notes)
 
 
-def _labelled_val(archive: Path, notes: list[str]) -> dict[str, list[Record]]:
+def _labeled_val(archive: Path, notes: list[str]) -> dict[str, list[Record]]:
     """The validation archive's images by wnid; nothing where it or its labels are missing."""
     if not is_file(archive):
         return {}

@@ -1,4 +1,4 @@
-"""From labelled pictures, however they are stored, to images/, labels.csv and classes.txt."""
+"""From labeled pictures, however they are stored, to images/, labels.csv and classes.txt."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Labelled pictures as people have them: class folders, flat files, tables such as Imagenette's.
+"""Labeled pictures as people have them: class folders, flat files, tables such as Imagenette's.
 
 Every source is read as a mapping of class labels to records, with notes on what was taken and left out.
 """

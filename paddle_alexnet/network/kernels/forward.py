@@ -115,7 +115,7 @@ def linear(layer: nn.Linear, x: paddle.Tensor, *, relu: bool) -> paddle.Tensor:
 
 
 def lrn(layer: LRN, x: paddle.Tensor, *, rectified: bool = False) -> paddle.Tensor:
-    """The layer's normalisation across the channels of x [N, C, H, W], see `convolution` for `rectified`."""
+    """The layer's normalization across the channels of x [N, C, H, W], see `convolution` for `rectified`."""
     return _run("alexnet_lrn", x, layer.size, layer.sum_scale, layer.beta, layer.k, layer.groups, rectified)
 
 

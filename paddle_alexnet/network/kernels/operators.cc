@@ -2,7 +2,7 @@
 //
 //   alexnet_convolution        with bias, and ReLU where it follows; forward, gradients of weights, bias and input
 //   alexnet_first_convolution  the same, without the gradient of its input, which is the image
-//   alexnet_lrn                local response normalisation across channels, one pass over memory each way
+//   alexnet_lrn                local response normalization across channels, one pass over memory each way
 //   alexnet_max_pool           max-pooling, padding with minus infinity
 //
 //   alexnet_linear             with bias, and ReLU where it follows; forward, the gradients by Paddle
@@ -220,9 +220,9 @@ std::vector<Tensor> GradientsOfParameters(const Tensor& x, const Tensor& w, cons
   return Gradients(x, w, b, y, dy, stride, padding, groups, relu, mask, false);
 }
 
-// ------------------------------------------------------------------------------------------------ normalisation
+// ------------------------------------------------------------------------------------------------ normalization
 
-constexpr int kStrip = 32;  // neighbouring pixels that pass through all channels together, in the fast cache
+constexpr int kStrip = 32;  // neighboring pixels that pass through all channels together, in the fast cache
 
 struct Row {
   float at[kStrip];
@@ -239,7 +239,7 @@ void sum_rows(const Row* rows, Row* __restrict sums, int channels, int size) {
     }
 }
 
-void sum_of_neighbours(const Row* rows, Row* sums, int channels, int size) {
+void sum_of_neighbors(const Row* rows, Row* sums, int channels, int size) {
   if (size == 5)
     sum_rows<5>(rows, sums, channels, size);
   else
@@ -322,7 +322,7 @@ std::vector<Tensor> Lrn(const Tensor& x, int size, float a, float beta, float k,
     load(source + start, pixels, channels, count, value);
     for (int c = 0; c < channels; ++c)
       for (int i = 0; i < kStrip; ++i) square[c].at[i] = value[c].at[i] * value[c].at[i];
-    sum_of_neighbours(square - size / 2, sum, channels, size);
+    sum_of_neighbors(square - size / 2, sum, channels, size);
     norm(sum, power, channels);
     for (int c = 0; c < channels; ++c)
       for (int i = 0; i < kStrip; ++i) value[c].at[i] *= power[c].at[i];
@@ -331,7 +331,7 @@ std::vector<Tensor> Lrn(const Tensor& x, int size, float a, float beta, float k,
   return {y};
 }
 
-// dx[c] = dy[c] d[c] ** -beta - 2 a beta x[c] * the sum over the neighbours j of dy[j] x[j] d[j] ** (-beta - 1)
+// dx[c] = dy[c] d[c] ** -beta - 2 a beta x[c] * the sum over the neighbors j of dy[j] x[j] d[j] ** (-beta - 1)
 std::vector<Tensor> LrnGradient(const Tensor& x, const Tensor& dy, int size, float a, float beta, float k,
                                 int groups, bool rectified) {
   check(dy, "gradient of LRN");
@@ -348,14 +348,14 @@ std::vector<Tensor> LrnGradient(const Tensor& x, const Tensor& dy, int size, flo
     load(given + start, pixels, channels, count, gradient);
     for (int c = 0; c < channels; ++c)
       for (int i = 0; i < kStrip; ++i) term[c].at[i] = value[c].at[i] * value[c].at[i];
-    sum_of_neighbours(term - size / 2, sum, channels, size);
+    sum_of_neighbors(term - size / 2, sum, channels, size);
     norm(sum, power, channels);
     for (int c = 0; c < channels; ++c)
       for (int i = 0; i < kStrip; ++i) {
         gradient[c].at[i] *= power[c].at[i];
         term[c].at[i] = gradient[c].at[i] * value[c].at[i] / sum[c].at[i];
       }
-    sum_of_neighbours(term - size / 2, sum, channels, size);
+    sum_of_neighbors(term - size / 2, sum, channels, size);
     for (int c = 0; c < channels; ++c)
       for (int i = 0; i < kStrip; ++i)
         gradient[c].at[i] -= 2 * a * beta * value[c].at[i] * sum[c].at[i];
@@ -372,7 +372,7 @@ constexpr int kNowhere = 255;  // of a window in the padding
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 // Columns p, p + stride, p + 2 stride, ... of a row for each p, counted from -left, into parts[p * size]: the columns
-// that neighbouring windows begin with lie side by side. What lies beyond the row is left as it is.
+// that neighboring windows begin with lie side by side. What lies beyond the row is left as it is.
 void split(const float* row, int width, int left, int stride, int length, int64_t size, float* parts) {
   if (stride == 2 && left == 0) {
     for (int c = 0; c < std::min((width + 1) / 2, length); ++c) parts[c] = row[2 * c];

@@ -36,7 +36,7 @@ def test_every_picture_in_its_proportions(root, tmp_path):
     assert draw_sheet(inspect(root), tmp_path / "sheet.png") == f"wrote {tmp_path / 'sheet.png'}"
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.format == "PNG"
-        counts = dict((colour, count) for count, colour in sheet.convert("RGB").getcolors(sheet.width * sheet.height))
+        counts = dict((color, count) for count, color in sheet.convert("RGB").getcolors(sheet.width * sheet.height))
     assert counts[255, 0, 0] == 40 * 120  # the whole of it, once
 
 

@@ -20,7 +20,7 @@ def thumbnail(image: Image.Image, *, edge: float = 0.0) -> bytes:
 def find(images: list[Image.Image], splits: list[int], labels: list[int]) -> duplicates.Copies:
     return find_copies(
         thumbnails=[thumbnail(image) for image in images],
-        centres=[thumbnail(image, edge=0.05) for image in images],
+        centers=[thumbnail(image, edge=0.05) for image in images],
         splits=np.array(splits),
         labels=np.array(labels),
     )
@@ -38,16 +38,16 @@ def test_blocks_agree_with_comparing_pair_by_pair(monkeypatch, block):
     levels = levels.clip(0, 255).round()
     splits, labels = rng.integers(0, 3, 60), rng.integers(0, 2, 60)
     bytes_of = [picture.astype(np.uint8).tobytes() for picture in levels]
-    found = find_copies(thumbnails=bytes_of, centres=bytes_of, splits=splits, labels=labels)
+    found = find_copies(thumbnails=bytes_of, centers=bytes_of, splits=splits, labels=labels)
 
-    grey = levels @ (0.299, 0.587, 0.114)
-    colours = levels - levels.mean(axis=3, keepdims=True)
+    gray = levels @ (0.299, 0.587, 0.114)
+    colors = levels - levels.mean(axis=3, keepdims=True)
 
     def alike(a: int, b: int, mirrored: int) -> bool:
-        grey_b, colours_b = grey[b, :, ::mirrored], colours[b, :, ::mirrored]
-        correlation = np.corrcoef(grey[a].ravel(), grey_b.ravel())[0, 1]
-        of_colours = (colours[a] * colours_b).sum() / np.sqrt((colours[a] ** 2).sum() * (colours_b**2).sum())
-        return correlation >= 0.97 and of_colours >= 0.8
+        gray_b, colors_b = gray[b, :, ::mirrored], colors[b, :, ::mirrored]
+        correlation = np.corrcoef(gray[a].ravel(), gray_b.ravel())[0, 1]
+        of_colors = (colors[a] * colors_b).sum() / np.sqrt((colors[a] ** 2).sum() * (colors_b**2).sum())
+        return correlation >= 0.97 and of_colors >= 0.8
 
     count = 0
     for a in range(60):
@@ -78,7 +78,7 @@ def test_nothing_to_compare():
 CHANGES = {
     "a third": (lambda image: image.resize((image.width // 3, image.height // 3)), 100),
     "mirrored": (ImageOps.mirror, 100),
-    "grey": (ImageOps.grayscale, 99),
+    "gray": (ImageOps.grayscale, 99),
     "dark": (lambda image: ImageEnhance.Brightness(image).enhance(0.5), 99),
     "border": (lambda image: ImageOps.expand(image, border=image.width // 20), 98),
     "cut": (

@@ -31,7 +31,7 @@ HEADER = ",filename,label,split"
 
 
 def picture(seed: int, *, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """Soft patches of colour, others for another seed."""
+    """Soft patches of color, others for another seed."""
     patches = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(patches).resize(size, Image.Resampling.BICUBIC)
 
@@ -122,7 +122,7 @@ def test_sound_set(root):
     assert "formats: JPEG 24\nmodes: RGB 23, L 1" in text
 
 
-def test_colours_are_those_of_every_image_alike(root):
+def test_colors_are_those_of_every_image_alike(root):
     (root / "images" / "cat" / "0.jpg").write_bytes(encode(picture(0, size=(640, 480))))  # large and counts once
     small = []
     for label in CLASSES:
@@ -146,14 +146,14 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "size wide": ("s.png", png(65_501, 1, pixels=bytes(196_504)), "65501×1 pixels"),
     "tiny": ("t.png", encode(picture(506, size=(2, 1)), "PNG"), "2×1 pixels"),
     "tiny wide": ("t.png", encode(picture(507, size=(300, 7)), "PNG"), "300×7 pixels"),
-    "flat": ("f.jpg", encode(Image.new("RGB", (64, 48), "teal")), "one colour all over"),
+    "flat": ("f.jpg", encode(Image.new("RGB", (64, 48), "teal")), "one color all over"),
     "unreadable zero": ("s.png", png(0, 4), "unreadable"),
     "extension": ("e.jpg", encode(picture(501), "PNG"), "PNG by its content, named .jpg"),
     "extension none": ("e", JPEG, "JPEG by its content, named without an extension"),
     "cmyk": ("c.jpg", encode(picture(502).convert("CMYK")), "CMYK"),
     "16-bit": ("d.png", encode(Image.fromarray(DEEP), "PNG"), "mode I;16"),
     "16-bit tiff": ("d.tif", encode(Image.fromarray(DEEP), "TIFF"), "mode I;16"),
-    "16-bit colour": ("d.png", png(8, 8, depth=16, pixels=(b"\0" + bytes(range(48))) * 8), "mode RGB"),
+    "16-bit color": ("d.png", png(8, 8, depth=16, pixels=(b"\0" + bytes(range(48))) * 8), "mode RGB"),
     "palette": ("p.png", encode(picture(503).quantize(16), "PNG"), "palette"),
     "animated": ("a.webp", animation(), "3 frames"),
     "alpha": ("a.png", encode(picture(504).convert("RGBA"), "PNG"), "transparency"),
@@ -205,7 +205,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "malformed": ("images/cat/new.jpg,cat,train,and more", "5 fields, where the header has 4"),
     "malformed short": ("images/cat/new.jpg", "2 fields, where the header has 4"),
     "repeated": ("images/cat/0.jpg,cat,train", "in train; the same as line 2, in train"),
-    "repeated spelling": ("./images//cat/0.jpg,dog,train", "the same as line 2, in train, labelled 'cat' there"),
+    "repeated spelling": ("./images//cat/0.jpg,dog,train", "the same as line 2, in train, labeled 'cat' there"),
 }
 
 
@@ -320,10 +320,10 @@ def test_same_content(root):
     line = add(root, "images/dog/copy.jpg,dog,train")
     finding, *conflicts = found(root)
     assert finding[:3] == ("duplicate", line, "images/dog/copy.jpg")
-    assert finding.detail == "in train; the same as line 2, images/cat/0.jpg, in train, labelled 'cat' there"
+    assert finding.detail == "in train; the same as line 2, images/cat/0.jpg, in train, labeled 'cat' there"
     assert [str(conflict) for conflict in conflicts] == [
-        f"line 2: images/cat/0.jpg: labelled 'cat'; line {line}, images/dog/copy.jpg, has it as 'dog'",
-        f"line {line}: images/dog/copy.jpg: labelled 'dog'; line 2, images/cat/0.jpg, has it as 'cat'",
+        f"line 2: images/cat/0.jpg: labeled 'cat'; line {line}, images/dog/copy.jpg, has it as 'dog'",
+        f"line {line}: images/dog/copy.jpg: labeled 'dog'; line 2, images/cat/0.jpg, has it as 'cat'",
     ]
 
 
@@ -369,7 +369,7 @@ def test_resized_and_recompressed_copies_are_found(demo_set, tmp_path):
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,
-    "grey": lambda image: image.convert("L"),
+    "gray": lambda image: image.convert("L"),
     "dark": lambda image: ImageEnhance.Brightness(image).enhance(0.5),
     "contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.5),
     "border": lambda image: ImageOps.expand(image, border=(3, 2), fill="black"),
@@ -397,7 +397,7 @@ def test_near_copies_within_a_split_are_left_alone(root):
     assert found(root) == []
 
 
-def test_the_same_drawing_in_other_colours_is_no_copy(root):
+def test_the_same_drawing_in_other_colors_is_no_copy(root):
     lines = np.zeros((48, 64, 3), np.uint8)
     lines[::16, :] = lines[1::16, :] = lines[:, ::12] = lines[:, 1::12] = 1
     for split, light, dark in (("train", (250, 60, 20), (20, 10, 120)), ("test", (90, 160, 90), (10, 50, 10))):
@@ -407,13 +407,13 @@ def test_the_same_drawing_in_other_colours_is_no_copy(root):
 
 
 def test_flat_pictures_are_no_copies(root):
-    for size, colour, split in (
+    for size, color, split in (
         (30, "gray", "train"),
         (31, "gray", "val"),
         (32, "#818181", "test"),
         (33, "red", "val"),
     ):
-        add(root, f"images/cat/{size}.png,cat,{split}", encode(Image.new("RGB", (size, size), colour), "PNG"))
+        add(root, f"images/cat/{size}.png,cat,{split}", encode(Image.new("RGB", (size, size), color), "PNG"))
     assert {f.kind for f in found(root)} == {"flat"}
 
 

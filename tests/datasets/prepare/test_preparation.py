@@ -94,7 +94,7 @@ def test_archive_gives_the_fluid_classes_in_order(tmp_path):
         assert (prepared.root / filename).read_bytes() == picture(Path(filename).name)
 
 
-def test_archive_with_labelled_validation_images(tmp_path):
+def test_archive_with_labeled_validation_images(tmp_path):
     wnids = ["n01440764", "n01443537"]
     train = make_train_tar(tmp_path / "src", wnids, 5)
     labels = {f"ILSVRC2012_val_{i:08d}.JPEG": wnids[i % 2] for i in range(1, 61)}
