@@ -10,7 +10,7 @@ from paddle_alexnet.benchmark.runner import PASSES, Runner, nothing
 from paddle_alexnet.config.schema import OptimizerConfig
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.network.padding import zeros
+from paddle_alexnet.network.presets import padding_of
 from paddle_alexnet.network.structure import describe
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.limits import computing_threads
@@ -102,7 +102,7 @@ def torch_twin(network: AlexNet) -> Any:
     modules: list[Any] = []
     for ((*_, stage), layer), shape, out in zip(network.named_layers(), shapes, shapes[1:]):
         if isinstance(stage, (presets.Conv, presets.MaxPool)):
-            pads = zeros(stage, shape[2])
+            pads = padding_of(stage, shape[2])
             padding = pads[0] if len(set(pads)) == 1 else 0
             if len(set(pads)) > 1:  # which PyTorch's own padding cannot do
                 beyond = 0.0 if isinstance(stage, presets.Conv) else -math.inf

@@ -16,9 +16,8 @@ from paddle.base.layer_helper import LayerHelper
 from paddle.nn import functional
 
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.network.backends import PADDLE
-from paddle_alexnet.network.padding import side_after, zeros
-from paddle_alexnet.network.presets import Conv, MaxPool
+from paddle_alexnet.network.lrn import PADDLE_MAJOR
+from paddle_alexnet.network.presets import Conv, MaxPool, padding_of, side_after
 
 
 def with_fast_convolutions(network: AlexNet, size: int) -> AlexNet:
@@ -29,7 +28,7 @@ def with_fast_convolutions(network: AlexNet, size: int) -> AlexNet:
     for named, layer in network.named_layers():
         if isinstance(named.stage, Conv):
             layers = list(twin._sub_layers[named.block])
-            layers[named.position] = _Convolution(layer, named.stage, zeros(named.stage, size), image=first)
+            layers[named.position] = _Convolution(layer, named.stage, padding_of(named.stage, size), image=first)
             twin.add_sublayer(named.block, nn.Sequential(*layers))
             first = False
         if isinstance(named.stage, (Conv, MaxPool)):
@@ -56,7 +55,7 @@ class _Convolution(nn.Layer):
 
 def _padded(x: paddle.Tensor, edges: list[int]) -> paddle.Tensor:
     """x [N, C, H, W] with so many zeros at the left, right, top and bottom of each plane."""
-    if PADDLE >= 3:  # where `zeros_like` warns while `paddle.jit` traces
+    if PADDLE_MAJOR >= 3:  # where `zeros_like` warns while `paddle.jit` traces
         return functional.pad(x, edges)
     for axis, (before, after) in ((2, edges[2:]), (3, edges[:2])):
         # Not one tensor for both edges: a pass for bfloat16 loses an input that comes twice.
@@ -68,7 +67,7 @@ def _padded(x: paddle.Tensor, edges: list[int]) -> paddle.Tensor:
 
 def _add_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
     """x [N, C, H, W] + bias [C]."""
-    if paddle.in_dynamic_mode() or PADDLE >= 3:  # in whose programs no operator adds along an axis
+    if paddle.in_dynamic_mode() or PADDLE_MAJOR >= 3:  # in whose programs no operator adds along an axis
         return x + bias.reshape([1, -1, 1, 1])
     helper = LayerHelper("elementwise_add")  # while `paddle.jit` traces
     y = helper.create_variable_for_type_inference(x.dtype)

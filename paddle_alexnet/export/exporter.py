@@ -13,8 +13,7 @@ from paddle_alexnet.export.verification import Pictures, Unproven, noise, prove
 from paddle_alexnet.inference.onnx_runtime import MODEL
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
-from paddle_alexnet.network.padding import side_after
-from paddle_alexnet.network.presets import Conv, Linear, MaxPool
+from paddle_alexnet.network.presets import Conv, Linear, MaxPool, side_after
 from paddle_alexnet.runs.metadata import MAX_IMAGE_SIZE, Metadata, Proof
 from paddle_alexnet.runs.model_folder import writing_model
 from paddle_alexnet.system.errors import UserError

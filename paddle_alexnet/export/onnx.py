@@ -14,7 +14,7 @@ import numpy as np
 from paddle_alexnet.network import presets
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import LRN
-from paddle_alexnet.network.padding import side_after, zeros
+from paddle_alexnet.network.presets import padding_of, side_after
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.system.errors import UserError
 
@@ -59,7 +59,7 @@ def onnx_file(network: AlexNet, metadata: Metadata, *, opset: int = OPSET) -> by
     x, channels, side = INPUT, 3, size
     for (name, _, _, stage), layer in network.computing_layers():
         if isinstance(stage, (presets.Conv, presets.MaxPool)):
-            left, right, top, bottom = zeros(stage, side)
+            left, right, top, bottom = padding_of(stage, side)
             window = {
                 "kernel_shape": [stage.kernel_size] * 2,
                 "strides": [stage.stride] * 2,

@@ -16,7 +16,7 @@ from paddle import inference
 from paddle.base.proto import framework_pb2
 
 from paddle_alexnet.inference.program_check import check_program, check_weights
-from paddle_alexnet.network.backends import PADDLE
+from paddle_alexnet.network.lrn import PADDLE_MAJOR
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.limits import computing_threads
 
@@ -26,7 +26,7 @@ WEIGHTS = "model.pdiparams"
 
 def runs_here(files: Container[str]) -> bool:
     """Whether this Paddle reads the program among an exported folder's files."""
-    return "model.json" not in files or PADDLE >= 3
+    return "model.json" not in files or PADDLE_MAJOR >= 3
 
 
 class PaddleInference:
@@ -111,7 +111,7 @@ def _cannot_compute(precision: str, program: str, place: str) -> str:
         return f"it is for processors, and this is {place}"
     if precision == "bfloat16" and not paddle.base.core.supports_bfloat16():
         return "this processor does not compute with it"
-    if precision == "int8" and not (PADDLE == 2 and program == "model.pdmodel"):
+    if precision == "int8" and not (PADDLE_MAJOR == 2 and program == "model.pdmodel"):
         return f"only Paddle 2 quantizes so, and this is {paddle.__version__}"
     return ""
 

@@ -8,12 +8,10 @@ from paddle import nn
 
 from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.network import presets
-from paddle_alexnet.network.ablations import ABLATIONS, ablated
 from paddle_alexnet.network.initialization import initial_attributes
 from paddle_alexnet.network.kernels.forward import can_compute, choose_kernels, compiled_forward
 from paddle_alexnet.network.lrn import LRN, choose_backend
-from paddle_alexnet.network.presets import PRESETS, NamedStage, Stage, walk
-from paddle_alexnet.network.spec import ModelSpec
+from paddle_alexnet.network.presets import ABLATIONS, PRESETS, ModelSpec, NamedStage, Stage, ablated, walk
 from paddle_alexnet.system.errors import UserError
 
 

@@ -6,7 +6,7 @@ from typing import Any, Union
 import paddle
 from paddle.nn import initializer
 
-from paddle_alexnet.network.backends import PADDLE
+from paddle_alexnet.network.lrn import PADDLE_MAJOR
 from paddle_alexnet.network.presets import Conv, Linear
 
 
@@ -40,6 +40,6 @@ def initial_attributes(rule: str, stage: Union[Conv, Linear], channels: int) -> 
 
 
 def _truncated_normal(std: float) -> initializer.Initializer:
-    if PADDLE < 3:  # which always cuts at two std
+    if PADDLE_MAJOR < 3:  # which always cuts at two std
         return initializer.TruncatedNormal(0.0, std)
     return initializer.TruncatedNormal(0.0, std, a=-2 * std, b=2 * std)

@@ -6,7 +6,9 @@ paper's text and TensorFlow multiply the plain sum (a = alpha); Caffe, PyTorch a
 the mean (a = alpha / size). The same alpha in both is wrong by a factor of `size`.
 """
 
-from typing import Optional
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
 
 import numpy as np
 import paddle
@@ -14,10 +16,35 @@ from paddle import nn
 from paddle.base.layer_helper import LayerHelper
 
 from paddle_alexnet.config.choices import one_of
-from paddle_alexnet.network.backends import Backend, choose
 from paddle_alexnet.system.errors import UserError
 
+PADDLE_MAJOR = int(paddle.__version__.split(".")[0])  # the major version
 _NATIVE_RANGE = 10.0  # largest (k + a * S) / k
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An implementation, and for each job the major versions of Paddle in which it computes the right numbers."""
+
+    compute: Callable[[Any, paddle.Tensor], paddle.Tensor]  # layer, x -> y
+    train: tuple[int, ...] = (2, 3)  # in the dynamic graph, which evaluates too
+    jit: tuple[int, ...] = (2, 3)  # exported by `paddle.jit`
+    onnx: tuple[int, ...] = (2, 3)  # exported to ONNX
+
+
+def usable_backends(backends: Mapping[str, Backend], job: str) -> list[str]:
+    """The backends that this Paddle can use for a job (`train`, `jit` or `onnx`), in the order of the table."""
+    return [name for name, backend in backends.items() if PADDLE_MAJOR in getattr(backend, job)]
+
+
+def choose_among(backends: Mapping[str, Backend], name: str, *, job: str, what: str) -> str:
+    """The backend for a job: the one asked for, or the first usable one where it is `auto` or cannot do the job.
+
+    Raises UserError for an unknown name.
+    """
+    one_of(name, ("auto", *backends), what=what)
+    possible = usable_backends(backends, job)
+    return name if name in possible else possible[0]
 
 
 class LRN(nn.Layer):
@@ -156,5 +183,5 @@ BACKENDS = {
 
 
 def choose_backend(lrn: str, job: str = "train") -> str:
-    """The backend for a job, see `backends.choose`. Raises UserError for an unknown name."""
-    return choose(BACKENDS, lrn, job=job, what="LRN backend")
+    """The backend for a job, see `choose_among`. Raises UserError for an unknown name."""
+    return choose_among(BACKENDS, lrn, job=job, what="LRN backend")

@@ -7,9 +7,9 @@ the name by which it is called everywhere: conv1, relu1, lrn1, pool1, … conv5,
 Shapes are [N, C, H, W]. A Linear's `out_features` of None is the number of classes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Optional, Union
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Callable, Literal, NamedTuple, Optional, Union
 
 CEIL = (0, 3, 0, 3)  # top, bottom, left, right: 224 gives 55 as the 2012 code's ceil does
 Padding = Union[int, tuple[int, int, int, int], Literal["SAME"]]
@@ -358,3 +358,60 @@ PRESETS: dict[str, Preset] = {
         },
     ),
 }
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What AlexNet is built from; `num_classes` of None is the preset's own number."""
+
+    preset: str = "paddle2"
+    num_classes: Optional[int] = None
+    lrn: str = "avgpool3d"
+    quirks: tuple[str, ...] = ()
+
+
+def _no_overlap(stage: Stage) -> Stage:
+    """Pools of 2×2, where those of the family are 3×3 with a stride of 2."""
+    return replace(stage, kernel_size=stage.stride) if isinstance(stage, MaxPool) else stage
+
+
+def _no_dropout(stage: Stage) -> Stage:
+    return replace(stage, p=0.0) if isinstance(stage, Dropout) else stage
+
+
+def _one_column(stage: Stage) -> Stage:
+    return replace(stage, groups=1) if isinstance(stage, (Conv, LRN)) else stage
+
+
+ABLATIONS: dict[str, Callable[[Stage], Stage]] = {
+    "no_overlap": _no_overlap,
+    "no_dropout": _no_dropout,
+    "one_column": _one_column,
+}
+
+
+def ablated(preset: Preset, quirks: Sequence[str]) -> Preset:
+    """The preset without what the ablations among some quirks take away."""
+    for quirk in quirks:
+        if change := ABLATIONS.get(quirk):
+            preset = replace(preset, blocks={name: tuple(map(change, part)) for name, part in preset.blocks.items()})
+    return preset
+
+
+def padding_of(stage: Union[Conv, MaxPool], size: int) -> list[int]:
+    """What a convolution or a pool adds to planes of S×S: left, right, top, bottom."""
+    padding: Padding = stage.padding
+    if isinstance(padding, int):
+        return [padding] * 4
+    if isinstance(padding, tuple):
+        top, bottom, left, right = padding
+        return [left, right, top, bottom]
+    outputs = -(-size // stage.stride)  # SAME: as many as strides begun; what is odd goes to the right and the bottom
+    total = max(0, (outputs - 1) * stage.stride + stage.kernel_size - size)
+    return [total // 2, total - total // 2] * 2
+
+
+def side_after(stage: Union[Conv, MaxPool], size: int) -> int:
+    """The side of the planes that a convolution or a pool makes of those of S×S."""
+    left, right, _, _ = padding_of(stage, size)
+    return (size + left + right - stage.kernel_size) // stage.stride + 1

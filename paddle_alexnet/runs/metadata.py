@@ -20,7 +20,7 @@ from PIL import Image
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import check_there
-from paddle_alexnet.network.spec import ModelSpec
+from paddle_alexnet.network.presets import ModelSpec
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.typed_values import adapter, check_types
 

@@ -14,8 +14,7 @@ import numpy as np
 import paddle
 
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.network.padding import zeros
-from paddle_alexnet.network.presets import Conv, Linear
+from paddle_alexnet.network.presets import Conv, Linear, padding_of
 from paddle_alexnet.system.progress import working
 
 # As in the search of docs/results.md; 20,000 patches and 10 iterations were better by no more than chance.
@@ -83,7 +82,7 @@ def cluster(patches: np.ndarray, clusters: int, rng: np.random.Generator) -> np.
 
 def patches_of(x: np.ndarray, stage: Conv, rng: np.random.Generator) -> list[np.ndarray]:
     """What a convolution's filters see of x [N, C, H, W] at random places, [n, C / groups · k²] for each group."""
-    left, right, top, bottom = zeros(stage, x.shape[-1])
+    left, right, top, bottom = padding_of(stage, x.shape[-1])
     padded = np.pad(x, [(0, 0), (0, 0), (top, bottom), (left, right)])
     rows = np.lib.stride_tricks.sliding_window_view(padded, stage.kernel_size, axis=2)
     windows = np.lib.stride_tricks.sliding_window_view(rows, stage.kernel_size, axis=3)

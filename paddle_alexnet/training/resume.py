@@ -15,7 +15,7 @@ from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.network.spec import ModelSpec
+from paddle_alexnet.network.presets import ModelSpec
 from paddle_alexnet.runs.checkpoint import check_weights, load_weights
 from paddle_alexnet.runs.run_folder import RunFolder, run_of
 from paddle_alexnet.runs.train_state import (

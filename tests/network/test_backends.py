@@ -4,7 +4,7 @@ import paddle
 import pytest
 
 from paddle_alexnet import UserError
-from paddle_alexnet.network.backends import Backend, choose, usable
+from paddle_alexnet.network.lrn import Backend, choose_among, usable_backends
 
 MAJOR = int(paddle.__version__.split(".")[0])
 TABLE = {
@@ -18,12 +18,12 @@ TABLE = {
     "job, names", [("train", ["fast", "middle", "plain"]), ("jit", ["middle", "plain"]), ("onnx", ["plain"])]
 )
 def test_the_first_that_can_do_the_job_stands_in_for_auto_and_for_those_that_cannot(job, names):
-    assert usable(TABLE, job) == names
-    assert choose(TABLE, "auto", job=job, what="backend") == names[0]
+    assert usable_backends(TABLE, job) == names
+    assert choose_among(TABLE, "auto", job=job, what="backend") == names[0]
     for name in TABLE:
-        assert choose(TABLE, name, job=job, what="backend") == (name if name in names else names[0])
+        assert choose_among(TABLE, name, job=job, what="backend") == (name if name in names else names[0])
 
 
 def test_an_unknown_name_names_the_nearest():
     with pytest.raises(UserError, match="unknown backend 'midle'; did you mean 'middle'"):
-        choose(TABLE, "midle", job="train", what="backend")
+        choose_among(TABLE, "midle", job="train", what="backend")

@@ -7,9 +7,8 @@ from rounding import FEW
 
 from paddle_alexnet import LRN, UserError
 from paddle_alexnet.network import lrn
-from paddle_alexnet.network.backends import usable
 from paddle_alexnet.network.kernels import forward, library
-from paddle_alexnet.network.lrn import choose_backend
+from paddle_alexnet.network.lrn import choose_backend, usable_backends
 
 CONVENTIONS = {
     "paddle2 and caffe": dict(size=5, alpha=1e-4, k=1.0, average=True),
@@ -18,7 +17,7 @@ CONVENTIONS = {
     "source145": dict(size=5, alpha=1e-4, k=2.0, average=True, groups=2),
     "another beta": dict(size=3, alpha=1e-2, k=1.5, average=True, beta=0.5),
 }
-BACKENDS = [name for name in usable(lrn.BACKENDS, "train") if name != "none"]
+BACKENDS = [name for name in usable_backends(lrn.BACKENDS, "train") if name != "none"]
 
 NORM = 2 * FEW  # a square, a sum, a power and a product forward, and as much again backward
 

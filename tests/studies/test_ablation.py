@@ -8,8 +8,7 @@ from PIL import Image
 from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import UserError
-from paddle_alexnet.network.ablations import ablated
-from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, MaxPool, walk
+from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, MaxPool, ablated, walk
 from paddle_alexnet.studies import ablation
 from paddle_alexnet.studies.ablation import ablate
 

@@ -13,8 +13,7 @@ from paddle.nn import functional
 from paddle_alexnet.config.choices import KERNELS, one_of
 from paddle_alexnet.network.kernels import library
 from paddle_alexnet.network.lrn import LRN
-from paddle_alexnet.network.padding import zeros
-from paddle_alexnet.network.presets import Conv, MaxPool, Stage
+from paddle_alexnet.network.presets import Conv, MaxPool, Stage, padding_of
 from paddle_alexnet.system.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ def convolution(layer: nn.Conv2D, stage: Conv, x: paddle.Tensor, *, relu: bool, 
     Without `mask` the gradient of ReLU is left to the operator that reads the result, as `rectified`.
     """
     operator = "alexnet_first_convolution" if x.stop_gradient else "alexnet_convolution"
-    padding = zeros(stage, x.shape[2])
+    padding = padding_of(stage, x.shape[2])
     if x.shape[1] <= _FEW and any(padding):
         left, right, top, bottom = padding
         x = functional.pad(x, [0, 0, 0, 0, top, bottom, left, right])  # the four sides alone take 15 times as long
@@ -121,7 +120,7 @@ def lrn(layer: LRN, x: paddle.Tensor, *, rectified: bool = False) -> paddle.Tens
 
 def max_pool(stage: MaxPool, x: paddle.Tensor, *, rectified: bool = False) -> paddle.Tensor:
     """The pool of x [N, C, H, W], see `convolution` for `rectified`."""
-    return _run("alexnet_max_pool", x, stage.kernel_size, stage.stride, zeros(stage, x.shape[2]), rectified)
+    return _run("alexnet_max_pool", x, stage.kernel_size, stage.stride, padding_of(stage, x.shape[2]), rectified)
 
 
 def _run(operator: str, *arguments: Any) -> paddle.Tensor:

@@ -13,9 +13,8 @@ from paddle_alexnet import LRN, PRESETS, AlexNet, UserError
 from paddle_alexnet.export.exporter import export
 from paddle_alexnet.inference.paddle_inference import PROGRAMS
 from paddle_alexnet.network.kernels import forward
-from paddle_alexnet.network.padding import side_after
 from paddle_alexnet.network.presets import LRN as StageLRN
-from paddle_alexnet.network.presets import Conv, Flatten, Linear, MaxPool, Preset, walk
+from paddle_alexnet.network.presets import Conv, Flatten, Linear, MaxPool, Preset, side_after, walk
 from paddle_alexnet.network.presets import ReLU as StageReLU
 
 

@@ -8,7 +8,7 @@ import paddle
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.network.spec import ModelSpec
+from paddle_alexnet.network.presets import ModelSpec
 from paddle_alexnet.runs.checkpoint import read_pdparams
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.model_folder import read_model
