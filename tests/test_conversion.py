@@ -5,6 +5,7 @@ import os
 import pickle
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -14,7 +15,7 @@ from hostile import Call
 from rounding import FEW
 from tiny import tiny_preset  # noqa: F401
 
-from paddle_alexnet import AlexNet, Predictor, UserError
+from paddle_alexnet import AlexNet, Predictor, UserError, load_config
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.conversion import convert
 from paddle_alexnet.data.preprocess import Preprocess
@@ -22,7 +23,7 @@ from paddle_alexnet.data.table import read_table
 from paddle_alexnet.evaluation.evaluate import evaluate
 from paddle_alexnet.export.exporter import export
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
-from paddle_alexnet.training.pretrained import read_start, start_from
+from paddle_alexnet.training.initial_weights import choose_initial_weights
 from paddle_alexnet.weights.layouts import layers
 
 
@@ -366,14 +367,20 @@ def test_classes_have_to_be_as_many_as_the_network_s(pdparams, tmp_path):
     assert (metadata.origin.epoch, metadata.origin.val_loss, metadata.origin.val_top1) == (0, None, None)
 
 
+def start_from(weights, network, table, preprocess):
+    """Set a network's weights as a run with `model.weights` does; its images go through `preprocess`."""
+    config = load_config(None, ["model.preset=tiny", f"model.weights={weights}"])
+    choose_initial_weights(config, table).set(network, SimpleNamespace(preprocess=preprocess))
+
+
 def test_training_starts_from_a_converted_checkpoint(checkpoint, pdparams, state, demo_set, tmp_path):
     table, network = read_table(demo_set, None), AlexNet("tiny", 10)
     preprocess = Preprocess(99, DataConfig().mean, DataConfig().std)
-    start_from(read_start(checkpoint, network, table, DataConfig()), network, preprocess)
+    start_from(checkpoint, network, table, preprocess)
     assert all(np.array_equal(value.numpy(), state[name]) for name, value in network.state_dict().items())
 
     with pytest.raises(UserError, match=r"data.mean=\[0.485, 0.456, 0.406\]"):
-        start_from(read_start(checkpoint, network, table, DataConfig()), network, Preprocess(99, (0, 0, 0), (1, 1, 1)))
+        start_from(checkpoint, network, table, Preprocess(99, (0, 0, 0), (1, 1, 1)))
 
 
 @pytest.mark.parametrize("other", ["four", "named"])
@@ -385,7 +392,7 @@ def test_a_last_layer_of_other_classes_is_drawn_new(pdparams, state, demo_set, t
     drawn = {name: value.numpy() for name, value in network.state_dict().items()}
     last = {"classifier.7.weight", "classifier.7.bias"}
     with caplog.at_level("INFO"):
-        start_from(read_start(tmp_path / other, network, read_table(demo_set, None), DataConfig()), network, preprocess)
+        start_from(tmp_path / other, network, read_table(demo_set, None), preprocess)
     for name, value in network.state_dict().items():
         assert np.array_equal(value.numpy(), (drawn if name in last else state)[name]), name
     count = 4 if other == "four" else 10

@@ -13,7 +13,7 @@ from rounding import LOGITS, PROBABILITIES
 
 from paddle_alexnet import Predictor
 from paddle_alexnet.data.image_files import find_images
-from paddle_alexnet.evaluation.metrics import log_softmax
+from paddle_alexnet.inference.engine import log_softmax
 
 
 def scripts_of(page):

@@ -16,6 +16,7 @@ from paddle_alexnet.config.schema import Config
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.system.progress import EVERY, working
 from paddle_alexnet.training.optimizers import build_optimizer
+from paddle_alexnet.training.parameter_groups import resolve_groups
 
 PASSES = {"Forward": 1, "Forward-backward": 3, "Training step": 3}  # counted in forward passes' FLOPs
 
@@ -44,7 +45,8 @@ def mode(step: str) -> str:
 def paddle_runner(network: AlexNet, image: np.ndarray, label: np.ndarray, config: Config, device: str) -> Runner:
     """The steps of a Paddle network on image [N, 3, S, S] float32 and label [N] int64."""
     x, y = paddle.to_tensor(image), paddle.to_tensor(label)
-    optimizer = build_optimizer(network, config.optimizer, config.optimizer.learning_rate)
+    rules = resolve_groups(network.weights_and_biases(), config.optimizer)
+    optimizer = build_optimizer(config.optimizer, rules, config.optimizer.learning_rate)
     cross_entropy = nn.CrossEntropyLoss()
 
     def forward() -> None:

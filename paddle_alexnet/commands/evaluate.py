@@ -47,10 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.report.validation import check_confusion
     from paddle_alexnet.runs.metadata import input_in_words
-    from paddle_alexnet.runs.model_folder import files_of, read_metadata
+    from paddle_alexnet.runs.model_folder import files_of
+    from paddle_alexnet.runs.resolve import resolve_model
     from paddle_alexnet.system.output_files import check_output
 
-    metadata = read_metadata(arguments.model)
+    model = resolve_model(arguments.model)
+    metadata = model.metadata
     preprocess = changed_preprocess(metadata.preprocess, arguments)
     root, table_csv = metadata.origin.dataset(arguments.root, arguments.table)
     metadata.check_top_k(arguments.top_k)
@@ -80,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.precision == "int8":  # whose images may have been moved, as the others
         calibration = calibration or arguments.root
     predictor = Predictor(
-        arguments.model,
+        model,
         device=arguments.device,
         precision=arguments.precision,
         calibration=calibration,
@@ -94,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     top_k = "" if result.top_k is None else f"  top{arguments.top_k} {shown(result.top_k)}"
     print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {shown(result.top1)}{top_k}")
     if arguments.precision != "float32":
-        exact = answers_of(Predictor(arguments.model, device=arguments.device, preprocess=preprocess))
+        exact = answers_of(Predictor(model, device=arguments.device, preprocess=preprocess))
         cost, same = 100 * (exact.top(1) - result.top1), (exact.predicted == answers.predicted).mean()
         print(
             f"in float32: loss {exact.loss.mean():.6f}  top1 {shown(exact.top(1))}; {arguments.precision} costs "

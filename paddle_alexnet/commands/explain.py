@@ -62,14 +62,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.data.image_files import find_images
     from paddle_alexnet.data.splits import SPLITS
-    from paddle_alexnet.runs.model_folder import read_metadata
+    from paddle_alexnet.runs.resolve import resolve_model
     from paddle_alexnet.system.output_files import check_output
 
     chosen = arguments.only.split(",") if arguments.only else list(_VIEWS)
     for view in chosen:
         one_of(view, _VIEWS, what="view")
     one_of(arguments.split, SPLITS, what="split")
-    if read_metadata(arguments.model).kind != "checkpoint":
+    model = resolve_model(arguments.model)
+    if model.metadata.kind != "checkpoint":
         raise UserError(f"{arguments.model}: an exported model, it cannot be looked into: name its run or a checkpoint")
     images = find_images(arguments.images)
     if arguments.array is not None:
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.system.device import use_device
 
     use_device(arguments.device)
-    network, metadata = load_checkpoint(arguments.model)
+    network, metadata = load_checkpoint(model.folder, model.metadata)
     print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
     if arguments.label is not None:
         views.class_index(metadata, arguments.label)

@@ -39,18 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Optional[int]:
-    from paddle_alexnet.runs.model_folder import check_replaceable, find_model
-    from paddle_alexnet.runs.run_folder import RunFolder
-    from paddle_alexnet.system.files import resolved
+    from paddle_alexnet.runs.model_folder import check_replaceable
+    from paddle_alexnet.runs.resolve import resolve_model
 
-    place = find_model(arguments.model)
-    run = RunFolder(resolved(arguments.model))
+    model = resolve_model(arguments.model)
+    place, run = model.folder, model.run
     outputs: dict[Literal["inference", "onnx"], Path] = {}
     for kind in KINDS.values() if arguments.to == "all" else [KINDS[arguments.to]]:
         if arguments.output:
             outputs[kind] = arguments.output / kind if arguments.to == "all" else arguments.output
         else:
-            outputs[kind] = run.path / kind if place == run.best else place.with_name(f"{place.name}-{kind}")
+            outputs[kind] = run.path / kind if run and model.names_run else place.with_name(f"{place.name}-{kind}")
         check_replaceable(outputs[kind], kind)
     from paddle_alexnet.export.exporter import exporting, with_image_size
     from paddle_alexnet.export.onnx import OPSET, check_opset
@@ -64,7 +63,7 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     elif arguments.opset:
         raise UserError("--opset is for ONNX; add --to onnx")
     use_device("cpu")  # where the ways to run it are compared
-    network, metadata = load_checkpoint(place)
+    network, metadata = load_checkpoint(place, model.metadata)
     metadata = with_image_size(network, metadata, arguments.image_size or network.image_size)
     output: Literal["logits", "probabilities"] = "probabilities" if arguments.softmax else "logits"
     metadata = replace(metadata, output=output, batch_size=arguments.batch)

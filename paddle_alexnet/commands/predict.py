@@ -53,11 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Optional[int]:
     from paddle_alexnet.data.image_files import find_images
     from paddle_alexnet.runs.metadata import input_in_words
-    from paddle_alexnet.runs.model_folder import files_of, read_metadata
+    from paddle_alexnet.runs.model_folder import files_of
+    from paddle_alexnet.runs.resolve import resolve_model
     from paddle_alexnet.system.output_files import check_output
 
-    metadata = read_metadata(arguments.model)
-    metadata = replace(metadata, preprocess=changed_preprocess(metadata.preprocess, arguments))
+    model = resolve_model(arguments.model)
+    metadata = replace(model.metadata, preprocess=changed_preprocess(model.metadata.preprocess, arguments))
     metadata.check_crops(arguments.crops)
     images = find_images(arguments.images)
     only_json = arguments.json == Path("-")
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     from paddle_alexnet.system.progress import progress
 
     predictor = Predictor(
-        arguments.model,
+        model,
         device=arguments.device,
         precision=arguments.precision,
         calibration=arguments.calibration,

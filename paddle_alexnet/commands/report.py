@@ -18,6 +18,6 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.report.run_summary import read_run
 
     folder = read_run(arguments.run).folder
-    from paddle_alexnet.evaluation.evaluate import report_run
+    from paddle_alexnet.report.run_report import report_run
 
     print(f"wrote {report_run(folder, device=arguments.device)}")

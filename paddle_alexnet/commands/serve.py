@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from paddle_alexnet.runs.model_folder import find_model
+    from paddle_alexnet.runs.resolve import resolve_model
 
-    find_model(arguments.model)
+    model = resolve_model(arguments.model)
     for origin in arguments.allow_origin:
         if origin != "*" and not re.fullmatch(r"https?://[^/?#\s]+", origin):
             raise UserError(f"{origin}: not the origin of a page; name scheme, host and port, as http://localhost:3000")
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.service.served_model import open_served
 
     served = open_served(
-        arguments.model,
+        model,
         device=arguments.device,
         precision=arguments.precision,
         calibration=arguments.calibration,

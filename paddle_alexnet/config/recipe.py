@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, Optional, get_args, get_origin
@@ -28,8 +28,9 @@ LIST_OF_KEYS = "`paddle-alexnet train --help` lists the keys"
 
 def recipes() -> dict[str, Path]:
     """The recipes that come with the package, by name: in a wheel inside it, in a checkout beside it."""
-    inside = Path(__file__).with_name("configs")
-    folder = inside if inside.is_dir() else Path(__file__).resolve().parents[1] / "configs"
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "configs"
+    folder = inside if inside.is_dir() else package.parent / "configs"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
@@ -71,6 +72,42 @@ def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> C
         return TypeAdapter(Config).validate_json(json.dumps(tree))
     except ValidationError as error:
         raise UserError(_explain(error, origin)) from None
+
+
+def flatten_config(config: Config) -> dict[str, Any]:
+    """Return the values of a config by key."""
+
+    def flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in tree.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name, value
+
+    return dict(flat(asdict(config), ""))
+
+
+def config_as_text(config: Config) -> dict[str, str]:
+    """Return the values of a config by key, as text."""
+    values = flatten_config(config).items()
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values}
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Return a config that means the same from any working directory."""
+
+    def absolute(path: Optional[str]) -> Optional[str]:
+        return path and str(Path(path).expanduser().absolute())
+
+    data = replace(
+        config.data,
+        root=absolute(config.data.root),
+        csv=absolute(config.data.csv),
+        classes=absolute(config.data.classes),
+        cache_folder=absolute(config.data.cache_folder),
+    )
+    model = replace(config.model, weights=absolute(config.model.weights))
+    return replace(config, output=str(Path(config.output).expanduser().absolute()), model=model, data=data)
 
 
 def save_config(config: Config, path: Path, *, comment: str) -> None:
@@ -237,7 +274,7 @@ _OTHERS_NAMES = {  # of settings in other programs, and the key, or the last par
     "num_workers": "workers",
     "opt": "optimizer.name",
     "optim": "optimizer.name",
-    "optimizer": "optimizer.name",
+    "optimiser": "optimizer.name",
     "optimizer": "optimizer.name",
     "out": "output",
     "out_dir": "output",

@@ -12,8 +12,8 @@ from PIL import Image
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.splits import split_sizes
+from paddle_alexnet.data.table import write_tables
 from paddle_alexnet.data.threads import in_threads
-from paddle_alexnet.datasets.prepare.preparation import write_tables
 from paddle_alexnet.system.files import atomic_folder
 from paddle_alexnet.system.progress import progress
 

@@ -22,13 +22,19 @@ from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics
 from paddle_alexnet.data.threads import in_threads
-from paddle_alexnet.evaluation.metrics import PADDING
 from paddle_alexnet.system.errors import UserError
 
 _AHEAD = 2  # batches
 _CHUNK = 8  # images that a thread takes at once: many for NumPy's sake, few enough for the processor's cache
 
+PADDING = -100  # the label of a row that only fills up a batch: of no class, and what `cross_entropy` leaves out
+
 _log = logging.getLogger(__name__)
+
+
+def is_sample(label: paddle.Tensor) -> paddle.Tensor:
+    """Which rows are samples and no padding, bool [N], of classes [N] or shares of them [N, C]."""
+    return label.sum(axis=1) > 0 if label.ndim == 2 else label != PADDING
 
 
 class Chunk(NamedTuple):

@@ -51,9 +51,8 @@ def open_loaders(
         background=data.background,
     )
     folder = Path(config.output).parent / "cache" if data.cache_folder is None else Path(data.cache_folder)
-    unreadable, workers = UnreadableImages(data.fault_limit), data.workers
-
     decoding = preprocess.decoded_by(data.decoder)  # for the files of this run, not for the finished model
+    unreadable, workers = UnreadableImages(data.fault_limit), data.workers
     train_set, val_set = (ImageDataset(table, split, decoding) for split in ("train", "val"))
     for dataset in (train_set, val_set):
         dataset.hashing = True  # the files are read anyway

@@ -248,3 +248,9 @@ def write_without(csv: Path, lines: set[int]) -> Path:
         header, *kept = [row for row in rows if rows.line_num not in lines]
     write_csv(target, header, kept)
     return target
+
+
+def write_tables(folder: Path, *, rows: Sequence[tuple[str, str, str]], classes: ClassList) -> None:
+    """Write `labels.csv` from rows of (filename, label, split), numbered, and `classes.txt` in output order."""
+    write_csv(folder / "labels.csv", ["", *_COLUMNS], ([n, *row] for n, row in enumerate(rows)))
+    (folder / "classes.txt").write_bytes("".join(f"{line}\n" for line in classes.lines()).encode())

@@ -1,6 +1,5 @@
 """How good a trained network is: model × split → predictions of every image, once each → figures."""
 
-import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,8 @@ from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.data.tree import say_notes
 from paddle_alexnet.evaluation.classification import Answers, answers_of, join
 from paddle_alexnet.inference.predictor import Predictor
-from paddle_alexnet.report.html_page import write_report
-from paddle_alexnet.report.run_summary import read_run
-from paddle_alexnet.report.validation import write_validation
-from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.progress import progress, working
-
-_log = logging.getLogger(__name__)
+from paddle_alexnet.system.progress import progress
 
 
 @dataclass(frozen=True)
@@ -117,32 +110,3 @@ def means(answers: Answers, *, top_k: Optional[int] = None) -> Evaluation:
 def collect(predictions: Iterable[Predictions], *, top: int = 5) -> Answers:
     """The answers for every image that was predicted."""
     return join(answers_of(batch.truth, batch.log_probabilities, top=top) for batch in predictions)
-
-
-def report_run(run: RunFolder, *, device: str = "auto") -> Path:
-    """Write a run's report, and before it `validation/` where that is not of the best model; and say where.
-
-    Where the model cannot be tried on its validation images, that is logged, and the report goes without.
-    """
-    read = read_run(run.path)
-    if run.best.is_dir():
-        try:
-            predictor = Predictor(run.best, device=device)
-            epoch = predictor.metadata.origin.epoch
-            if read.validation is None or read.validation.epoch != epoch:
-                table = open_table(predictor, None, None)
-                write_validation(
-                    run.validation,
-                    collect(predict_split(predictor, table, "val")),
-                    table.filenames[table.rows("val")],
-                    root=table.root,
-                    split="val",
-                    epoch=epoch,
-                    classes=table.classes,
-                    preprocess=predictor.metadata.preprocess,
-                )
-                read = read_run(run.path)
-        except UserError as error:
-            _log.info(f"the report goes without predictions: {error}")
-    with working("drawing the report"):
-        return write_report(read)

@@ -6,13 +6,6 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.metric import Metric
 
-PADDING = -100  # the label of a row that only fills up a batch: of no class, and what `cross_entropy` leaves out
-
-
-def is_sample(label: paddle.Tensor) -> paddle.Tensor:
-    """Which rows are samples and no padding, bool [N], of classes [N] or shares of them [N, C]."""
-    return label.sum(axis=1) > 0 if label.ndim == 2 else label != PADDING
-
 
 def cross_entropy(logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
     """Cross-entropy of each sample [N] for logits [N, C] and classes [N] or, after mixup, shares of them [N, C]."""
@@ -20,12 +13,6 @@ def cross_entropy(logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
         logits = logits.astype("float32")  # in mixed precision
     loss = F.cross_entropy(logits, label, soft_label=label.ndim == 2, reduction="none")
     return loss.reshape([-1])
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithms of the probabilities [N, C] of logits [N, C], in float64."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 class CrossEntropy(nn.Layer):

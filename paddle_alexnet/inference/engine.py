@@ -79,6 +79,12 @@ def ways_to_run(files: Mapping[str, bytes], metadata: Metadata, *, source: Path)
     return ways
 
 
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Logarithms of the probabilities [N, C] of logits [N, C], in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
 def _fitted(engine: Union[PaddleInference, OnnxRuntime], metadata: Metadata, source: Path) -> Engine:
     """An engine that takes any number of images, where the program takes so many at once and no others."""
     size, batch = metadata.preprocess.image_size, metadata.batch_size

@@ -39,6 +39,7 @@ class AlexNet(nn.Layer):
         kernels: str = "paddle",
     ) -> None:
         super().__init__()
+        lrn_backend, compute = choose_backend(lrn), choose_kernels(kernels)
         table = PRESETS[one_of(preset, PRESETS, what="preset")]
         for quirk in quirks:
             if quirk not in {*table.quirks, *ABLATIONS}:
@@ -50,8 +51,8 @@ class AlexNet(nn.Layer):
         self.preset = preset
         self.image_size = table.image_size
         self.num_classes = table.num_classes if num_classes is None else num_classes
-        self.lrn = choose_backend(lrn)
-        self.kernels = choose_kernels(kernels)
+        self.lrn = lrn_backend
+        self.kernels = compute
         if not any(isinstance(stage, presets.LRN) for *_, stage in walk(table)):
             self.lrn = "none"
         elif "lrn_exclusive" in quirks and lrn == "auto":
@@ -85,6 +86,12 @@ class AlexNet(nn.Layer):
         """The stages in the order in which an image passes them, each with the layer built from it."""
         for stage in self.stages:
             yield stage, self._sub_layers[stage.block][stage.position]
+
+    def weights_and_biases(self) -> Iterator[tuple[str, paddle.Tensor]]:
+        """Yield the parameters by their names in a recipe: conv1.weight, conv1.bias, …, fc8.bias."""
+        for stage, layer in self.named_layers():
+            for name, parameter in layer.named_parameters(include_sublayers=False):
+                yield f"{stage.name}.{name}", parameter
 
     def computing_layers(self) -> Iterator[tuple[NamedStage, nn.Layer]]:
         """Those of `named_layers` that an image does pass: all, but for a quirk."""

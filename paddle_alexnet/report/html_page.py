@@ -12,13 +12,14 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from paddle_alexnet.config.recipe import config_as_text
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.evaluation.classification import class_figures, confused_pairs, wilson_interval
 from paddle_alexnet.plots.fonts import legend
 from paddle_alexnet.plots.pictures import MOST_NAMED, encoded, filter_grid, read_mistakes
 from paddle_alexnet.plots.svg_chart import Chart, line_chart
 from paddle_alexnet.report.comparison import Comparison
-from paddle_alexnet.report.run_summary import Run, settings_of
+from paddle_alexnet.report.run_summary import Run
 from paddle_alexnet.report.validation import Validation
 from paddle_alexnet.runs.model_folder import Model, read_model
 from paddle_alexnet.system.errors import UserError
@@ -37,7 +38,7 @@ def write_report(run: Run) -> Path:
         notes.append("The folder holds no predictions of the validation images.")
     elif model is not None and validation.epoch != model.metadata.origin.epoch:
         notes.append(f"The predictions shown are those of epoch {validation.epoch}, not of the best model.")
-    defaults = settings_of(Config())
+    defaults = config_as_text(Config())
     page = (
         _templates()
         .get_template("report.html")

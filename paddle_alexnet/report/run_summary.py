@@ -1,16 +1,14 @@
 """What is known of a run, read from its folder alone: a finished one, a running one or one that was broken off."""
 
-import json
 import math
-from collections.abc import Iterator
 from csv import DictReader, Error
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional, Union
+from typing import Annotated, Optional, Union
 
 from pydantic import Field
 
-from paddle_alexnet.config.recipe import load_config
+from paddle_alexnet.config.recipe import config_as_text, load_config
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.report.validation import Validation, read_validation
 from paddle_alexnet.runs.environment import read_environment
@@ -50,7 +48,7 @@ class Run:
 
     @property
     def settings(self) -> dict[str, str]:
-        return settings_of(self.config)
+        return config_as_text(self.config)
 
     @property
     def best(self) -> Optional[Epoch]:
@@ -73,19 +71,6 @@ def read_run(path: Union[str, Path]) -> Run:
         read_environment(folder.environment),
         read_validation(folder.validation),
     )
-
-
-def settings_of(config: Config) -> dict[str, str]:
-    """The values of a config by key, as text."""
-
-    def flat(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-        for name, value in tree.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{prefix}{name}.")
-            else:
-                yield prefix + name, value if isinstance(value, str) else json.dumps(value)
-
-    return dict(flat(asdict(config), ""))
 
 
 def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:

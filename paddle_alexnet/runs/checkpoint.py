@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Union
+from typing import BinaryIO, Optional, Union
 
 import numpy as np
 import paddle
@@ -31,12 +31,19 @@ def save_checkpoint(place: Path, network: nn.Layer, metadata: Metadata, *, aside
     )
 
 
-def load_checkpoint(path: Union[str, os.PathLike[str]]) -> tuple[AlexNet, Metadata]:
-    """The trained network, in evaluation mode, and what is known of it.
+def load_checkpoint(
+    path: Union[str, os.PathLike[str]], metadata: Optional[Metadata] = None
+) -> tuple[AlexNet, Metadata]:
+    """Load the trained network of a run or a checkpoint, in evaluation mode, and its metadata.
 
-    `path` is a run or a checkpoint. Raises UserError if it is damaged or does not fit its metadata.
+    Args:
+        path: A run or a checkpoint.
+        metadata: The checkpoint's metadata, if it is read already.
+
+    Raises:
+        UserError: The checkpoint is damaged or does not fit its metadata.
     """
-    model = read_model(path)
+    model = read_model(path, metadata)
     return restore(model), model.metadata
 
 

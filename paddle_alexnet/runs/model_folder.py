@@ -5,15 +5,13 @@ checksum of every other file (Paddle loads a file with a flipped byte without a 
 """
 
 import hashlib
-import logging
 import os
-import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Union
+from typing import Callable, Optional, Union
 
 from paddle_alexnet.runs.metadata import MAX_BYTES as MAX_METADATA
 from paddle_alexnet.runs.metadata import Metadata, from_json, is_ours, to_json
@@ -30,8 +28,6 @@ _NAMES = {  # of every file that a model of any version may have
 MAX_BYTES = 4 << 30  # of a file; the largest network's weights have 0.3 GB
 # A link could lead to any file, and to open a pipe would be to wait for ever.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,42 +138,26 @@ def read_metadata(path: Union[str, os.PathLike[str]]) -> Metadata:
     return from_json(_read_metadata(place), source=place / METADATA)
 
 
-def say_if_export_differs(path: Union[str, os.PathLike[str]]) -> None:
-    """Log where a path means a run, or a model of it, whose best checkpoint and an exported model are of two epochs.
-
-    The usual ones are swapped in one after the other, so that a kill may come between; `export` mends it.
-    """
-    place = find_model(path)
-    for run in map(RunFolder, (place.parent, place.parent.parent)):
-        for export, how in ((run.inference, ""), (run.onnx, " --to onnx")):
-            if place not in (run.best, export) or not (run.best.is_dir() and export.is_dir()):
-                continue
-            if run.is_being_written():
-                return
-            best, exported = (read_metadata(model).origin.epoch for model in (run.best, export))
-            if best != exported:
-                _log.warning(
-                    f"{export} is of epoch {exported}, the best checkpoint of epoch {best}: "
-                    f"`paddle-alexnet export {shlex.quote(str(run.path))}{how}` exports that"
-                )
-
-
-def read_model(path: Union[str, os.PathLike[str]]) -> Model:
+def read_model(path: Union[str, os.PathLike[str]], metadata: Optional[Metadata] = None) -> Model:
     """Read the model that a path means, see `find_model`, and check every byte of it.
 
-    What is read belongs together, also while a training run replaces the folder: it is read again where that happened
-    meanwhile. Raises UserError if there is no model or if it is damaged.
+    `metadata` is what is known of it already. All that is read belongs together, also while a training run replaces
+    the folder: it is read again if that happened meanwhile.
+
+    Raises:
+        UserError: There is no model, or it is damaged.
     """
     place = find_model(path)
-    content = _read_metadata(place)
+    content = b"" if metadata else _read_metadata(place)
     while True:
         try:
-            metadata = from_json(content, source=place / METADATA)
-            return Model(place, metadata, {name: _read_checked(place, name, metadata) for name in metadata.sha256})
+            found = metadata or from_json(content, source=place / METADATA)
+            return Model(place, found, {name: _read_checked(place, name, found) for name in found.sha256})
         except UserError:
             before, content = content, _read_metadata(place)
-            if content == before:
+            if content == before or (metadata and from_json(content, source=place / METADATA) == metadata):
                 raise
+            metadata = None
 
 
 def _places(place: Path) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ from typing import Optional
 import paddle
 
 from paddle_alexnet.config.choices import one_of
-from paddle_alexnet.config.recipe import load_config
+from paddle_alexnet.config.recipe import load_config, with_absolute_paths
 from paddle_alexnet.config.schema import Config, ModelConfig
 from paddle_alexnet.data.splits import SPLITS
 from paddle_alexnet.evaluation.classification import wilson_interval
@@ -22,7 +22,7 @@ from paddle_alexnet.runs.train_state import read_state
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import is_folder, write_csv
 from paddle_alexnet.system.output_files import check_output, save_figure
-from paddle_alexnet.training.trainer import as_set, train
+from paddle_alexnet.training.trainer import train
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def _train(run: RunFolder, config: Config) -> None:
     if not is_folder(run.last):
         train(config)
         return
-    if load_config(run.config) != as_set(config):
+    if load_config(run.config) != with_absolute_paths(config):
         raise UserError(f"{run.path}: holds a run with other settings: remove it, or name another output")
     if not read_state(run.last).state.finished:
         train(config, resume=run.path)

@@ -28,7 +28,8 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import LRN
 from paddle_alexnet.network.presets import NamedStage
 from paddle_alexnet.system.files import write_csv
-from paddle_alexnet.training.optimizers import build_optimizer, named_parameters
+from paddle_alexnet.training.optimizers import build_optimizer
+from paddle_alexnet.training.parameter_groups import ParameterRule, resolve_groups
 from paddle_alexnet.training.schedules import build_schedule
 
 
@@ -202,11 +203,12 @@ def optimizer_facts(network: AlexNet, config: Config) -> dict[str, str]:
     """
     _shrink(network)
     decay = config.optimizer.weight_decay
-    optimizer = build_optimizer(network, config.optimizer, 1.0)
-    first = _updates(network, optimizer, weights=[0, 0, 1, 1], gradients=[1, 2, 0, -decay])
-    second = _updates(network, optimizer, weights=[0] * 4, gradients=[0] * 4)
+    rules = resolve_groups(network.weights_and_biases(), config.optimizer)
+    optimizer = build_optimizer(config.optimizer, rules, 1.0)
+    first = _updates(rules, optimizer, weights=[0, 0, 1, 1], gradients=[1, 2, 0, -decay])
+    second = _updates(rules, optimizer, weights=[0] * 4, gradients=[0] * 4)
     optimizer.set_lr(0.1)
-    third = _updates(network, optimizer, weights=[0] * 4, gradients=[0] * 4)
+    third = _updates(rules, optimizer, weights=[0] * 4, gradients=[0] * 4)
     one, two, *_ = first["conv1.weight"]
     linear = math.isclose(two, 2 * one, rel_tol=1e-3)
     momentum = second["conv1.weight"][0] / one if linear else 0.0
@@ -243,16 +245,20 @@ def _shrink(network: AlexNet) -> None:
 
 
 def _updates(
-    network: AlexNet, optimizer: paddle.optimizer.Optimizer, *, weights: Sequence[float], gradients: Sequence[float]
+    rules: Sequence[ParameterRule],
+    optimizer: paddle.optimizer.Optimizer,
+    *,
+    weights: Sequence[float],
+    gradients: Sequence[float],
 ) -> dict[str, np.ndarray]:
     """How far a step lowers the four numbers of each parameter, float64 [4]."""
     before, gradient = np.array(weights, np.float32), paddle.to_tensor(gradients, "float32")
-    for parameter in network.parameters():
-        parameter.set_value(before)
-    paddle.add_n([(parameter * gradient).sum() for parameter in network.parameters()]).backward()
+    for rule in rules:
+        rule.parameter.set_value(before)
+    paddle.add_n([(rule.parameter * gradient).sum() for rule in rules]).backward()
     optimizer.step()
     optimizer.clear_grad()
-    return {name: before - parameter.numpy().astype(np.float64) for name, parameter in named_parameters(network)}
+    return {rule.name: before - rule.parameter.numpy().astype(np.float64) for rule in rules}
 
 
 def _decay(moved: np.ndarray, decay: float) -> str:
@@ -267,8 +273,9 @@ def _decay(moved: np.ndarray, decay: float) -> str:
 def _rates(network: AlexNet, config: Config, *, improving: bool) -> dict[str, list[float]]:
     """The rate of each parameter in every epoch, from what plain SGD does with a gradient of 1 in its last step."""
     epochs, steps = config.train.epochs, 2
-    schedule = build_schedule(config.schedule, config.optimizer, network, epochs=epochs, steps=steps)
-    optimizer = build_optimizer(network, replace(config.optimizer, name="sgd", weight_decay=0.0), schedule.rate)
+    rules, rate = resolve_groups(network.weights_and_biases(), config.optimizer), config.optimizer.learning_rate
+    schedule = build_schedule(config.schedule, rules, learning_rate=rate, epochs=epochs, steps=steps)
+    optimizer = build_optimizer(replace(config.optimizer, name="sgd", weight_decay=0.0), rules, schedule.rate)
     for callback in schedule.callbacks:
         callback.set_model(SimpleNamespace(_optimizer=optimizer))
         callback.on_train_begin({})
@@ -278,7 +285,7 @@ def _rates(network: AlexNet, config: Config, *, improving: bool) -> dict[str, li
         for step in range(steps):
             for callback in schedule.callbacks:
                 callback.on_train_batch_begin(step, {})
-            moved = _updates(network, optimizer, weights=[0] * 4, gradients=[1] * 4)
+            moved = _updates(rules, optimizer, weights=[0] * 4, gradients=[1] * 4)
             for callback in schedule.callbacks:
                 callback.on_train_batch_end(step, {"loss": 1.0})
         for name, updates in moved.items():

@@ -32,7 +32,7 @@ class _PaddleLoader(SourceFileLoader):
     """
 
     def exec_module(self, module: ModuleType) -> None:
-        from paddle_alexnet import cuda_libraries  # now, for it is needed only with Paddle
+        from paddle_alexnet.system import cuda_libraries  # now, for it is needed only with Paddle
 
         cuda_libraries.preload(Path(self.path).parent)
         handler = signal.getsignal(signal.SIGTERM)

@@ -26,7 +26,9 @@ from paddle import nn
 from paddle.callbacks import Callback
 from paddle.metric import Metric
 
-from paddle_alexnet.evaluation.metrics import is_sample
+from paddle_alexnet.config.schema import Config
+from paddle_alexnet.data.loader import is_sample
+from paddle_alexnet.system.device import use_device
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.training.control_channel import ControlChannel, open_channel
 from paddle_alexnet.training.stop_request import StopRequest
@@ -66,27 +68,28 @@ def device_of_rank(device: str) -> str:
     return "cpu"
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raise UserError if a global batch has no sample for some rank."""
-    if batch_size < ranks():
-        raise UserError(f"train.batch_size is {batch_size}, less than the {ranks()} processes: raise it")
-
-
 @contextmanager
-def parallel() -> Iterator[None]:
-    """Connect the processes of a run for as long as it takes; nothing where there is only one.
+def parallel(config: Config) -> Iterator[str]:
+    """Connect the processes of a run for as long as it takes, and yield the device of this one.
 
     An error in one of them ends them all: rank 0, too, raises UserError with the reason of the one that failed.
+
+    Raises:
+        UserError: The device is not there, or a global batch has no sample for some rank.
     """
     global _channel
+    device = device_of_rank(config.device)
+    device = use_device(device)
     if ranks() == 1:
-        yield
+        yield device
         return
+    if config.train.batch_size < ranks():
+        raise UserError(f"train.batch_size is {config.train.batch_size}, less than the {ranks()} processes: raise it")
     with contextlib.redirect_stderr(io.StringIO()):  # a table of flags
         paddle.distributed.init_parallel_env()
     channel = _channel = _connect()
     try:
-        yield
+        yield device
         channel.barrier()
     except UserError as error:
         channel.fail(str(error))

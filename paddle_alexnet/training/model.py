@@ -1,41 +1,42 @@
 """`paddle.Model`, updated after each group of batches, and in mixed precision where a GPU has it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import paddle
 from paddle import nn
+from paddle.metric import Accuracy
+from paddle.static import InputSpec
 
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.evaluation.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.training.distributed import global_loss, global_metric
+from paddle_alexnet.training.optimizers import build_optimizer
+from paddle_alexnet.training.parameter_groups import ParameterRule
+from paddle_alexnet.training.schedules import Schedule, build_schedule
 
 
-def check_amp(config: Config, device: str) -> None:
-    """Raise UserError for mixed precision that would have no effect, or the wrong one."""
-    amp = config.train.amp
-    if amp == "none":
-        return
-    if not device.startswith("gpu"):
-        raise UserError(
-            f"train.amp={amp} computes in float16 on a GPU and has no effect on {device}: use train.amp=none"
-        )
-    if amp == "O2" and config.train.ema:
-        raise UserError("train.amp=O2 keeps the weights in float16, too coarse for train.ema: use train.amp=O1")
-    if amp == "O2" and config.optimizer.name == "momentum_2012":
-        raise UserError(
-            "train.amp=O2 needs an optimizer with float32 weights of its own, which momentum_2012 has not: use "
-            "train.amp=O1 or optimizer.name=momentum"
-        )
-
-
-def set_cudnn_search(config: Config, device: str) -> None:
-    """Have cuDNN choose its algorithms by time where the recipe asks for it. Raises UserError without a GPU."""
-    if not config.train.cudnn_search:
-        return
-    if not device.startswith("gpu"):
-        raise UserError(f"train.cudnn_search=true has no effect on {device}: use train.cudnn_search=false, or a GPU")
-    paddle.set_flags({"FLAGS_cudnn_exhaustive_search": True})
+def compile_model(config: Config, network: AlexNet, rules: Sequence[ParameterRule], loader: Loader) -> "TrainingModel":
+    """Build `paddle.Model` with the optimizer, schedule, loss, metrics and precision of a config."""
+    side, rate, epochs = loader.preprocess.image_size, config.optimizer.learning_rate, config.train.epochs
+    schedule = build_schedule(config.schedule, rules, learning_rate=rate, epochs=epochs, steps=len(loader))
+    model = TrainingModel(
+        network,
+        loader=loader,
+        schedule=schedule,
+        accumulate=config.train.accumulate,
+        inputs=InputSpec([None, 3, side, side], "float32", "image"),
+        labels=InputSpec([None], "int64", "label"),
+    )
+    model.prepare(
+        build_optimizer(config.optimizer, rules, schedule.rate),
+        global_loss(CrossEntropy(config.train.label_smoothing)),
+        metrics=[global_metric(metric) for metric in (MeanLoss(), Accuracy(name="top1"))],
+        amp=config.train.amp,
+    )
+    return model
 
 
 class TrainingModel(paddle.Model):
@@ -45,9 +46,11 @@ class TrainingModel(paddle.Model):
     batch counts by its share of the images of its group, the last of an epoch being smaller, too.
     """
 
-    def __init__(self, network: AlexNet, *, loader: Loader, accumulate: int = 1, **specs: Any) -> None:
+    def __init__(
+        self, network: AlexNet, *, loader: Loader, schedule: Schedule, accumulate: int = 1, **specs: Any
+    ) -> None:
         super().__init__(network, **specs)
-        self.loader, self.accumulate = loader, accumulate
+        self.loader, self.accumulate, self.schedule = loader, accumulate, schedule
         self.updated = True  # whether the last batch ended with an update, which leaves no gradients
 
     def prepare(self, optimizer: Any, loss: nn.Layer, metrics: Any = None, amp: str = "none") -> None:

@@ -1,7 +1,6 @@
-"""Optimizers by name, and what is otherwise for some of the parameters."""
+"""Optimizers by name."""
 
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from typing import Any, Optional, Union
 
 import paddle
@@ -9,40 +8,32 @@ from paddle.nn import ClipGradByGlobalNorm
 from paddle.optimizer.lr import LRScheduler
 from paddle.regularizer import L2Decay
 
-from paddle_alexnet.config.schema import OptimizerConfig, ParameterGroup
-from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.config.schema import OptimizerConfig
+from paddle_alexnet.training.parameter_groups import ParameterRule
 
 
 def build_optimizer(
-    network: AlexNet, config: OptimizerConfig, rate: Union[float, LRScheduler]
+    config: OptimizerConfig, rules: Sequence[ParameterRule], rate: Union[float, LRScheduler]
 ) -> paddle.optimizer.Optimizer:
-    """The optimizer of a recipe; its learning rate is the `rate` of a `Schedule`.
+    """Build the optimizer of a recipe for the parameters of `rules`; its learning rate is the `rate` of a `Schedule`.
 
-    A parameter's own multiple of that rate is in its `optimize_attr`, where Paddle's updates look for it each time.
-    Paddle's own groups of parameters are not used: it would clip the gradients of each by themselves.
-
-    Raises UserError for a group that no parameter belongs to.
+    A parameter's multiple of that rate is stored in its `optimize_attr`, which every update of Paddle's reads.
+    Paddle's own parameter groups are not used: Paddle clips the gradients of each group separately.
     """
-    check_groups(network, config)
-    decays = {}
-    for name, parameter in named_parameters(network):
-        groups = groups_of(name, config)
-        own = last(groups, "learning_rate")
-        multiple = config.bias_learning_rate if name.endswith("bias") else 1.0
-        parameter.optimize_attr["learning_rate"] = own / config.learning_rate if own else multiple
-        decay = last(groups, "weight_decay")
-        if decay is None and name.endswith("bias") and not config.decay_biases:
-            decay = 0.0
-        if decay is not None and config.name != "adamw":
-            parameter.regularizer = L2Decay(decay)
-        decays[parameter.name] = config.weight_decay if decay is None else decay
-    common = {
+    for rule in rules:
+        rule.parameter.optimize_attr["learning_rate"] = rule.multiple
+        if rule.weight_decay is not None and config.name != "adamw":
+            rule.parameter.regularizer = L2Decay(rule.weight_decay)
+    common: dict[str, Any] = {
         "learning_rate": rate,
-        "parameters": network.parameters(),
+        "parameters": [rule.parameter for rule in rules],
         "grad_clip": ClipGradByGlobalNorm(config.clip_norm) if config.clip_norm else None,
     }
     if config.name == "adamw":
+        decays = {
+            rule.parameter.name: config.weight_decay if rule.weight_decay is None else rule.weight_decay
+            for rule in rules
+        }
         return AdamW(decays=decays, **common)
     common["weight_decay"] = L2Decay(config.weight_decay) if config.weight_decay else None
     if config.name == "momentum":
@@ -50,32 +41,6 @@ def build_optimizer(
     if config.name == "momentum_2012":
         return Momentum2012(momentum=config.momentum, **common)
     return {"adam": paddle.optimizer.Adam, "sgd": paddle.optimizer.SGD}[config.name](**common)
-
-
-def named_parameters(network: AlexNet) -> Iterator[tuple[str, Any]]:
-    """The parameters by their names in a recipe: conv1.weight, conv1.bias, …, fc8.bias."""
-    for stage, layer in network.named_layers():
-        for name, parameter in layer.named_parameters(include_sublayers=False):
-            yield f"{stage.name}.{name}", parameter
-
-
-def check_groups(network: AlexNet, config: OptimizerConfig) -> None:
-    """Raise UserError for a group that no parameter belongs to."""
-    names = [name for name, _ in named_parameters(network)]
-    for group in config.groups:
-        if not any(fnmatchcase(name, group.parameters) for name in names):
-            raise UserError(f"optimizer.groups: {group.parameters}: no such parameter; there are {', '.join(names)}")
-
-
-def groups_of(name: str, config: OptimizerConfig) -> list[ParameterGroup]:
-    """The groups that a parameter belongs to, of which the last that sets something has the last word."""
-    return [group for group in config.groups if fnmatchcase(name, group.parameters)]
-
-
-def last(groups: Sequence[ParameterGroup], key: str) -> Optional[float]:
-    """What the last of some groups that sets a key sets it to; None where none does."""
-    values = [getattr(group, key) for group in groups if getattr(group, key) is not None]
-    return values[-1] if values else None
 
 
 class AdamW(paddle.optimizer.AdamW):

@@ -15,7 +15,7 @@ _USUAL_ADAM = {"adam": 1e-4, "adamw": 3e-4}  # for this network; Adam's steps ha
 _USUAL, _USUAL_BATCH = 0.01, 128  # the paper's, with momentum 0.9; in proportion to the batch (Goyal et al. 2017)
 
 
-def remarks(config: Config, table: ImageTable) -> Iterator[str]:
+def recipe_warnings(config: Config, table: ImageTable) -> Iterator[str]:
     """A line each for classes that differ much in number, a batch larger than the split, a rate unfit for the batch.
 
     And for a warm-up that takes all of the training, and a patch of which little is seen.

@@ -5,12 +5,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Protocol
 
 import numpy as np
 import paddle
 from paddle.callbacks import Callback
 
+from paddle_alexnet.config.recipe import flatten_config
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
@@ -31,7 +32,6 @@ from paddle_alexnet.runs.train_state import (
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import is_folder, resolved
 from paddle_alexnet.system.typed_values import check_types
-from paddle_alexnet.training.callbacks.ema import AverageWeights
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.model import in_full_precision
 
@@ -64,6 +64,15 @@ _FREE = {
 }
 
 
+class AveragedWeights(Protocol):
+    """An average of the weights, and the trained ones while the network has the average."""
+
+    average: dict[str, paddle.Tensor]
+    trained: Optional[dict[str, paddle.Tensor]]
+
+    def set_average(self, arrays: dict[str, np.ndarray]) -> None: ...
+
+
 @dataclass
 class LiveRun:
     """The parts of a run that change as it trains. All else follows from the recipe and the data."""
@@ -74,7 +83,7 @@ class LiveRun:
     network: AlexNet
     optimizer: paddle.optimizer.Optimizer
     scaler: Optional[paddle.amp.GradScaler]  # of the loss, in mixed precision
-    average: Optional[AverageWeights]
+    average: Optional[AveragedWeights]
     loader: Loader  # of the train split
     history: History
     callbacks: Sequence[Callback]  # those that count have `state_dict` and `set_state_dict`
@@ -91,7 +100,7 @@ class LiveRun:
             epoch=len(self.history.epochs) + 1,
             step=step,
             finished=finished,
-            config=_flat(asdict(self.config)),
+            config=flatten_config(self.config),
             data=self.data,
             files=self.files,
             learning_rate=None if scheduler else float(self.optimizer.get_lr()),
@@ -109,7 +118,8 @@ class LiveRun:
         return in_full_precision(self.network, self.optimizer).state_dict()
 
     def restore(self, saved: Saved) -> None:
-        """Put the run where it stood when the state was saved."""
+        """Put the run where it stood when the state was saved. Raises UserError if it was trained on other images."""
+        check_same_preprocess(saved, self.loader.preprocess)
         load_weights(self.network, saved.weights, source=str(saved.path))
         if self.average:
             check_weights(self.network, saved.average, source=str(saved.path / AVERAGE))
@@ -137,7 +147,9 @@ class LiveRun:
         self.loader.epoch, self.loader.first = state.epoch - 1, state.step
         self.history.epochs[:] = epochs_of(saved)
         for each in self._counting():
-            each.set_state_dict(state.callbacks[type(each).__name__])
+            own = type(each).__module__.startswith(f"{__package__}.")
+            if own or type(each).__name__ in state.callbacks:  # a user's callback may be new
+                each.set_state_dict(state.callbacks[type(each).__name__])
 
     def _check_optimizer(self, saved: Saved) -> None:
         """Raise UserError for an array of the optimizer's that does not fit its parameter; Paddle would in a step."""
@@ -157,7 +169,7 @@ def check_same_run(saved: Saved, config: Config, data: str, spec: ModelSpec) -> 
 
     Its numbers are those of a run that was never stopped, so what they follow from must be what it was.
     """
-    state, now, default = saved.state, _flat(asdict(config)), _flat(asdict(Config()))
+    state, now, default = saved.state, flatten_config(config), flatten_config(Config())
     for key, value in now.items():
         before = state.config.get(key, default[key])
         if key not in _FREE and _plain(value) != _plain(before):
@@ -260,13 +272,6 @@ def find_state(path: Path) -> Saved:
     except UserError as error:
         others = [str(state) for state in run.earlier() if resolved(state) != resolved(place)]
         raise UserError(f"{error}" + (f"; an earlier state is {others[-1]}" if others else "")) from None
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in values.items():
-        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
-    return flat
 
 
 def _plain(value: Any) -> Any:

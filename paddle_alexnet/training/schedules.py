@@ -3,17 +3,16 @@
 import logging
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 from paddle.callbacks import Callback, LRScheduler
 from paddle.optimizer import lr
 
-from paddle_alexnet.config.schema import OptimizerConfig, ParameterGroup, ScheduleConfig
-from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.config.schema import ScheduleConfig
 from paddle_alexnet.system.typed_values import check_types
-from paddle_alexnet.training.optimizers import groups_of, last, named_parameters
+from paddle_alexnet.training.parameter_groups import ParameterRule
 
 _log = logging.getLogger(__name__)
 
@@ -28,15 +27,16 @@ class Schedule:
 
 
 def build_schedule(
-    config: ScheduleConfig, optimizer: OptimizerConfig, network: AlexNet, *, epochs: int, steps: int
+    config: ScheduleConfig, rules: Sequence[ParameterRule], *, learning_rate: float, epochs: int, steps: int
 ) -> Schedule:
-    """The schedule of a recipe for so many epochs of so many steps, and what some parameters have of their own."""
-    own = _own_rates(network, optimizer)
+    """Build the schedule of a recipe for `epochs` of `steps`; `rules` are the parameters' own rates."""
+    own_rates = [rule for rule in rules if rule.own_rate]
+    own: tuple[Callback, ...] = (OwnRates(own_rates),) if own_rates else ()
     if config.name == "plateau":
         lower = LowerOnPlateau(factor=config.factor, patience=config.patience)
-        return Schedule(optimizer.learning_rate, (lower, *own), f"×{config.factor:g} on plateau")
+        return Schedule(learning_rate, (lower, *own), f"×{config.factor:g} on plateau")
     if config.name == "constant" and not config.warmup_epochs:
-        return Schedule(optimizer.learning_rate, own, "constant")
+        return Schedule(learning_rate, own, "constant")
     in_epoch = steps if config.per == "step" else 1  # changes of the rate
 
     def factor(done: int) -> float:
@@ -44,7 +44,7 @@ def build_schedule(
 
     per_step = config.per == "step"
     changes = LRScheduler(by_step=per_step, by_epoch=not per_step)  # by itself Paddle would change it after every step
-    return Schedule(lr.LambdaDecay(optimizer.learning_rate, factor), (changes, *own), _in_words(config))
+    return Schedule(lr.LambdaDecay(learning_rate, factor), (changes, *own), _in_words(config))
 
 
 def factor_after(done: int, config: ScheduleConfig, *, total: int, warmup: int) -> float:
@@ -101,11 +101,11 @@ class LowerOnPlateau(Callback):
 
 
 class OwnRates(Callback):
-    """Give some parameters their own rate in each epoch, whatever that of the others becomes."""
+    """Give some parameters their own rate in each epoch, whatever the rate of the others becomes."""
 
-    def __init__(self, rules: Mapping[str, "OwnRate"], network: AlexNet) -> None:
+    def __init__(self, rules: Sequence[ParameterRule]) -> None:
         super().__init__()
-        self.rules, self.parameters = rules, dict(named_parameters(network))
+        self.rules = rules
         self.epoch = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -116,44 +116,10 @@ class OwnRates(Callback):
 
     def on_train_batch_begin(self, step: int, logs: dict[str, Any]) -> None:
         common = self.model._optimizer.get_lr()
-        for name, rule in self.rules.items():
-            rate = rule.in_epoch(self.epoch)
+        for rule in self.rules:
+            rate = rule.own_rate.in_epoch(self.epoch) if rule.own_rate else None
             if rate is not None:
-                self.parameters[name].optimize_attr["learning_rate"] = rate / common
+                rule.parameter.optimize_attr["learning_rate"] = rate / common
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
         self.epoch += 1
-
-
-@dataclass(frozen=True)
-class OwnRate:
-    """The rate of a parameter: constant, or that of the schedule, until its first milestone."""
-
-    constant: Optional[float]
-    milestones: tuple[int, ...]
-    rates: tuple[float, ...]
-
-    def in_epoch(self, epoch: int) -> Optional[float]:
-        """The rate in an epoch, counted from 0; None where it is the schedule's."""
-        passed = sum(milestone <= epoch for milestone in self.milestones)
-        return self.rates[passed - 1] if passed else self.constant
-
-
-def _own_rates(network: AlexNet, config: OptimizerConfig) -> tuple[Callback, ...]:
-    rules = {}
-    for name, _ in named_parameters(network):
-        groups = groups_of(name, config)
-        if rule := _own_rate(name, groups, config):
-            rules[name] = rule
-    return (OwnRates(rules, network),) if rules else ()
-
-
-def _own_rate(name: str, groups: list[ParameterGroup], config: OptimizerConfig) -> Optional[OwnRate]:
-    multiple = config.bias_learning_rate if name.endswith("bias") else 1.0
-    initial = last(groups, "learning_rate") or config.learning_rate * multiple
-    milestones = [group for group in groups if group.milestones]
-    stays = any(not group.follows_schedule for group in groups)
-    if not (milestones or stays):
-        return None
-    changes = milestones[-1] if milestones else ParameterGroup(name)
-    return OwnRate(initial if stays else None, changes.milestones, changes.rates)

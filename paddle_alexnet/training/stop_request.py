@@ -28,12 +28,12 @@ class StopRequest:
         try:
             yield
         finally:
-            self._give_back()
+            self.release()
 
     def obey(self) -> None:
         """Let a signal that has come do what it would have done then, such as raise KeyboardInterrupt."""
         if self.signal is not None:
-            self._give_back()
+            self.release()
             signal.raise_signal(self.signal)
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
@@ -41,6 +41,7 @@ class StopRequest:
         if again:
             self.obey()
 
-    def _give_back(self) -> None:
+    def release(self) -> None:
+        """Let signals do again what they did before."""
         while self._handlers:
             signal.signal(*self._handlers.popitem())

@@ -18,10 +18,9 @@ from paddle_alexnet import UserError
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.cache import open_cache
 from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
-from paddle_alexnet.data.loader import Loader
+from paddle_alexnet.data.loader import Loader, is_sample
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.evaluation.metrics import is_sample
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SQUASH = Preprocess(32, MEAN, STD)

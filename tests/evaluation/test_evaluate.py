@@ -14,7 +14,7 @@ from rounding import LOSS
 from paddle_alexnet import Predictor, UserError
 from paddle_alexnet.evaluation.classification import answers_of
 from paddle_alexnet.evaluation.evaluate import Predictions, evaluate, figures, open_table, predict_split
-from paddle_alexnet.evaluation.metrics import log_softmax
+from paddle_alexnet.inference.engine import log_softmax
 from paddle_alexnet.inference.predictor import top_classes
 from paddle_alexnet.runs.metadata import to_json
 from paddle_alexnet.runs.model_folder import read_model

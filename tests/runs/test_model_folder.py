@@ -9,7 +9,8 @@ import pytest
 from helpers import file_contents, metadata_of
 
 from paddle_alexnet import AlexNet, UserError
-from paddle_alexnet.runs.model_folder import find_model, read_model, say_if_export_differs, write_model
+from paddle_alexnet.runs.model_folder import find_model, read_model, write_model
+from paddle_alexnet.runs.resolve import resolve_model
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system import files
 from paddle_alexnet.system.files import atomic_folder
@@ -168,14 +169,14 @@ def test_a_run_whose_best_checkpoint_and_export_are_of_two_epochs_says_so(metada
         for epoch in (7, 6):
             write_model(run.inference, of_epoch(replace(metadata, kind="inference"), epoch), fill(""))
             for path in (run.path, run.best, run.inference, run.inference / "a", run.path / "inference"):
-                say_if_export_differs(path)
+                resolve_model(path)
         assert not caplog.records, "a run that lives will write the other, too"
     write_model(run.last, of_epoch(metadata, 9), fill(""))
-    say_if_export_differs(run.last)
+    resolve_model(run.last)
     assert not caplog.records
     for path in (run.path, run.best, run.inference, run.inference / "a"):
         caplog.clear()
-        say_if_export_differs(path)
+        resolve_model(path)
         (message,) = caplog.messages
         assert "inference is of epoch 6, the best checkpoint of epoch 7" in message
         assert f"paddle-alexnet export '{run.path}'" in message

@@ -27,6 +27,9 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin
+from paddle_alexnet.training.optimizers import build_optimizer
+from paddle_alexnet.training.parameter_groups import resolve_groups
+from paddle_alexnet.training.schedules import build_schedule
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -54,6 +57,9 @@ class OneLayer(nn.Linear):
 
     def named_layers(self) -> Iterator[tuple[SimpleNamespace, nn.Layer]]:
         yield SimpleNamespace(name="fc8"), self
+
+    def weights_and_biases(self) -> Iterator[tuple[str, paddle.Tensor]]:
+        yield from (("fc8.weight", self.weight), ("fc8.bias", self.bias))
 
 
 def metadata_of(network: AlexNet) -> Metadata:
@@ -185,3 +191,14 @@ def write_torch(path: Path, content: bytes, arrays: dict[str, np.ndarray]) -> No
         archive.writestr("archive/data.pkl", content)
         for key, array in enumerate(arrays.values()):
             archive.writestr(f"archive/data/{key}", array.tobytes("A"))
+
+
+def optimizer_of(network, config, rate):
+    """The optimizer of a config for a whole network."""
+    return build_optimizer(config, resolve_groups(network.weights_and_biases(), config), rate)
+
+
+def schedule_of(config, network, optimizer, *, epochs, steps):
+    """The schedule of a config, with what the optimizer's groups have of their own."""
+    rules = resolve_groups(network.weights_and_biases(), optimizer)
+    return build_schedule(config, rules, learning_rate=optimizer.learning_rate, epochs=epochs, steps=steps)

@@ -18,17 +18,19 @@ from launched import NO_DROPOUT
 from rounding import FEW, LOGITS, LOSS
 
 import paddle_alexnet
-from paddle_alexnet.evaluation.metrics import PADDING, CrossEntropy, MeanLoss, cross_entropy, is_sample
+from paddle_alexnet.config.recipe import load_config
+from paddle_alexnet.data.loader import PADDING, is_sample
+from paddle_alexnet.evaluation.metrics import CrossEntropy, MeanLoss, cross_entropy
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.training.callbacks.save_state import SaveState
 from paddle_alexnet.training.distributed import (
-    check_batch_size,
     device_of_rank,
     global_loss,
     global_metric,
     on_first,
+    parallel,
     rank,
     ranks,
 )
@@ -194,9 +196,9 @@ def test_each_process_takes_the_device_that_it_was_given(monkeypatch):
     assert device_of_rank("cpu") == "cpu" and os.environ["PADDLE_DISTRI_BACKEND"] == "gloo"
     with pytest.raises(UserError, match="auto"):
         device_of_rank("gpu:0")
-    check_batch_size(4)
-    with pytest.raises(UserError, match=r"train\.batch_size is 3, less than the 4 processes"):
-        check_batch_size(3)
+    config = load_config(None, ["train.batch_size=3", "device=cpu"])
+    with pytest.raises(UserError, match=r"train\.batch_size is 3, less than the 4 processes"), parallel(config):
+        pass
 
 
 def test_loss_and_metrics_are_means_over_the_samples_of_all_ranks(monkeypatch):

@@ -10,7 +10,8 @@ from paddle import nn
 from rounding import FEW
 
 from paddle_alexnet import AlexNet, UserError, load_config
-from paddle_alexnet.training.model import TrainingModel, check_amp, in_full_precision, set_cudnn_search
+from paddle_alexnet.training.model import TrainingModel, in_full_precision
+from paddle_alexnet.training.setup import check_amp, set_cudnn_search
 
 
 class Batches:
@@ -41,7 +42,7 @@ def trained(loader: Batches, *, accumulate: int = 1, epochs: int = 1) -> tuple[l
                 weights.append(network.weight.item())
 
     image, label = (paddle.static.InputSpec([None, 1], "float32", name) for name in ("image", "label"))
-    model = TrainingModel(network, loader=loader, accumulate=accumulate, inputs=image, labels=label)
+    model = TrainingModel(network, loader=loader, schedule=None, accumulate=accumulate, inputs=image, labels=label)
     model.prepare(paddle.optimizer.SGD(1e-3, network.parameters()), nn.MSELoss())
     model.fit(loader, epochs=epochs, verbose=0, callbacks=[Watch()])
     return weights, updated

@@ -6,7 +6,7 @@ import pytest
 from paddle_alexnet import load_config
 from paddle_alexnet.config.recipe import recipes
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.training.recipe_warnings import remarks
+from paddle_alexnet.training.recipe_warnings import recipe_warnings
 
 
 def table(*counts):
@@ -16,7 +16,7 @@ def table(*counts):
 
 
 def said(*overrides, counts=(400, 400)):
-    return list(remarks(load_config(None, overrides), table(*counts)))
+    return list(recipe_warnings(load_config(None, overrides), table(*counts)))
 
 
 @pytest.mark.parametrize(("overrides", "counts", "expected"), [
@@ -46,4 +46,4 @@ def test_what_is_odd_is_a_line_each(overrides, counts, expected):
 
 @pytest.mark.parametrize("recipe", sorted(set(recipes()) - {"tensorflow"}))
 def test_the_recipes_have_usual_rates(recipe):
-    assert not list(remarks(load_config(recipes()[recipe]), table(400, 400)))
+    assert not list(recipe_warnings(load_config(recipes()[recipe]), table(400, 400)))

@@ -418,7 +418,7 @@ def test_what_cannot_be_gone_on_from_is_one_line(finished, tmp_path):
     assert_user_error(result, "optimizer.npz: damaged", "an earlier state is", "epoch-0002-step")
 
 
-def test_a_disk_that_fills_leaves_the_state_before_and_the_run_goes_on_from_it(straight, demo_set, tmp_path):
+def test_a_disk_that_fills_leaves_the_state_before_and_the_run_goes_on_from_it(straight, demo_set, tmp_path, capsys):
     """A limit on the size of files stands for the disk: weights do not fit, then figures do not."""
     output, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
     train(config_of(demo_set, output, 2))

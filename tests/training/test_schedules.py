@@ -7,17 +7,16 @@ from types import SimpleNamespace
 
 import paddle
 import pytest
-from helpers import OneLayer
+from helpers import OneLayer, optimizer_of, schedule_of
 
 from paddle_alexnet.config.recipe import load_config
 from paddle_alexnet.config.schema import OptimizerConfig, ParameterGroup, ScheduleConfig
-from paddle_alexnet.training.optimizers import build_optimizer
-from paddle_alexnet.training.schedules import Schedule, build_schedule
+from paddle_alexnet.training.schedules import Schedule
 
 
 def built(config: ScheduleConfig, network: OneLayer, *, epochs: int = 1, groups: tuple[ParameterGroup, ...] = ()):
     optimizer = OptimizerConfig(name="sgd", learning_rate=0.1, groups=groups)
-    return optimizer, build_schedule(config, optimizer, network, epochs=epochs, steps=2)
+    return optimizer, schedule_of(config, network, optimizer, epochs=epochs, steps=2)
 
 
 def follow(schedule: Schedule, optimizer: paddle.optimizer.Optimizer, network: OneLayer, val_losses: list[float]):
@@ -52,7 +51,7 @@ def updates(config: ScheduleConfig, val_losses: list[float]) -> list[float]:
     """How far each step moves the weight, at an initial rate of 0.1."""
     network = OneLayer(weight=0, bias=0)
     optimizer, schedule = built(config, network, epochs=len(val_losses))
-    moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, val_losses)
+    moved = follow(schedule, optimizer_of(network, optimizer, schedule.rate), network, val_losses)
     return [weight for weight, _ in moved]
 
 
@@ -104,7 +103,7 @@ def test_a_plateau_that_began_when_patience_counted_one_more_ends_as_it_began():
     optimizer, schedule = built(ScheduleConfig(name="plateau", patience=2, factor=0.5), network)
     [lower] = schedule.callbacks
     lower.set_state_dict({"best": 1.0, "waited": 1})
-    moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, [1, 1])
+    moved = follow(schedule, optimizer_of(network, optimizer, schedule.rate), network, [1, 1])
     assert [weight for weight, _ in moved[::2]] == pytest.approx([0.1, 0.05], rel=1e-3)
     assert lower.state_dict()["patience"] == 1
 
@@ -119,7 +118,7 @@ def test_parameters_may_have_milestones_of_their_own():
     )
     config = ScheduleConfig(name="step", milestones=(1, 3), factor=0.1)
     optimizer, schedule = built(config, network, epochs=5, groups=groups)
-    moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, [1] * 5)
+    moved = follow(schedule, optimizer_of(network, optimizer, schedule.rate), network, [1] * 5)
     assert [weight for weight, _ in moved[::2]] == pytest.approx([0.1, 0.01, 0.03, 0.03, 0], rel=STEPS)
     assert [bias for _, bias in moved[1::2]] == pytest.approx([0.2, 0.2, 0.2, 0.2, 0], rel=STEPS)
 
@@ -129,8 +128,8 @@ def test_the_biases_of_one_weird_trick_fall_once():
     network = OneLayer(weight=0, bias=0)
     recipe = load_config(Path("owt2014"))
     optimizer = replace(recipe.optimizer, name="sgd", weight_decay=0)
-    schedule = build_schedule(recipe.schedule, optimizer, network, epochs=90, steps=2)
-    moved = follow(schedule, build_optimizer(network, optimizer, schedule.rate), network, [1] * 90)
+    schedule = schedule_of(recipe.schedule, network, optimizer, epochs=90, steps=2)
+    moved = follow(schedule, optimizer_of(network, optimizer, schedule.rate), network, [1] * 90)
     weight, bias = zip(*moved[::2])
     at = [0, 22, 23, 44, 45, 67, 68, 89]
     falls = [1, 1, 250 ** (-1 / 3), 250 ** (-1 / 3), 250 ** (-2 / 3), 250 ** (-2 / 3), 1 / 250, 1 / 250]

@@ -10,32 +10,32 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import paddle
 import pandas as pd
 import pytest
-from helpers import REPOSITORY, OneLayer, assert_user_error, run_tool, small_config
+from helpers import REPOSITORY, OneLayer, assert_user_error, optimizer_of, run_tool, schedule_of, small_config
 from paddle.metric import Accuracy
 from PIL import Image
 from rounding import FEW, LOSS, SIX_DIGITS
 
 from paddle_alexnet import Predictor, UserError, load_config, train
+from paddle_alexnet.config.recipe import with_absolute_paths
 from paddle_alexnet.config.schema import DataConfig, OptimizerConfig, ScheduleConfig
-from paddle_alexnet.data import demo
+from paddle_alexnet.data import demo, open_table
 from paddle_alexnet.evaluation.evaluate import evaluate
 from paddle_alexnet.evaluation.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.run_folder import RunFolder
-from paddle_alexnet.training import trainer
+from paddle_alexnet.training import setup
+from paddle_alexnet.training.callback_order import say_what_is_kept
 from paddle_alexnet.training.callbacks.record_epoch import RecordEpoch
 from paddle_alexnet.training.callbacks.stopping import StopEarly
 from paddle_alexnet.training.history import History
-from paddle_alexnet.training.optimizers import build_optimizer
-from paddle_alexnet.training.schedules import build_schedule
-from paddle_alexnet.training.trainer import as_set, check_space, open_data, say_what_is_kept
 
 
 def test_a_run_leaves_everything_a_person_looks_for(finished_run):
@@ -93,10 +93,16 @@ def fit_frozen(epochs, schedule=None, patience=0):
     """The history of a linear network whose rate is too small to change it, so that no epoch betters the first."""
     network, history = OneLayer(2), History()
     sgd = OptimizerConfig(name="sgd", learning_rate=1e-30)
-    schedule = build_schedule(schedule or ScheduleConfig(), sgd, network, epochs=epochs, steps=4)
+    schedule = schedule_of(
+        schedule or ScheduleConfig(),
+        network,
+        sgd,
+        epochs=epochs,
+        steps=4,
+    )
     batches = [(paddle.ones([2, 2]), paddle.to_tensor([0, 1])) for _ in range(4)]
     model = paddle.Model(network, inputs=paddle.static.InputSpec([None, 2], "float32", "image"))
-    optimizer = build_optimizer(network, sgd, schedule.rate)
+    optimizer = optimizer_of(network, sgd, schedule.rate)
     model.prepare(optimizer, CrossEntropy(), metrics=[MeanLoss(), Accuracy(name="top1")])
     callbacks = [*schedule.callbacks, RecordEpoch(history, data="ones"), StopEarly(history, patience=patience)]
     model.fit(batches, batches, epochs=epochs, verbose=0, callbacks=callbacks)
@@ -145,16 +151,21 @@ def test_same_seed_same_run_and_another_seed_another(demo_set, tmp_path):
         ("paddle", "compiled", "paddle"),
     ],
 )
-def test_a_run_that_goes_on_is_computed_by_the_kernels_it_had(asked, before, expected, monkeypatch):
+def test_a_resumed_run_keeps_its_kernels_unless_the_config_names_some(asked, before, expected, demo_set, monkeypatch):
     asked_for = []
-    monkeypatch.setattr(trainer, "AlexNet", lambda *_, kernels, **__: asked_for.append(kernels))
-    config = load_config(None, [f"model.kernels={asked}"]).model
-    trainer.build_network(
-        config, 3, SimpleNamespace(state=SimpleNamespace(config={"model.kernels": before} if before else {}))
-    )
-    assert asked_for == [expected]
-    trainer.build_network(config, 3, None)
-    assert asked_for[1:] == [asked]
+
+    def refuse(*_, kernels, **__):
+        asked_for.append(kernels)
+        raise UserError("enough")
+
+    state = SimpleNamespace(config={"model.kernels": before} if before else {})
+    monkeypatch.setattr(setup, "find_state", lambda _: SimpleNamespace(state=state))
+    monkeypatch.setattr(setup, "AlexNet", refuse)
+    config = small_config(demo_set, Path("run"), f"model.kernels={asked}")
+    for resume in (Path("run"), None):
+        with pytest.raises(UserError, match="enough"):
+            setup.prepare_run(config, device="cpu", resume=resume)
+    assert asked_for == [expected, asked]
 
 
 def test_starting_from_a_checkpoint_starts_from_its_weights(finished_run, demo_set, tmp_path):
@@ -188,7 +199,7 @@ def test_a_run_s_config_is_what_was_set_and_can_be_repeated_from_any_folder(fini
     assert config == small_config(demo_set, finished_run.output, "train.epochs=2")
     monkeypatch.chdir("/usr/lib")
     relative = load_config(None, ["output=runs/a", "data.root=photos", "data.classes=c.txt", "model.weights=runs/b"])
-    stored = as_set(relative)
+    stored = with_absolute_paths(relative)
     assert (stored.output, stored.data.root) == ("/usr/lib/runs/a", "/usr/lib/photos")
     assert (stored.data.classes, stored.model.weights) == ("/usr/lib/c.txt", "/usr/lib/runs/b")
     assert stored.data.csv is stored.data.cache_folder is None
@@ -204,11 +215,11 @@ def test_two_runs_that_draw_the_demo_set_at_once_both_get_it(tmp_path, monkeypat
         both.wait()
 
     monkeypatch.setattr(demo, "write_tables", at_once)
-    monkeypatch.setattr(trainer, "draw_demo", partial(demo.draw_demo, images_per_class=2))
+    monkeypatch.setattr(open_table, "draw_demo", partial(demo.draw_demo, images_per_class=2))
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda i: open_data(DataConfig(), tmp_path / f"run{i}"), range(2)))
-    assert [name for _, name in found] == ["embedded demo set"] * 2
+        found = list(pool.map(lambda i: open_table.open_table(DataConfig(), beside=tmp_path / f"run{i}"), range(2)))
+    assert found[0].filenames.tolist() == found[1].filenames.tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["demo-data"]
     assert len(list((tmp_path / "demo-data").rglob("*.jpg"))) == 20
 
@@ -347,7 +358,7 @@ def test_a_run_needs_room_for_the_states_that_it_keeps(tmp_path, monkeypatch):
 
     def check(*overrides):
         config = small_config(tmp_path, tmp_path / "run", "optimizer.name=momentum", *overrides)
-        check_space(RunFolder(config.output), network, config)
+        setup.check_space(RunFolder(config.output), network, config)
 
     check("train.keep_checkpoints=1")
     for override in ("train.keep_checkpoints=2", "train.ema=0.9", "optimizer.name=adam"):

@@ -14,6 +14,7 @@ import pandas as pd
 from paddle_alexnet.config.choices import nearest
 from paddle_alexnet.data.classes import ClassList, imagenet_words, is_wnid
 from paddle_alexnet.data.splits import DEFAULT_SPLIT, SPLITS, check_split, draw_splits, open_to
+from paddle_alexnet.data.table import write_tables
 from paddle_alexnet.datasets.prepare.archives import find_archive, from_archive
 from paddle_alexnet.datasets.prepare.sources import Record, find_classes, read_lines
 from paddle_alexnet.system.errors import UserError
@@ -113,13 +114,6 @@ def parse_classes(text: str) -> ClassList:
 def labels_of(classes: ClassList) -> list[str]:
     """What stands in the label column: the wnid where there is one, else the name."""
     return [wnid or name for wnid, name in zip(classes.wnids, classes.names)]
-
-
-def write_tables(folder: Path, *, rows: Sequence[tuple[str, str, str]], classes: ClassList) -> None:
-    """Write labels.csv from rows of (filename, label, split), and classes.txt in output order."""
-    table = pd.DataFrame(rows, columns=["filename", "label", "split"])
-    table.to_csv(folder / "labels.csv", encoding="utf-8", lineterminator="\n")
-    (folder / "classes.txt").write_bytes("".join(f"{line}\n" for line in classes.lines()).encode())
 
 
 def _read_words(path: Path) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """The run's figures for VisualDL."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from paddle.callbacks import Callback
 
+from paddle_alexnet.config.recipe import config_as_text
+from paddle_alexnet.config.schema import Config
 from paddle_alexnet.plots.pictures import filter_grid
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.training.history import Epoch, History
@@ -17,9 +19,9 @@ _log = logging.getLogger(__name__)
 class LogVisualDL(Callback):
     """Add each epoch's figures and weights to a VisualDL log, where VisualDL can be used."""
 
-    def __init__(self, run: RunFolder, history: History, *, data: str, settings: Mapping[str, str]) -> None:
+    def __init__(self, run: RunFolder, history: History, *, data: str, config: Config) -> None:
         super().__init__()
-        self.run, self.history, self.data, self.settings = run, history, data, dict(settings)
+        self.run, self.history, self.data, self.settings = run, history, data, config_as_text(config)
         self.writer: Any = None
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:

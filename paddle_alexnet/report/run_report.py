@@ -1,0 +1,44 @@
+"""The report of a run: its best model tried on the validation split, then one page."""
+
+import logging
+from pathlib import Path
+
+from paddle_alexnet.evaluation.evaluate import collect, open_table, predict_split
+from paddle_alexnet.inference.predictor import Predictor
+from paddle_alexnet.report.html_page import write_report
+from paddle_alexnet.report.run_summary import read_run
+from paddle_alexnet.report.validation import write_validation
+from paddle_alexnet.runs.run_folder import RunFolder
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.progress import working
+
+_log = logging.getLogger(__name__)
+
+
+def report_run(run: RunFolder, *, device: str = "auto") -> Path:
+    """Write a run's report, and before it `validation/` where that is not of the best model; and say where.
+
+    Where the model cannot be tried on its validation images, that is logged, and the report goes without.
+    """
+    read = read_run(run.path)
+    if run.best.is_dir():
+        try:
+            predictor = Predictor(run.best, device=device)
+            epoch = predictor.metadata.origin.epoch
+            if read.validation is None or read.validation.epoch != epoch:
+                table = open_table(predictor, None, None)
+                write_validation(
+                    run.validation,
+                    collect(predict_split(predictor, table, "val")),
+                    table.filenames[table.rows("val")],
+                    root=table.root,
+                    split="val",
+                    epoch=epoch,
+                    classes=table.classes,
+                    preprocess=predictor.metadata.preprocess,
+                )
+                read = read_run(run.path)
+        except UserError as error:
+            _log.info(f"the report goes without predictions: {error}")
+    with working("drawing the report"):
+        return write_report(read)

@@ -1,0 +1,135 @@
+"""Preparation of a run: every refusal that needs no image, the seed, and the state that a resumed run starts from."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional
+
+import paddle
+
+from paddle_alexnet.config.recipe import with_absolute_paths
+from paddle_alexnet.config.schema import Config
+from paddle_alexnet.data.dataset import ImageDataset, hash_of_content
+from paddle_alexnet.data.demo import DEMO_NAME, is_demo
+from paddle_alexnet.data.open_table import open_table
+from paddle_alexnet.data.table import ImageTable
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.runs.run_folder import RunFolder, run_of
+from paddle_alexnet.runs.train_state import ImageFiles, Saved, files_of, fingerprint
+from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.files import exists
+from paddle_alexnet.training.callbacks.seed_step import seed_everything
+from paddle_alexnet.training.distributed import first_before_others, rank
+from paddle_alexnet.training.initial_weights import InitialWeights, choose_initial_weights
+from paddle_alexnet.training.parameter_groups import ParameterRule, resolve_groups
+from paddle_alexnet.training.resume import check_same_run, check_same_sizes, find_state, same_content
+
+
+@dataclass
+class RunSetup:
+    """A run that may begin: where it is written, what it trains on and from, and its untrained network."""
+
+    config: Config  # as the user made it, its paths absolute
+    folder: RunFolder
+    device: str
+    resumed: bool
+    table: ImageTable
+    data: str  # the data set, in words
+    fingerprint: str  # of the table
+    files: ImageFiles  # sizes, times and a hash of the images that it reads
+    network: AlexNet
+    rules: tuple[ParameterRule, ...]
+    initial: Optional[InitialWeights]  # what a new run starts from, until it has
+    saved: Optional[Saved]  # what a resumed run starts from, until it has
+
+
+def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSetup:
+    """Check everything that can be checked before an image is read, seed, and build the network.
+
+    Raises:
+        UserError: The run would fail later, or `resume` cannot be resumed as the config says.
+    """
+    check_amp(config, device)
+    set_cudnn_search(config, device)
+    folder = RunFolder(run_of(resume) if resume else config.output)
+    if rank() == 0:
+        folder.check()
+    config = with_absolute_paths(replace(config, output=str(folder.path)))
+    saved = find_state(resume) if resume else None
+    seed_everything(config.train.seed)
+    with first_before_others():  # the demo set may have to be drawn
+        table = open_table(config.data, beside=folder.path)
+    model, kernels = config.model, config.model.kernels
+    if saved and kernels == "auto":  # a resumed run keeps the kernels it began with
+        kernels = str(saved.state.config.get("model.kernels", "paddle"))
+    network = AlexNet(model.preset, len(table.classes), model.lrn, quirks=model.quirks, kernels=kernels)
+    rules = resolve_groups(network.weights_and_biases(), config.optimizer)
+    data, files = fingerprint(table), files_of(table)
+    if saved:
+        check_same_run(saved, config, data, network.spec)
+        check_same_sizes(saved, files)
+    elif rank() == 0:
+        check_space(folder, network, config)
+    return RunSetup(
+        config=config,
+        folder=folder,
+        device=device,
+        resumed=resume is not None,
+        table=table,
+        data=DEMO_NAME if is_demo(table.classes) else str(table.csv),
+        fingerprint=data,
+        files=files,
+        network=network,
+        rules=rules,
+        initial=None if saved else choose_initial_weights(config, table),
+        saved=saved,
+    )
+
+
+def identify_images(run: RunSetup, *sets: ImageDataset) -> None:
+    """Take down the hash of the images' bytes that were read, and compare it with a resumed run's."""
+    run.files = replace(run.files, content=hash_of_content(sets))
+    if rank() == 0 and run.saved:
+        workers = run.config.data.workers
+        run.files = same_content(run.saved, run.files, lambda: hash_of_content(sets, read=True, workers=workers))
+
+
+def check_space(folder: RunFolder, network: AlexNet, config: Config) -> None:
+    """Raise UserError if the disk has no room for what the run writes: it would fail after its first epoch."""
+    weights = sum(parameter.size for parameter in network.parameters()) * 4
+    moments = {"adam": 2, "adamw": 2, "sgd": 0}.get(config.optimizer.name, 1)
+    state, kept = weights * (1 + moments + bool(config.train.ema)), config.train.keep_checkpoints
+    states = 2 if kept == 1 else kept + 2  # `last`, what is kept, and one that is being written
+    needed = weights * 2 + state * states  # the best checkpoint, its inference model, and the states
+    nearest = next(path for path in (folder.path, *folder.path.absolute().parents) if exists(path))
+    free = shutil.disk_usage(nearest).free
+    if free < needed:
+        sizes = f"a run needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
+        raise UserError(f"{folder.path}: {sizes}: name another disk as output")
+
+
+def check_amp(config: Config, device: str) -> None:
+    """Raise UserError for mixed precision that would have no effect, or the wrong one."""
+    amp = config.train.amp
+    if amp == "none":
+        return
+    if not device.startswith("gpu"):
+        raise UserError(
+            f"train.amp={amp} computes in float16 on a GPU and has no effect on {device}: use train.amp=none"
+        )
+    if amp == "O2" and config.train.ema:
+        raise UserError("train.amp=O2 keeps the weights in float16, too coarse for train.ema: use train.amp=O1")
+    if amp == "O2" and config.optimizer.name == "momentum_2012":
+        raise UserError(
+            "train.amp=O2 needs an optimizer with float32 weights of its own, which momentum_2012 has not: use "
+            "train.amp=O1 or optimizer.name=momentum"
+        )
+
+
+def set_cudnn_search(config: Config, device: str) -> None:
+    """Have cuDNN choose its algorithms by time where the recipe asks for it. Raises UserError without a GPU."""
+    if not config.train.cudnn_search:
+        return
+    if not device.startswith("gpu"):
+        raise UserError(f"train.cudnn_search=true has no effect on {device}: use train.cudnn_search=false, or a GPU")
+    paddle.set_flags({"FLAGS_cudnn_exhaustive_search": True})
