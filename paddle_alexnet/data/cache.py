@@ -22,7 +22,7 @@ from paddle_alexnet.data.dataset import Decoded, ImageDataset, UnreadableImages
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import atomic_file, resolved, write_text
-from paddle_alexnet.system.memory import available_memory
+from paddle_alexnet.system.limits import available_memory
 from paddle_alexnet.system.progress import progress
 from paddle_alexnet.system.typed_values import check_types
 

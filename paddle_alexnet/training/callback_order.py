@@ -12,17 +12,12 @@ from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system.files import is_folder
+from paddle_alexnet.training.callbacks.checkpoints import SaveModels, SaveState
 from paddle_alexnet.training.callbacks.ema import AverageWeights
-from paddle_alexnet.training.callbacks.metrics_file import WriteMetrics
 from paddle_alexnet.training.callbacks.progress_bar import Progress, ShowEpoch
-from paddle_alexnet.training.callbacks.record_epoch import RecordEpoch
-from paddle_alexnet.training.callbacks.save_best import SaveModels
-from paddle_alexnet.training.callbacks.save_state import SaveState
+from paddle_alexnet.training.callbacks.recording import LogVisualDL, RecordEpoch, WriteMetrics, WriteReport, WriteSetup
 from paddle_alexnet.training.callbacks.seed_step import SeedStep
 from paddle_alexnet.training.callbacks.stopping import StopEarly, StopOnNaN, WarnOfNoProgress
-from paddle_alexnet.training.callbacks.visualdl_log import LogVisualDL
-from paddle_alexnet.training.callbacks.write_report import WriteReport
-from paddle_alexnet.training.callbacks.write_setup import WriteSetup
 from paddle_alexnet.training.distributed import MeetBeforeBatch, SharedStopRequest, on_first, rank
 from paddle_alexnet.training.history import History
 from paddle_alexnet.training.model import TrainingModel

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from paddle_alexnet.system.memory import available_memory
+from paddle_alexnet.system.limits import available_memory
 
 GB = 1 << 30
 

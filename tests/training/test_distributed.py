@@ -24,7 +24,7 @@ from paddle_alexnet.evaluation.metrics import CrossEntropy, MeanLoss, cross_entr
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.training.callbacks.save_state import SaveState
+from paddle_alexnet.training.callbacks.checkpoints import SaveState
 from paddle_alexnet.training.distributed import (
     device_of_rank,
     global_loss,

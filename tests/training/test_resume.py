@@ -28,7 +28,7 @@ from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.model_folder import read_model, write_model
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.runs.train_state import files_of, read_state
-from paddle_alexnet.training.callbacks.save_state import SaveState
+from paddle_alexnet.training.callbacks.checkpoints import SaveState
 from paddle_alexnet.training.callbacks.seed_step import SeedStep
 from paddle_alexnet.training.resume import check_same_run, check_same_sizes, same_content
 

@@ -33,7 +33,7 @@ from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.training import setup
 from paddle_alexnet.training.callback_order import say_what_is_kept
-from paddle_alexnet.training.callbacks.record_epoch import RecordEpoch
+from paddle_alexnet.training.callbacks.recording import RecordEpoch
 from paddle_alexnet.training.callbacks.stopping import StopEarly
 from paddle_alexnet.training.history import History
 

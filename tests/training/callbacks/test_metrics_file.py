@@ -6,7 +6,7 @@ from PIL import Image
 
 from paddle_alexnet import UserError
 from paddle_alexnet.runs.run_folder import RunFolder
-from paddle_alexnet.training.callbacks.metrics_file import WriteMetrics
+from paddle_alexnet.training.callbacks.recording import WriteMetrics
 from paddle_alexnet.training.history import Epoch, History
 
 

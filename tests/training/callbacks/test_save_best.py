@@ -14,7 +14,7 @@ from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.model_folder import read_model
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.training.callbacks import save_best as save
-from paddle_alexnet.training.callbacks.save_best import SaveModels
+from paddle_alexnet.training.callbacks.checkpoints import SaveModels
 from paddle_alexnet.training.history import Epoch, History
 
 FIRST = Epoch(1, 2.0, 0.1, 1.5, 0.5, 1e-4, 9.5, True, "photographs")

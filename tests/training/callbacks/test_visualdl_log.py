@@ -11,7 +11,7 @@ from paddle import nn
 
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.runs.run_folder import RunFolder
-from paddle_alexnet.training.callbacks.visualdl_log import LogVisualDL
+from paddle_alexnet.training.callbacks.recording import LogVisualDL
 from paddle_alexnet.training.history import Epoch, History
 
 
@@ -76,7 +76,7 @@ def test_a_home_that_cannot_be_written(tmp_path):
         "import logging; logging.basicConfig(); logging.getLogger('paddle_alexnet').setLevel('INFO')\n"
         "from pathlib import Path\n"
         "from paddle_alexnet.runs.run_folder import RunFolder\n"
-        "from paddle_alexnet.training.callbacks.visualdl_log import LogVisualDL\n"
+        "from paddle_alexnet.training.callbacks.recording import LogVisualDL\n"
         "from paddle_alexnet.config.schema import Config\n"
         "from paddle_alexnet.training.history import History\n"
         "callback = LogVisualDL(RunFolder(Path('run')), History(), data='x', config=Config())\n"

@@ -6,7 +6,7 @@ import pytest
 
 from paddle_alexnet.evaluation.metrics import MeanLoss
 from paddle_alexnet.training.callbacks import record_epoch as record
-from paddle_alexnet.training.callbacks.record_epoch import RecordEpoch
+from paddle_alexnet.training.callbacks.recording import RecordEpoch
 from paddle_alexnet.training.history import History
 
 

@@ -1,4 +1,4 @@
-"""Keep what a run needs to go on, and stop it between two steps when it is asked to."""
+"""The checkpoints of a run: the best model with its export, and the newest state."""
 
 from dataclasses import replace
 from math import isfinite
@@ -7,6 +7,9 @@ from typing import Any, Optional
 
 from paddle.callbacks import Callback
 
+from paddle_alexnet.export.exporter import exporting
+from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import own_files
 from paddle_alexnet.runs.run_folder import RunFolder
@@ -15,8 +18,30 @@ from paddle_alexnet.system.files import atomic_folder, copy_file, remove_own
 from paddle_alexnet.system.progress import EVERY, working
 from paddle_alexnet.training.callbacks.stopping import StopOnNaN
 from paddle_alexnet.training.distributed import barrier, rank
+from paddle_alexnet.training.history import History
+from paddle_alexnet.training.model import in_full_precision
 from paddle_alexnet.training.resume import LiveRun
 from paddle_alexnet.training.stop_request import StopRequest
+
+
+class SaveModels(Callback):
+    """Save a network with the lowest validation loss so far as `best`, and export it."""
+
+    def __init__(self, run: RunFolder, network: AlexNet, metadata: Metadata, history: History) -> None:
+        super().__init__()
+        self.run, self.network, self.metadata, self.history = run, network, metadata, history
+
+    def on_eval_end(self, logs: dict[str, Any]) -> None:
+        epoch = self.history.last
+        if epoch.improved:
+            origin = self.metadata.origin
+            origin = replace(origin, epoch=epoch.epoch, val_loss=epoch.val_loss, val_top1=epoch.val_top1)
+            metadata = replace(self.metadata, origin=origin)
+            network = in_full_precision(self.network, self.model._optimizer)
+            # Both are put in place, or none.
+            saving = working("saving and exporting the best model so far", after=EVERY)
+            with saving, exporting(network, metadata, self.run.inference, aside=True):
+                save_checkpoint(self.run.best, network, metadata, aside=True)
 
 
 class SaveState(Callback):
