@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, open_browser
 from helpers import small_config
+from PIL import Image
 from tiny import narrow
 
 import paddle_alexnet
@@ -35,6 +36,15 @@ def finished_run(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
     """Two epochs of the smallest preset on the demo set."""
     output = tmp_path_factory.mktemp("runs") / "finished"
     return paddle_alexnet.train(small_config(demo_set, output, "train.epochs=2"))
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures, each of a color of its own: 0.png to 11.png."""
+    root = tmp_path_factory.mktemp("pictures")
+    for n in range(12):
+        Image.new("RGB", (40, 30), (20 * n, 255 - 20 * n, 90)).save(root / f"{n}.png")
+    return root
 
 
 @pytest.fixture

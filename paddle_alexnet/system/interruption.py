@@ -13,9 +13,9 @@ def _is_command_line() -> bool:
     script = sys.argv[0] if getattr(sys, "argv", None) else ""
     if script == "-m":  # while `python -m` looks for the module; Python 3.9 keeps no original words
         words = getattr(sys, "orig_argv", [])
-        return "-m" in words[:-1] and words[words.index("-m") + 1].partition(".")[0] == __package__
+        return "-m" in words[:-1] and words[words.index("-m") + 1].partition(".")[0] == __name__.partition(".")[0]
     folder, name = os.path.split(os.path.abspath(script))
-    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    checkout = os.path.abspath(os.path.join(__file__, "../../.."))
     return name in ("paddle-alexnet", "paddle-alexnet.exe") or folder == os.path.join(checkout, "tools")
 
 

@@ -104,8 +104,8 @@ def check_space(folder: RunFolder, network: AlexNet, config: Config) -> None:
     nearest = next(path for path in (folder.path, *folder.path.absolute().parents) if exists(path))
     free = shutil.disk_usage(nearest).free
     if free < needed:
-        sizes = f"a run needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
-        raise UserError(f"{folder.path}: {sizes}: name another disk as output")
+        needs = f"a run needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free: name another disk as output"
+        raise UserError(f"{folder.path}: {needs}")
 
 
 def check_amp(config: Config, device: str) -> None:

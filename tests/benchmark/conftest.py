@@ -3,7 +3,7 @@
 import pytest
 
 from paddle_alexnet import PRESETS
-from paddle_alexnet.benchmark import network as module
+from paddle_alexnet.benchmark import network_passes as module
 from paddle_alexnet.network.presets import LRN, Conv, Dropout, Flatten, Linear, MaxPool, Preset, ReLU
 
 

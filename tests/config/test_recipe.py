@@ -56,7 +56,7 @@ def test_config_is_frozen():
         ("model={preset: half}", "such as model.preset"),
         ("train.lr=1", "did you mean optimizer.learning_rate"),
         ("lr=1", "did you mean optimizer.learning_rate"),
-        ("optimizer.momentum=0.5", "did you mean optimizer.momentum"),
+        ("optimiser.momentum=0.5", "did you mean optimizer.momentum"),
         ("model.name=half", "did you mean model.preset"),
         ("model.lrn=bands", "did you mean 'band'"),
         ("data.mean=[123, 117, 104]", "divide what is of 0..255 by 255"),

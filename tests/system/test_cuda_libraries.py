@@ -15,7 +15,7 @@ from paddle_alexnet.system import cuda_libraries
 PHI = "#include <dlfcn.h>\nint opens(const char *name) { return dlopen(name, RTLD_LAZY) != 0; }\n"
 # Which of what Paddle looks for is found, whichever is imported first.
 CODE = (
-    "import os, sys\nexec(sys.argv[1])\nimport paddle\nfrom paddle_alexnet import cuda_libraries\n"
+    "import os, sys\nexec(sys.argv[1])\nimport paddle\nfrom paddle_alexnet.system import cuda_libraries\n"
     "print([name for name in cuda_libraries.NUMBERED if paddle.opens(name)])\nprint(cuda_libraries.complaint())"
 )
 WHEELS = {

@@ -3,7 +3,7 @@
 import paddle
 import pytest
 
-from paddle_alexnet import device as device_module
+from paddle_alexnet.system import device as device_module
 from paddle_alexnet.system.device import check_device, use_device
 from paddle_alexnet.system.errors import UserError
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from paddle_alexnet import progress as module
+from paddle_alexnet.system import progress as module
 from paddle_alexnet.system.progress import progress, working
 
 

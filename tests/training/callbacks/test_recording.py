@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from paddle_alexnet.evaluation.metrics import MeanLoss
-from paddle_alexnet.training.callbacks import record_epoch as record
+from paddle_alexnet.training.callbacks import recording as record
 from paddle_alexnet.training.callbacks.recording import RecordEpoch
 from paddle_alexnet.training.history import History
 

@@ -13,7 +13,7 @@ from paddle_alexnet.runs.checkpoint import read_pdparams
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.model_folder import read_model
 from paddle_alexnet.runs.run_folder import RunFolder
-from paddle_alexnet.training.callbacks import save_best as save
+from paddle_alexnet.training.callbacks import checkpoints as save
 from paddle_alexnet.training.callbacks.checkpoints import SaveModels
 from paddle_alexnet.training.history import Epoch, History
 
