@@ -12,7 +12,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /source
-COPY setup.py pyproject.toml MANIFEST.in LICENSE ./
+COPY setup.py pyproject.toml MANIFEST.in LICENSE README.md ./
 COPY configs configs
 COPY paddle_alexnet paddle_alexnet
 RUN pip install --no-cache-dir ".[cpu]" && rm -rf /source

@@ -1,9 +1,9 @@
-"""Package metadata and dependencies; the settings of the tools are in pyproject.toml."""
+"""Dependencies and extras; the other metadata are in pyproject.toml."""
 
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 
 
@@ -17,17 +17,7 @@ class BuildWithRecipes(build_py):
 
 
 setup(
-    name="paddle-alexnet",
-    version="0.1.0",
-    description="AlexNet in PaddlePaddle: train, evaluate, export, predict",
-    license="Apache-2.0",
-    python_requires=">=3.9,<3.13",  # the Pythons that Paddle 2.6.2 has wheels for
     cmdclass={"build_py": BuildWithRecipes},
-    entry_points={"console_scripts": ["paddle-alexnet = paddle_alexnet.commands.main:main"]},
-    packages=find_packages(include=["paddle_alexnet*"]),
-    package_data={
-        "paddle_alexnet": ["data/synset_words.txt", "network/kernels/*.cc", "report/templates/*", "service/*.html"]
-    },
     install_requires=[
         "jinja2",  # the pages of a run; VisualDL's Flask brings it in any case
         "matplotlib",
@@ -37,7 +27,6 @@ setup(
         "pillow",
         "protobuf<7",  # Paddle 2.6.2's fleet settings fail on 7
         "pydantic>=2",
-        "pytest",
         "ruamel.yaml>=0.18",
         # `import paddle` needs it and Python 3.12 no longer brings it. Paddle 2.6.2 uses its easy_install,
         # by now a deprecated stub: 84 is the newest release seen to work.
