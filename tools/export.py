@@ -1,4 +1,4 @@
-"""`python tools/export.py …` is `paddle-alexnet export …`."""
+"""Run `paddle-alexnet export` from a checkout."""
 
 import sys
 

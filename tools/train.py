@@ -1,4 +1,4 @@
-"""`python tools/train.py …` is `paddle-alexnet train …`."""
+"""Run `paddle-alexnet train` from a checkout, also under `python -m paddle.distributed.launch`."""
 
 import sys
 

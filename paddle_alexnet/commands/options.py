@@ -56,15 +56,10 @@ def read_recipe(arguments: argparse.Namespace, *overrides: str) -> "Config":
 
 
 def command_line(verb: str, *words: object) -> str:
-    """A command to show, called as this one was: by a script of `tools/`, by its name or as a module."""
-    script = Path(sys.argv[0])
-    if script.suffix == ".py" and script.parent.name == "tools":
-        program = [_shown(sys.executable), str(script.with_name(f"{verb.replace('-', '_')}.py"))]
-    elif script.name == "paddle-alexnet":
-        program = [_shown(sys.argv[0]), verb]
-    else:
-        return module_line("paddle_alexnet", verb, *words)
-    return shlex.join([*program, *map(str, words)])
+    """Return a command to show, called as this one was: by its name, or else as a module."""
+    if Path(sys.argv[0]).name == "paddle-alexnet":
+        return shlex.join([_shown(sys.argv[0]), verb, *map(str, words)])
+    return module_line("paddle_alexnet", verb, *words)
 
 
 def note(text: str) -> None:

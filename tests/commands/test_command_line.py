@@ -20,8 +20,7 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("started", "expected"),
     [
-        ("tools/train.py", ".venv/bin/python tools/prepare_data.py 'my run'"),
-        ("/checkout/tools/train.py", ".venv/bin/python /checkout/tools/prepare_data.py 'my run'"),
+        ("tools/train.py", ".venv/bin/python -m paddle_alexnet prepare-data 'my run'"),
         (".venv/bin/paddle-alexnet", ".venv/bin/paddle-alexnet prepare-data 'my run'"),
         ("/site-packages/paddle_alexnet/__main__.py", ".venv/bin/python -m paddle_alexnet prepare-data 'my run'"),
         ("", ".venv/bin/python -m paddle_alexnet prepare-data 'my run'"),

@@ -79,7 +79,7 @@ def test_ctrl_c_during_the_first_import_is_a_line(tmp_path, program):
     (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORT)
     for name in ("paddle-alexnet", "another"):
         (tmp_path / name).write_text("from paddle_alexnet.commands.main import main\nmain()\n")
-    words = {"module": ["-m", "paddle_alexnet"], "tool": [REPOSITORY / "tools" / "doctor.py"]}
+    words = {"module": ["-m", "paddle_alexnet"], "tool": [REPOSITORY / "tools" / "export.py"]}
     words |= {"script": [tmp_path / "paddle-alexnet"], "another": [tmp_path / "another"]}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)])}
     with subprocess.Popen(

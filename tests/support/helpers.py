@@ -94,9 +94,9 @@ def run_tool(verb: str, *arguments: object, cwd: Optional[Path] = None) -> "subp
 
 
 def run_process(name: str, *arguments: object, cwd: Path = REPOSITORY) -> "subprocess.CompletedProcess[str]":
-    """Run a tool as a user would, in a process of its own: where the process itself is the subject."""
-    command = [sys.executable, str(REPOSITORY / "tools" / f"{name}.py"), *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "200"}
+    """Run a subcommand in a process of its own, for tests whose subject is the process."""
+    command = [sys.executable, "-m", "paddle_alexnet", name.replace("_", "-"), *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(REPOSITORY)}
     environment.pop("OMP_NUM_THREADS", None)  # which the package has set in this process
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
 

@@ -3,10 +3,8 @@
 import hashlib
 import io
 import os
-import runpy
 import shutil
 import struct
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Optional
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import REPOSITORY, run_tool
+from helpers import assert_user_error, run_tool
 from PIL import Image, ImageEnhance, ImageOps
 
 from paddle_alexnet.data.findings import KINDS, Finding, dropped_lines, faults, format_findings
@@ -578,23 +576,15 @@ def test_findings_by_kind():
     )
 
 
-# The tool
+# The subcommand
 
 
-def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """That of the tool, run in this process."""
-    tool = REPOSITORY / "tools" / "inspect_data.py"
-    monkeypatch.setattr(sys, "argv", [str(tool), *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(str(tool), run_name="__main__")
-    return stopped.value.code
-
-
-def test_tool_exits_with_0_and_2(root, tmp_path, monkeypatch, capsys):
+def test_inspect_data_exits_with_0_or_2(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = tree(root)
-    assert exit_code(monkeypatch, root) == 0
-    assert "no findings" in capsys.readouterr().out and (tmp_path / "contact-sheet.png").is_file()
+    sound = run_tool("inspect-data", root)
+    assert sound.returncode == 0
+    assert "no findings" in sound.stdout and (tmp_path / "contact-sheet.png").is_file()
     assert tree(root) == before
     for arguments in (
         (tmp_path / "nothing",),
@@ -602,14 +592,13 @@ def test_tool_exits_with_0_and_2(root, tmp_path, monkeypatch, capsys):
         (root, "--workers", 0),
         (root, "--top-k", 0),
     ):
-        assert exit_code(monkeypatch, *arguments) == 2
-        assert capsys.readouterr().err.startswith("error: ")
+        assert_user_error(run_tool("inspect-data", *arguments))
     monkeypatch.chdir(root)  # where the default sheet would land on the data
-    assert exit_code(monkeypatch, ".") == 2
+    assert run_tool("inspect-data", ".").returncode == 2
     assert tree(root) == before
 
 
-def test_tool_exits_with_1(root, tmp_path):
+def test_inspect_data_with_findings_exits_with_1(root, tmp_path):
     spoil(root)
     before = tree(root)
     result = run_tool("inspect_data", root, "--fix", "--report", "all.csv", "--excel", "--sheet", "s.png", cwd=tmp_path)
