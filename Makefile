@@ -23,11 +23,12 @@ train: $(VENV)/installed ## Train: make train ARGS="-c fluid -o train.epochs=2"
 test: $(VENV)/installed-test ## Run the fast tests
 	$(PY) -m pytest -m "not slow and not parity and not readme" -n auto --maxprocesses=4 --dist loadfile $(ARGS)
 
-lint: $(VENV)/installed-dev ## Check style, types and the layers
+lint: $(VENV)/installed-dev ## Check style, types, the layers and the prose
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(PY) tests/support/prose.py
 
 fast: $(VENV)/installed ## Compile kernels for this machine: a CPU trains faster with them
 	@$(PY) -m pip install --quiet -e ".[fast]"
