@@ -1,6 +1,8 @@
 """Run `paddle-alexnet export` from a checkout."""
 
-from _subcommand import run
+import sys
+
+from paddle_alexnet.commands.main import main
 
 if __name__ == "__main__":
-    run()
+    sys.exit(main(["export", *sys.argv[1:]]))

@@ -1,6 +1,8 @@
 """Run `paddle-alexnet train` from a checkout, also under `python -m paddle.distributed.launch`."""
 
-from _subcommand import run
+import sys
+
+from paddle_alexnet.commands.main import main
 
 if __name__ == "__main__":
-    run()
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -7,7 +7,7 @@ from paddle_alexnet.commands.options import add_excel_option, positive, typed_pa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "exit code: 0 if nothing is wrong, 1 with findings (remarks do not count), 2 for an error"
+    parser.epilog = "exit code: 0 if nothing is wrong, 1 with findings (warnings do not count), 2 for an error"
     parser.add_argument("root", type=typed_path, metavar="ROOT", help="folder of images; --fix alone writes there")
     parser.add_argument(
         "--csv", type=typed_path, metavar="FILE", help="its table (default: labels.csv in ROOT, else its class folders)"

@@ -1,7 +1,6 @@
 """Random augmentation of training images, vectorized over a batch and deterministic in (seed, epoch, index).
 
-The numbers drawn for an image depend on the seed, the epoch and the image's index alone: not on the order, the batch,
-the number of workers or which augmentations are switched on.
+Order, batch size, number of workers and the choice of augmentations do not change the numbers drawn for an image.
 """
 
 import math
@@ -15,41 +14,39 @@ from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.preprocess import Box, Part, Preprocess, whole_levels
 from paddle_alexnet.data.statistics import Statistics
 
-_ATTEMPTS = 10  # at a random part that fits into the image
-_GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow
+_GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as in Pillow
 
 
 class Draws(NamedTuple):
-    """Random numbers for n images, of 0..1 but for `noise`, which is normal; each augmentation has its own."""
+    """Random numbers for n images, separate for each augmentation: uniform in 0..1, except `noise`, which is normal."""
 
     corner: np.ndarray  # [n, 2], top and left of a random crop
     flip: np.ndarray  # [n]
     jitter: np.ndarray  # [n, 3], brightness, contrast, saturation
-    erasing: np.ndarray  # [n, 5], whether; the rectangle's area, shape, left and top
-    part_area: np.ndarray  # [n, 10], an attempt a column
+    erasing: np.ndarray  # [n, 5], erase or not; the rectangle's area, aspect ratio, left and top
+    part_area: np.ndarray  # [n, 10], one column per attempt
     part_shape: np.ndarray  # [n, 10]
     part_corner: np.ndarray  # [n, 2], left and top
     noise: np.ndarray  # [n, 3], along the principal components
 
 
 class PixelChanges(NamedTuple):
-    """What is left to do to the pixels of n cropped images, None where nothing is; arrays or tensors.
+    """Pixel operations for n cropped images, as arrays or tensors; None skips an operation."""
 
-    `matrix` [n, 3, 3] and `shift` [n, 3, 1] act on levels of 0..255; `mean` [n, 3, S, S] in levels takes the place of
-    the mean image; `noise` [n, 3, 1, 1] is added to the normalized image, which is divided by `divisor` [n, 1, 1, 1]
-    then; `keep` [n, 1, S, S] is 0 where it is erased, else 1.
-    """
-
-    matrix: Any = None
-    shift: Any = None
-    mean: Any = None
-    noise: Any = None
-    divisor: Any = None
-    keep: Any = None
+    matrix: Any = None  # [n, 3, 3], multiplies levels of 0..255
+    shift: Any = None  # [n, 3, 1], is added to these levels
+    mean: Any = None  # [n, 3, S, S], replaces the mean image, in levels
+    noise: Any = None  # [n, 3, 1, 1], is added to the normalized image
+    divisor: Any = None  # [n, 1, 1, 1], divides the sum
+    keep: Any = None  # [n, 1, S, S], 0 for erased pixels, else 1
 
 
 def draw(indices: Sequence[int], leaders: Optional[Sequence[int]] = None, *, seed: int, epoch: int) -> Draws:
-    """Random numbers for images by their index in the data set; what crops and flips one is drawn for its leader."""
+    """Return random numbers for images by their index in the data set.
+
+    Args:
+        leaders: For each image the index whose crop and flip it shares; by default its own.
+    """
     own = _draw(indices, seed, epoch)
     if leaders is None or list(leaders) == list(indices):
         return own
@@ -68,17 +65,21 @@ def _draw(indices: Sequence[int], seed: int, epoch: int) -> Draws:
 
 
 def random_parts(draws: Draws, *, least: float = 0.08) -> list[Part]:
-    """A random part for each image, given its width and height (`random_part`)."""
+    """Return a function from width and height to a random part (`random_part`) for each image."""
     numbers = zip(draws.part_area, draws.part_shape, draws.part_corner)
     return [partial(random_part, area=least + (1 - least) * a, shape=s, corner=corner) for a, s, corner in numbers]
 
 
 def random_part(width: int, height: int, *, area: np.ndarray, shape: np.ndarray, corner: np.ndarray) -> Box:
-    """A part of that share of the area and of 3:4 to 4:3, anywhere.
+    """Return a random part of an image, as RandomResizedCrop of torchvision and `paddle.vision` chooses it.
 
-    The RandomResizedCrop of torchvision and `paddle.vision`, whose shares are 8 to 100 %: the first of ten attempts
-    that fits, else the largest part in the middle, of whole pixels. (They cut before they resize; here the filter
-    reaches a pixel or so beyond the part, as far as the image goes.)
+    The first attempt that fits wins, else the largest central part, in whole pixels. Both libraries crop before they
+    resize; here the resize filter reaches about a pixel beyond the part.
+
+    Args:
+        area: Share of the image's area, [10], one per attempt.
+        shape: Position in 0..1 of the aspect ratio between 3:4 and 4:3, [10].
+        corner: Left and top in 0..1, [2].
     """
     pixels = width * height * area
     ratio = np.exp(math.log(4 / 3) * (2 * shape - 1))
@@ -102,10 +103,10 @@ def augment(
     *,
     epoch: int = 0,
 ) -> tuple[np.ndarray, PixelChanges]:
-    """Crop and flip patches, uint8 [n, 3, P, P] to [n, 3, S, S], and say what is to happen to the pixels.
+    """Crop and flip patches, uint8 [n, 3, P, P] to [n, 3, S, S], and return the remaining pixel operations.
 
-    `statistics` are needed for PCA noise and where the mean image is cropped and flipped with the patches, as Caffe
-    does.
+    Args:
+        statistics: Required for PCA noise and for `normalize="pixel_at_crop"`, Caffe's mean image.
     """
     images = random_crops(patches, preprocess.image_size, draws.corner)
     flipped = draws.flip < (0.5 if config.horizontal_flip else 0)
@@ -133,11 +134,11 @@ def finish(
     preprocess: Preprocess,
     to_tensor: Callable[[np.ndarray], Any] = np.asarray,
 ) -> Any:
-    """The network's input, float32 [n, 3, S, S], from uint8 images; a tensor where `to_tensor` makes one."""
+    """Return the network's input, float32 [n, 3, S, S], from uint8 images; `to_tensor` decides array or tensor."""
     levels = to_tensor(images).astype("float32")
     matrix, shift, mean, noise, divisor, keep = (None if change is None else to_tensor(change) for change in changes)
     if matrix is not None and shift is not None:
-        mixed = [matrix[:, :, i, None, None] * levels[:, i, None] for i in range(3)]  # see `pca_noise`
+        mixed = [matrix[:, :, i, None, None] * levels[:, i, None] for i in range(3)]  # no matmul: see `pca_noise`
         levels = (mixed[0] + mixed[1] + mixed[2] + shift[..., None]).clip(0, 255)
     values = preprocess.normalize(levels, to_tensor, mean)
     if noise is not None:
@@ -150,7 +151,7 @@ def finish(
 
 
 def random_crops(patches: np.ndarray, size: int, corner: np.ndarray) -> np.ndarray:
-    """A window of each patch, uint8 [n, 3, P, P] to [n, 3, S, S], at random by `corner` [n, 2] (section 4.1)."""
+    """Crop each patch, uint8 [n, 3, P, P] to [n, 3, S, S], at `corner` [n, 2] in 0..1 (section 4.1)."""
     top, left = (corner * (patches.shape[-1] - size + 1)).astype(int).T
     rows = np.lib.stride_tricks.sliding_window_view(patches, size, axis=2)  # [n, 3, P - S + 1, P, S]
     windows = np.lib.stride_tricks.sliding_window_view(rows, size, axis=3)  # [n, 3, P - S + 1, P - S + 1, S, S]
@@ -158,7 +159,7 @@ def random_crops(patches: np.ndarray, size: int, corner: np.ndarray) -> np.ndarr
 
 
 def mirrored(planes: np.ndarray) -> np.ndarray:
-    """The planes of uint8 [..., S], left and right exchanged: by eight bytes at once, which NumPy alone does not do."""
+    """Flip planes, uint8 [..., S], horizontally: eight bytes at a time, which is faster than NumPy's flip."""
     size = planes.shape[-1]
     rows = np.empty((*planes.shape[:-1], -(-size // 8) * 8), np.uint8)
     rows[..., -size:] = planes
@@ -166,9 +167,10 @@ def mirrored(planes: np.ndarray) -> np.ndarray:
 
 
 def ten_crops(patches: np.ndarray, size: int, edge: Optional[int] = None) -> np.ndarray:
-    """The corners, the center and their horizontal flips, uint8 [n, 3, P, P] to [n, 10, 3, S, S] (section 4.1).
+    """Return the four corners, the center and their horizontal flips, [n, 3, P, P] to [n, 10, 3, S, S] (section 4.1).
 
-    The center begins after `edge` pixels, by default half of what is left over, rounded down.
+    Args:
+        edge: Pixels before the center crop; by default (P - S) // 2.
     """
     end = patches.shape[-1] - size
     middle = end // 2 if edge is None else edge
@@ -178,26 +180,27 @@ def ten_crops(patches: np.ndarray, size: int, edge: Optional[int] = None) -> np.
 
 
 def jitter(planes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Brightness, contrast and saturation times `factors` [n, 3], as one matrix [n, 3, 3] and shift [n, 3, 1].
+    """Return one matrix [n, 3, 3] and shift [n, 3, 1] for brightness, contrast and saturation in this order.
 
-    In this order: levels times the first; their distance to the image's mean gray times the second; their distance to
-    the pixel's gray times the third. Levels are to be clipped once, after the three.
+    Brightness scales the levels, contrast their distance to the image's mean gray, saturation their distance to the
+    pixel's gray, by `factors` [n, 3]. The caller clips once, after all three.
     """
     brightness, contrast, saturation = factors.astype(np.float32).T[:, :, None, None]
     gray = np.broadcast_to(_GRAY, (3, 3))
     matrix = brightness * contrast * (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * gray)
-    mean_gray = (planes.mean(axis=(2, 3), dtype=np.float32) * _GRAY).sum(axis=1)  # see `pca_noise`
+    mean_gray = (planes.mean(axis=(2, 3), dtype=np.float32) * _GRAY).sum(axis=1)  # no matmul: see `pca_noise`
     shift = (brightness * (1 - contrast))[:, :, 0] * mean_gray[:, None]
     return matrix, np.repeat(shift[:, :, None], 3, axis=1)
 
 
 def pca_noise(statistics: Statistics, alpha: np.ndarray, *, deviations: bool) -> np.ndarray:
-    """What is added to every pixel of an image, [n, 3] levels, for its α [n, 3] (section 4.1 of the paper).
+    """Return the levels [n, 3] to add to every pixel of an image (section 4.1).
 
-    α multiplies the eigenvalues of the covariance of values in 0..1, or the roots of them, the deviations.
+    A matrix product would make an image depend on its batch: BLAS rounding varies with memory layout and batch size.
 
-    Not by a matrix product: a BLAS may round one by where the numbers lie and by how many there are, and an image would
-    depend on those that are prepared beside it.
+    Args:
+        alpha: Factors [n, 3] of the eigenvalues of the covariance of values in 0..1.
+        deviations: Multiply their square roots instead.
     """
     values = statistics.eigenvalues / 255**2
     along = alpha * (np.sqrt(values) if deviations else values)  # [n, 3], the principal components
@@ -205,9 +208,9 @@ def pca_noise(statistics: Statistics, alpha: np.ndarray, *, deviations: bool) ->
 
 
 def rectangles(size: int, uniform: np.ndarray, probability: float) -> np.ndarray:
-    """Random erasing: float32 [n, 1, S, S], 0 in the rectangle that is erased and 1 elsewhere.
+    """Return masks for random erasing (Zhong et al. 2017): float32 [n, 1, S, S], 0 in the rectangle and 1 elsewhere.
 
-    Of 2 to 33 % of the area and 3:10 to 10:3, cut off where it is longer than the image (Zhong et al. 2017).
+    The rectangle has 2 to 33 % of the area and an aspect ratio of 3:10 to 10:3; the image's edges clip it.
     """
     chosen, area, shape, x, y = uniform.T[:, :, None]
     area, ratio = 0.02 + 0.31 * area, np.exp(math.log(10 / 3) * (2 * shape - 1))
@@ -219,9 +222,9 @@ def rectangles(size: int, uniform: np.ndarray, probability: float) -> np.ndarray
 
 
 def mixup(image: Any, label: np.ndarray, classes: int, rng: np.random.Generator, *, alpha: float) -> tuple[Any, Any]:
-    """Blend each image of a batch with that at the other end; labels [N] become shares [N, C] float32.
+    """Blend a batch with its reverse; labels [N] become class probabilities [N, C] float32 (Zhang et al. 2017).
 
-    One share for the whole batch, from the Beta(α, α) distribution (Zhang et al. 2017).
+    The whole batch has one mixing factor, drawn from Beta(α, α).
     """
     share = float(rng.beta(alpha, alpha))
     labels = np.eye(classes, dtype=np.float32)[label]

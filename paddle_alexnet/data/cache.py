@@ -1,7 +1,7 @@
-"""Decoded patches, kept in memory or in a memory-mapped file, so that images are decoded once and not every epoch.
+"""A cache of decoded patches, in memory or in a memory-mapped file: images are decoded once, not every epoch.
 
-A file of patches is valid for the names, sizes and times of its images and for one geometry; when one of them changes,
-or a byte of the file, it is built again. Threads fill it, so no shared memory (`/dev/shm`) is needed.
+A cache file is rebuilt if an image's name, size or modification time, the geometry or a byte of the file changes.
+Threads fill the cache, so it requires no shared memory (`/dev/shm`).
 """
 
 import hashlib
@@ -33,9 +33,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Header:
-    """What lies beside a file of patches."""
+    """The JSON file beside a file of patches."""
 
-    key: str  # see `image_key`
+    key: str  # from `image_key`
     checksum: str  # of the patches
     unreadable: dict[int, str]  # a message for each image that could not be read
 
@@ -43,9 +43,10 @@ class _Header:
 def open_cache(
     kind: Literal["ram", "disk"], dataset: ImageDataset, folder: Path, *, unreadable: UnreadableImages, workers: int
 ) -> Decoded:
-    """Every patch of a split, decoded now or, from `folder`, by an earlier run.
+    """Return every patch of a split, decoded now or read from `folder`.
 
-    Raises UserError for more unreadable images than may be skipped and where there is no room.
+    Raises:
+        UserError: Memory or disk space is too small, or more images are unreadable than `unreadable` allows.
     """
     side = dataset.preprocess.patch_size
     shape = (len(dataset), 3, side, side)
@@ -54,8 +55,8 @@ def open_cache(
         available = available_memory()
         if available is not None and available < np.prod(shape):
             raise UserError(
-                f"data.cache=ram: no room for {size} of {dataset.split} patches, {available / 1e9:.1f} GB of memory "
-                "are free: use data.cache=disk"
+                f"data.cache=ram: requires {size} of memory for {dataset.split} patches, {available / 1e9:.1f} GB are "
+                "free; use data.cache=disk"
             )
         planes = np.zeros(shape, np.uint8)
         return Decoded(planes, _fill(planes, dataset, unreadable, workers=workers))
@@ -70,8 +71,8 @@ def open_cache(
         free = shutil.disk_usage(file.parent).free
         if free < np.prod(shape):
             raise UserError(
-                f"{file.parent}: no room for {size} of patches, {free / 1e9:.1f} GB are free: "
-                "name another folder with data.cache_folder, or use data.cache=none"
+                f"{file.parent}: the cache requires {size}, {free / 1e9:.1f} GB are free; "
+                "choose another disk with data.cache_folder, or use data.cache=none"
             )
         _log.info(f"decoding {len(dataset)} {dataset.split} images into {file} ({size})")
         with atomic_file(file) as partial:
@@ -87,27 +88,27 @@ def open_cache(
 
 
 def _allocate(file: Path) -> None:
-    """Set room aside for a whole file. Raises OSError where the disk is full: a write to a map would be fatal."""
+    """Reserve a file's disk space. Raises OSError if the disk is full; a later write to the map would crash instead."""
     if hasattr(os, "posix_fallocate"):
         with file.open("r+b") as stream:
             os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
 
 
 def in_cache_folder(folder: Path, root: Path) -> Path:
-    """Make the folder for what is measured and decoded. Raises UserError within the data, which is never changed."""
+    """Create and return the cache folder. Raises UserError if `folder` is inside the data, which is never changed."""
     if resolved(root) in [resolved(folder), *resolved(folder).parents]:
-        raise UserError(f"{folder}: is inside the data folder {root}: name another one with data.cache_folder")
+        raise UserError(f"{folder}: is inside the data folder {root}; choose another folder with data.cache_folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot write there ({error}): name another with data.cache_folder") from None
+        raise UserError(f"{folder}: cannot write there ({error}); choose another with data.cache_folder") from None
     return folder
 
 
 def image_key(dataset: ImageDataset) -> str:
-    """A hash of every image's name, size and time of change, and of what makes a patch of it."""
+    """Return a hash of every image's name, size and modification time, and of the preprocessing up to the patch."""
     p = dataset.preprocess
-    # The patch does not depend on its center, except where whole pixels are cut by it.
+    # The patch depends on the size of its center only for geometries that cut whole pixels.
     without = {"mean", "std", "mean_image"} | (set() if p.rounds else {"image_size"})
     settings = {name: value for name, value in asdict(p).items() if name not in without}
     digest = hashlib.sha256(repr({**settings, "resize": p.patch_size}).encode())
@@ -116,7 +117,7 @@ def image_key(dataset: ImageDataset) -> str:
         try:
             stat = path.stat()
         except OSError as error:
-            raise UserError(f"{path}: cannot read it ({error})") from None
+            raise UserError(f"{path}: is unreadable ({error}); check the file") from None
         digest.update(f"{path}\n{stat.st_size}\n{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
@@ -126,7 +127,7 @@ def _chunks(count: int) -> list[range]:
 
 
 def _fill(planes: np.ndarray, dataset: ImageDataset, skipped: UnreadableImages, *, workers: int) -> dict[int, str]:
-    """Decode every image of a split into `planes`; a message for each that is unreadable, which stays black."""
+    """Decode every image of a split into `planes`; return a message for each unreadable one, which stays black."""
 
     def fill(chunk: range) -> tuple[range, dict[int, str]]:
         patches, unreadable = dataset.patches(chunk)
@@ -155,11 +156,11 @@ def _checksum(planes: np.ndarray, *, workers: int) -> str:
 
 
 def _read(file: Path, key: str, shape: tuple[int, ...], *, workers: int) -> Optional[Decoded]:
-    """The patches of an earlier run, or None where there are none, of other images, or damaged ones."""
+    """Return the patches of an earlier run, or None if they are missing, damaged or of other images."""
     try:
         header = check_types(_Header, json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
         if header.key != key:
-            _log.info(f"{file}: its images changed: built again")
+            _log.info(f"{file}: the images have changed; rebuilding the cache")
             return None
         planes = np.load(file, mmap_mode="r")
         right = planes.shape == shape and planes.dtype == np.uint8 and set(header.unreadable) <= set(range(len(planes)))
@@ -169,5 +170,5 @@ def _read(file: Path, key: str, shape: tuple[int, ...], *, workers: int) -> Opti
         return None
     except Exception:  # a damaged file may raise anything
         pass
-    _log.info(f"{file}: damaged: built again")
+    _log.info(f"{file}: is damaged; rebuilding the cache")
     return None

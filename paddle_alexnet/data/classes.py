@@ -1,4 +1,4 @@
-"""The class list: which classes there are, and in which order the network answers."""
+"""Class lists: class names and WordNet ids in the order of the network's outputs."""
 
 import re
 from collections import Counter
@@ -13,41 +13,41 @@ from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import read_small
 from paddle_alexnet.system.text_files import decode, why
 
-MAX_CLASSES = 100_000  # of more the last layer alone would take 1.6 GB: these are no classes
+MAX_CLASSES = 100_000  # their last layer alone takes 1.6 GB
 LARGEST_LIST = 10_000_000  # bytes
 
 _WNID = re.compile(r"n\d{8}")
 
 
 def is_wnid(text: str) -> bool:
-    """Whether the text is a WordNet id as ImageNet writes it, such as n01440764."""
+    """Return whether the text is a WordNet id in ImageNet's form, such as n01440764."""
     return _WNID.fullmatch(text) is not None
 
 
 def is_plain(name: str) -> bool:
-    """Whether a class may be called so: by text on one line, without control characters."""
+    """Return whether a class name is one nonempty line without control characters."""
     return bool(name) and not any(category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
 
 
 @dataclass(frozen=True)
 class ClassList:
-    """Classes in the order of the network's outputs.
-
-    `wnids` runs beside `names`, with None for a class that is not one of ImageNet's.
-    """
+    """Classes in the order of the network's outputs."""
 
     names: tuple[str, ...]
-    wnids: tuple[Optional[str], ...]
+    wnids: tuple[Optional[str], ...]  # of each name, None for classes outside ImageNet
 
     @classmethod
     def from_lines(cls, lines: Sequence[str], source: str) -> "ClassList":
-        """Classes from lines like `n01440764 tench, Tinca tinca`, or a bare name or wnid a line.
+        """Return the classes of lines such as `n01440764 tench, Tinca tinca`, a bare name or a bare wnid.
 
-        A class is called by its first word group; by all of them where two classes share it, and
-        by its wnid too where they share those (ImageNet has two maillots and two cranes).
+        The name is the first word group; if two classes share it, all word groups, and if they share these too, the
+        wnid is added (ImageNet has two maillots and two cranes).
+
+        Raises:
+            UserError: A name is not plain or repeated, or there are more than MAX_CLASSES.
         """
         if len(lines) > MAX_CLASSES:
-            raise UserError(f"{source}: more than {MAX_CLASSES:,} classes: name the file or column that holds them")
+            raise UserError(f"{source}: has more than {MAX_CLASSES:,} classes; name the file or column of the classes")
         wnids: list[Optional[str]] = []
         words: list[str] = []
         for line in lines:
@@ -57,7 +57,7 @@ class ClassList:
             wnids.append(wnid)
             words.append((rest.strip() or imagenet_words().get(head, head)) if wnid else line)
             if not is_plain(line):
-                raise UserError(f"{source}: class {line!r:.80} holds control characters or a line break")
+                raise UserError(f"{source}: class {line!r:.80} has control characters or a line break; remove them")
         first = [w.split(",")[0].strip() if wnid else w for w, wnid in zip(words, wnids)]
         shared = Counter(first)
         names = [w if shared[f] > 1 else f for f, w in zip(first, words)]
@@ -66,32 +66,32 @@ class ClassList:
         for kind, values in (("class", names), ("wnid", [w for w in wnids if w])):
             repeated = [value for value, count in Counter(values).items() if count > 1]
             if repeated:
-                raise UserError(f"{source}: {kind} {repeated[0]!r} is listed twice: keep one line of it")
+                raise UserError(f"{source}: {kind} {repeated[0]!r} is listed twice; remove one of the two lines")
         return cls(tuple(names), tuple(wnids))
 
     @classmethod
     def read(cls, path: Path) -> "ClassList":
-        """Classes from a text file, one a line, in the form of `synset_words.txt`."""
+        """Return the classes of a text file in the form of `synset_words.txt`, one per line."""
         try:
             lines = decode(read_small(path, at_most=LARGEST_LIST)).splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot read the class list ({why(error)})") from error
+            raise UserError(f"{path}: the class list is unreadable ({why(error)})") from error
         lines = [line for line in lines if line.strip()]
         if not lines:
-            raise UserError(f"{path}: the class list is empty: write one class a line")
+            raise UserError(f"{path}: the class list is empty; write one class per line")
         return cls.from_lines(lines, str(path))
 
     @classmethod
     def unnamed(cls, count: int) -> "ClassList":
-        """The class list of weights that come without one."""
+        """Return the classes `class 0`, `class 1`, … for weights without a class list."""
         return cls(tuple(f"class {index}" for index in range(count)), (None,) * count)
 
     def lines(self) -> list[str]:
-        """The lines that `from_lines` reads back."""
+        """Return lines that `from_lines` reads back."""
         return [f"{wnid} {name}" if wnid else name for name, wnid in zip(self.names, self.wnids)]
 
     def index(self) -> dict[str, int]:
-        """Label to class index; a label is a class's name or its wnid."""
+        """Map each label, a class's name or wnid, to the class index."""
         by_wnid = {wnid: i for i, wnid in enumerate(self.wnids) if wnid}
         return {**by_wnid, **{name: i for i, name in enumerate(self.names)}}
 
@@ -100,9 +100,6 @@ class ClassList:
 
 
 def imagenet_words() -> dict[str, str]:
-    """The words of the 1000 classes of ILSVRC-2012 by wnid, in the order of the wnids.
-
-    From WordNet's lemmas, as ImageNet's `synset_words.txt` gives them.
-    """
+    """Map the wnids of ILSVRC-2012's 1000 classes, in order, to their WordNet lemmas (`synset_words.txt`)."""
     text = resources.files("paddle_alexnet.data").joinpath("synset_words.txt").read_text(encoding="utf-8")
     return dict(line.split(" ", 1) for line in text.splitlines())

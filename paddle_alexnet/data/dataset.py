@@ -1,4 +1,4 @@
-"""A labeled image set: a folder of images and a CSV with filename, label and split."""
+"""Labeled image datasets: a folder of images and a CSV with filename, label and split."""
 
 import hashlib
 import logging
@@ -23,16 +23,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Decoded:
-    """The patches of a split: uint8 [N, 3, P, P], and a message by index for each image that could not be read."""
+    """The decoded patches of a split."""
 
-    planes: np.ndarray
-    unreadable: dict[int, str]
+    planes: np.ndarray  # uint8 [N, 3, P, P]
+    unreadable: dict[int, str]  # index to message
 
 
 class ImageDataset(paddle.io.Dataset):
     """One split of a table: (image uint8 [S, S, 3], label int64) by index.
 
-    Where `decoded` is set, `patches` come from there and not from the files.
+    If `decoded` is set, `patches` reads it instead of the files.
     """
 
     def __init__(self, table: ImageTable, split: str, preprocess: Preprocess) -> None:
@@ -40,8 +40,8 @@ class ImageDataset(paddle.io.Dataset):
         self.rows = table.rows(split)
         self.labels = table.labels[self.rows]
         self.decoded: Optional[Decoded] = None
-        self.hashing = False  # whether `patches` hashes the files that it reads
-        self.hashes = np.zeros(len(self.rows), np.uint64)  # of the content of the files, 0 for one that was not read
+        self.hashing = False  # `patches` hashes each file that it reads
+        self.hashes = np.zeros(len(self.rows), np.uint64)  # of each file's content, 0 before it is read
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.int64]:
         return self.read(index, self.preprocess), self.labels[index]
@@ -53,19 +53,20 @@ class ImageDataset(paddle.io.Dataset):
         return self.table.root / self.table.filenames[self.rows[index]]
 
     def read(self, index: int, decode: Callable[[Path], np.ndarray]) -> np.ndarray:
-        """`decode` an image's file. Raises UserError, with the line of the CSV, if it is unreadable."""
+        """Return `decode(path)` of an image. Raises UserError with the CSV line if the image is unreadable."""
         try:
             return decode(self.path(index))
         except UserError as error:
-            line = self.table.lines[self.rows[index]]  # below 0 where there is no CSV
+            line = self.table.lines[self.rows[index]]  # negative without a CSV
             raise UserError(f"{self.table.csv}, line {line}: {error}" if line > 0 else str(error)) from None
 
     def patches(
         self, indices: Sequence[int], parts: Optional[Sequence[Part]] = None
     ) -> tuple[np.ndarray, dict[int, str]]:
-        """The patches of the readable ones among some images, uint8 [n, 3, P, P]; of the others a message by index.
+        """Return the patches of the readable images, uint8 [n, 3, P, P], and a message by index for the others.
 
-        With `parts`, that part of each image instead, [n, 3, S, S].
+        Args:
+            parts: Part of each image to return instead, resized to [n, 3, S, S].
         """
         if self.decoded is not None and parts is None:
             unreadable = {i: self.decoded.unreadable[i] for i in indices if i in self.decoded.unreadable}
@@ -85,9 +86,10 @@ class ImageDataset(paddle.io.Dataset):
 
 
 def hash_of_content(datasets: Sequence[ImageDataset], *, read: bool = False, workers: int = 1) -> Optional[str]:
-    """Return the SHA-256 of the hashes of every file's content, in order.
+    """Return the SHA-256 of the hashes of every file's content, or None if some files have no hash yet.
 
-    Without `read`, None if some files have not been hashed yet; with `read`, those are read now.
+    Args:
+        read: Hash the remaining files now.
     """
     for dataset in datasets if read else ():
         missing = np.flatnonzero(dataset.hashes == 0)
@@ -100,7 +102,7 @@ def hash_of_content(datasets: Sequence[ImageDataset], *, read: bool = False, wor
 
 
 def _hash(path: Path) -> int:
-    """The first 64 bits of a file's SHA-256, as they are in memory; 0 if it cannot be read."""
+    """Return the first 64 bits of a file's SHA-256 in little-endian order, or 0 if the file is unreadable."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
@@ -112,14 +114,14 @@ def _hash(path: Path) -> int:
 
 
 class UnreadableImages:
-    """The unreadable images of a run: each named and counted once, and an error beyond the `limit`."""
+    """The unreadable images of a run, each logged and counted once; more than `limit` are an error."""
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
         self.messages: dict[str, None] = {}
 
     def add(self, message: str) -> None:
-        """Note an image that is skipped. Raises UserError instead where there are too many."""
+        """Count and log a skipped image. Raises UserError with `message` beyond the limit."""
         if message in self.messages:
             return
         if len(self.messages) >= self.limit:
@@ -130,7 +132,7 @@ class UnreadableImages:
 
 
 def verify_images(dataset: ImageDataset, unreadable: UnreadableImages, *, workers: int) -> None:
-    """Decode every image once. Raises UserError that names the first where more are unreadable than may be skipped."""
+    """Decode every image once. Raises UserError with the first message if more are unreadable than the limit."""
 
     def message(index: int) -> Optional[str]:
         return dataset.patches([index])[1].get(index)

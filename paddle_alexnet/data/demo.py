@@ -1,7 +1,6 @@
-"""The embedded demo set: ten classes of drawn patterns, to try everything without a download.
+"""The embedded demo set: ten classes of drawn patterns, which require no download.
 
-Shape alone tells the classes apart: colors, scale, angle and position come from the same
-distributions for all, and either of the two colors may be the pattern's or the ground's.
+Only shape distinguishes the classes: colors, scale, angle and position have the same distributions in all of them.
 """
 
 from collections.abc import Callable
@@ -20,14 +19,16 @@ from paddle_alexnet.system.progress import progress
 DEMO_NAME = "embedded demo set"
 
 _SIZE = 224
-_FINE = 2  # drawn at twice the size and averaged, for smooth edges
+_FINE = 2  # oversampling, for smooth edges
 
 
 def draw_demo(root: Path, *, images_per_class: int = 100, seed: int = 0) -> None:
-    """Draw the set into a new folder: images/, labels.csv and classes.txt.
+    """Draw 224×224 JPEGs into a new folder, with labels.csv and classes.txt; split each class 70/10/20.
 
-    The images are 224×224 JPEGs, split 70/10/20 within each class; the same seed gives the same
-    bytes. Raises UserError where the folder is not empty or cannot be written.
+    The same seed gives the same bytes.
+
+    Raises:
+        UserError: The folder is not empty or cannot be written.
     """
     rows = []
     for index, name in enumerate(_PATTERNS):
@@ -49,17 +50,17 @@ def draw_demo(root: Path, *, images_per_class: int = 100, seed: int = 0) -> None
 
 
 def demo_picture(name: str, *, seed: int) -> Image.Image:
-    """A picture of a class of the demo set that is not in the set, 224×224."""
+    """Return an image of a demo class, 224×224, that is not in the demo set."""
     return Image.fromarray(_draw(name, np.random.default_rng([seed, len(_PATTERNS) + 1, 0])))
 
 
 def is_demo(classes: ClassList) -> bool:
-    """Whether a data set is the demo set, which its class list tells."""
+    """Return whether these are the classes of the demo set."""
     return classes.names == tuple(_PATTERNS)
 
 
 def _draw(name: str, rng: np.random.Generator) -> np.ndarray:
-    """One image of a class, `[224, 224, 3]` uint8."""
+    """Draw one image of a class, uint8 [224, 224, 3]."""
     line = np.linspace(-1, 1, _SIZE * _FINE, dtype=np.float32)
     center = rng.uniform(-0.4, 0.4, size=2).astype(np.float32)
     across, down = line - center[0], line[:, None] - center[1]
@@ -72,14 +73,14 @@ def _draw(name: str, rng: np.random.Generator) -> np.ndarray:
     slope = rng.uniform(-0.15, 0.15, size=2).astype(np.float32)
     light = 1 + slope[0] * line[::_FINE] + slope[1] * line[::_FINE, None]
     noise = rng.integers(-128, 128, size=(3, _SIZE, _SIZE), dtype=np.int8)
-    image = np.float32(0.08) * noise.astype(np.float32)  # σ 6; a normal one takes six times as long
+    image = np.float32(0.08) * noise.astype(np.float32)  # σ 6; normal noise is six times as slow
     for channel in range(3):  # NumPy is slow along an axis of three
         image[channel] += (ground[channel] + mask * (figure - ground)[channel]) * light
     return np.stack([plane.astype(np.uint8) for plane in image.clip(0, 255, out=image)], axis=-1)
 
 
 def _two_colors(rng: np.random.Generator) -> np.ndarray:
-    """Two RGB colors that differ in brightness, in no order, `[2, 3]`."""
+    """Return two RGB colors of different brightness in random order, [2, 3]."""
     while True:
         colors = rng.uniform(20, 235, size=(2, 3)).astype(np.float32)
         if abs(np.subtract(*colors) @ (0.299, 0.587, 0.114)) > 80:
@@ -87,12 +88,12 @@ def _two_colors(rng: np.random.Generator) -> np.ndarray:
 
 
 def _in_cell(*coordinates: np.ndarray) -> list[np.ndarray]:
-    """Coordinates from the center of the nearest cell of the unit grid, in -0.5..0.5."""
+    """Return coordinates relative to the nearest center of the unit grid, in -0.5..0.5."""
     return [values - np.round(values) for values in coordinates]
 
 
 def _fraction(values: np.ndarray) -> np.ndarray:
-    """The part after the point, in 0..1: `values % 1`, which takes NumPy fifty times as long."""
+    """Return `values % 1`, fifty times as fast as NumPy's operator."""
     return values - np.floor(values)
 
 
@@ -142,7 +143,7 @@ def _stars(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray
     across, up = _in_cell(x, y)
     turns = 2 * np.pi / 5 * np.arange(5, dtype=np.float32)
     inside = [np.cos(turn) * across + np.sin(turn) * up < 0.16 for turn in turns]
-    return np.sum(inside, axis=0) >= 4  # within all five lines of a pentagram, or beyond just one
+    return np.sum(inside, axis=0) >= 4  # inside all five lines of a pentagram, or outside only one
 
 
 _PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]] = {

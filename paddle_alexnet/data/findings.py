@@ -1,4 +1,4 @@
-"""What the doctor can say about a data set: the kinds of findings, and how one reads."""
+"""Findings about a data set: their kinds, their severity and their text."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -6,9 +6,8 @@ from typing import Literal, NamedTuple
 
 from paddle_alexnet.system.files import write_csv
 
-# What follows from a kind: "drop" is a fault that is mended by dropping the row, "fault" is one that
-# a person must mend, "remark" is worth knowing and no fault.
-KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
+# Severity and title. Dropping the row fixes "drop"; a person must fix "fault"; "warning" is not a fault.
+KINDS: dict[str, tuple[Literal["drop", "fault", "warning"], str]] = {
     "malformed": ("drop", "rows that are not complete"),
     "outside": ("drop", "paths that leave the data folder"),
     "missing": ("drop", "rows with no file"),
@@ -22,36 +21,32 @@ KINDS: dict[str, tuple[Literal["drop", "fault", "remark"], str]] = {
     "flat": ("drop", "images of one color"),
     "repeated": ("drop", "files with several rows"),
     "leak": ("drop", "the same file content in two splits"),
-    "near-leak": ("drop", "the same picture in two splits"),
+    "near-leak": ("drop", "the same image in two splits"),
     "duplicate": ("drop", "the same file content twice in a split"),
-    "conflict": ("drop", "the same picture under two labels"),
+    "conflict": ("drop", "the same image under two labels"),
     "unlisted": ("fault", "files in no row"),
     "gap": ("fault", "classes and splits without images"),
-    "extension": ("fault", "names that do not fit the content"),
+    "extension": ("fault", "names that do not match the content"),
     "cmyk": ("fault", "images in CMYK"),
     "palette": ("fault", "images with a palette"),
     "animated": ("fault", "images of several frames"),
     "top-k": ("fault", "top-k"),
     "imagenet-val": ("fault", "ImageNet's validation set in the train split"),
-    "held-out": ("remark", "ImageNet's train set held out"),
-    "left-out": ("remark", "files and folders that are left out, or taken otherwise than usual"),
-    "link": ("remark", "symbolic links that leave the data folder"),
-    "no-test": ("remark", "no test split"),
-    "alpha": ("remark", "images with transparency, which is ignored unless data.background is set"),
-    "16-bit": ("remark", "images with more than 8 bits a channel, of which training takes the upper 8"),
-    "turned": ("remark", "images that EXIF asks to turn: training turns them, unless data.orientation is stored"),
+    "held-out": ("warning", "ImageNet's train set held out"),
+    "left-out": ("warning", "files and folders that are left out or interpreted in an unusual way"),
+    "link": ("warning", "symbolic links that leave the data folder"),
+    "no-test": ("warning", "no test split"),
+    "alpha": ("warning", "images with transparency, which is ignored unless data.background is set"),
+    "16-bit": ("warning", "images with more than 8 bits per channel; training uses the upper 8"),
+    "turned": ("warning", "images with an EXIF orientation; training applies it unless data.orientation=stored"),
 }
 
 
 class Finding(NamedTuple):
-    """What is wrong or odd.
-
-    `line` is that of the CSV on which its row ends, 0 where it is about no row; the images of class folders, which have
-    no CSV, are counted from -1 down.
-    """
+    """A fault or an oddity of a data set."""
 
     kind: str
-    line: int
+    line: int  # of the CSV, where the row ends; 0 without a row; images of class folders count from -1 down
     file: str
     detail: str
 
@@ -61,32 +56,32 @@ class Finding(NamedTuple):
 
 
 def row_in_words(line: int, filename: str) -> str:
-    """A row by its line of the CSV, if it has one, and its file."""
+    """Return a row's file name, after its CSV line if it has one."""
     return f"line {line}, {filename}" if line > 0 else filename
 
 
 def shown(name: str) -> str:
-    """A file's name on one line of any terminal."""
+    """Return a file's name, escaped if a terminal cannot print it."""
     return name if name.isprintable() else repr(name)[1:-1]
 
 
 def severity(kind: str, accepted: Collection[str] = ()) -> str:
-    """What follows from a kind: that of KINDS, or "accepted" for one that somebody has looked at and lives with."""
+    """Return the severity of a kind from KINDS, or "accepted"."""
     return "accepted" if kind in accepted else KINDS[kind][0]
 
 
 def faults(findings: Sequence[Finding], accepted: Collection[str] = ()) -> list[Finding]:
-    """The findings that are more than a remark and are not accepted."""
+    """Return the findings that are neither warnings nor accepted."""
     return [finding for finding in findings if severity(finding.kind, accepted) in ("drop", "fault")]
 
 
 def dropped_lines(findings: Sequence[Finding], accepted: Collection[str] = ()) -> set[int]:
-    """The lines of the CSV whose rows are to be dropped."""
+    """Return the CSV lines of the rows to drop."""
     return {finding.line for finding in findings if severity(finding.kind, accepted) == "drop"}
 
 
 def format_findings(findings: Sequence[Finding], accepted: Collection[str] = (), *, at_most: int) -> str:
-    """The findings by kind, with counts and no more than `at_most` of a kind."""
+    """Return the findings by kind as text, with counts and at most `at_most` findings per kind."""
     of_kind: dict[str, list[Finding]] = {kind: [] for kind in KINDS}
     for finding in findings:
         of_kind[finding.kind].append(finding)
@@ -94,7 +89,7 @@ def format_findings(findings: Sequence[Finding], accepted: Collection[str] = (),
     for kind, (_, title) in KINDS.items():
         found, weight = of_kind[kind], severity(kind, accepted)
         if found:
-            note = {"remark": " (a remark)", "accepted": " (accepted)"}.get(weight, "")
+            note = {"warning": " (warning)", "accepted": " (accepted)"}.get(weight, "")
             lines.append(f"{kind}: {title}: {len(found)}{note}")
             lines += [f"  {finding}" for finding in found[:at_most]]
             if len(found) > at_most:
@@ -107,6 +102,6 @@ def format_findings(findings: Sequence[Finding], accepted: Collection[str] = (),
 def write_report(
     findings: Sequence[Finding], path: Path, accepted: Collection[str] = (), *, excel: bool = False
 ) -> None:
-    """Every finding as a CSV. Raises UserError if it cannot be written."""
+    """Write all findings as a CSV. Raises UserError if it cannot be written."""
     rows = [(f.kind, severity(f.kind, accepted), max(f.line, 0), shown(f.file), f.detail) for f in findings]
     write_csv(path, ("kind", "severity", "line", "file", "detail"), rows, excel=excel)

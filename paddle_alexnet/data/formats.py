@@ -1,4 +1,4 @@
-"""Image formats: which ones are read, and how a file is opened by its content."""
+"""Image file formats: the supported ones, and their detection by content."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from paddle_alexnet.system.errors import UserError
 
-# Pillow's names of the formats that are read (JPEG is MPO too). Others are no pictures, or start programs (PostScript).
+# Pillow's names; JPEG includes MPO. Pillow's other formats are not images or start programs (PostScript).
 IMAGE_FORMATS = ["JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000"]
 if find_spec("PIL.AvifImagePlugin"):  # since Pillow 11.3
     IMAGE_FORMATS.append("AVIF")
@@ -23,22 +23,24 @@ HEIC_REMEDY = 'pip install "paddle-alexnet[heic]"'
 if find_spec("pillow_heif"):
     IMAGE_SUFFIXES |= HEIC_SUFFIXES
 _HEIC_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs mif1 msf1".split())
-_PIXEL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # of PNG: not critical, but they change pixels
+_PIXEL_CHUNKS = (b"tRNS", b"acTL", b"fcTL", b"fdAT")  # ancillary chunks of PNG that change pixels
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 _JPEG_METADATA = (0xE0, 0xE2, 0xED)  # JFIF, profiles, Photoshop's
 _END_OF_JPEG = b"\xff\xd9"
 
 
 def identify(stream: IO[bytes]) -> Image.Image:
-    """Open an image file by its content, not yet decoded.
+    """Open an image file by its content without decoding it.
 
-    Raises UnidentifiedImageError for what is none of IMAGE_FORMATS, UserError for HEIC without pillow-heif, and what
-    Pillow raises for a damaged file.
+    Raises:
+        UnidentifiedImageError: The content is in none of IMAGE_FORMATS.
+        UserError: HEIC requires pillow-heif.
+        Exception: Pillow's error for a damaged file.
     """
     Image.init()
     prefix = stream.read(16)
     image = _by_content(stream, prefix)
-    if image is None and prefix.startswith(b"\xff\xd8\xff"):  # a JPEG file that Pillow takes for none
+    if image is None and prefix.startswith(b"\xff\xd8\xff"):  # a JPEG file that Pillow refuses
         image = _by_content(_without_segments(stream), prefix)
     if image is not None:
         return image
@@ -46,46 +48,43 @@ def identify(stream: IO[bytes]) -> Image.Image:
         try:
             from pillow_heif import HeifImageFile
         except ImportError:
-            raise UserError(f"is HEIC, which needs pillow-heif; {HEIC_REMEDY}, or save it as JPEG") from None
+            raise UserError(f"HEIC requires pillow-heif; {HEIC_REMEDY}, or save the image as JPEG") from None
         stream.seek(0)
-        return HeifImageFile(stream, "")  # not registered with Pillow, whose formats are the whole process's
+        return HeifImageFile(stream, "")  # not registered with Pillow, which would change the whole process
     raise UnidentifiedImageError("cannot identify image file")
 
 
 def _by_content(stream: IO[bytes], prefix: bytes) -> Optional[Image.Image]:
     for name in IMAGE_FORMATS:
         factory, accept = Image.OPEN[name]
-        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # by which the plugins say: not mine
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):  # a plugin's signs of another format
             known = accept is None or accept(prefix)
-            if known and not isinstance(known, str):  # a text says what Pillow lacks for the format
+            if known and not isinstance(known, str):  # a string names what Pillow lacks for the format
                 stream.seek(0)
                 return factory(_without_refused_chunks(stream) if name == "PNG" else stream, "")
     return None
 
 
 def suffix_fits(suffix: str, image_format: str) -> bool:
-    """Whether a file of a format (Pillow's name) may be called so."""
+    """Return whether a file suffix belongs to Pillow's `image_format`."""
     if image_format == "HEIF":
         return suffix.lower() in HEIC_SUFFIXES
     return Image.registered_extensions().get(suffix.lower()) == image_format
 
 
 def load_truncated(image: Image.Image) -> None:
-    """Decode an opened file as far as it goes: black, or what the decoder makes of it, in place of what is missing.
-
-    As Pillow does with `ImageFile.LOAD_TRUNCATED_IMAGES`, which is one setting for all threads of a process.
-    """
+    """Decode an opened, truncated file as Pillow does with `LOAD_TRUNCATED_IMAGES`, which is global to the process."""
     if not isinstance(image, ImageFile.ImageFile):
         return
     if image.format in ("JPEG", "MPO"):
         read, end = image.load_read, [_END_OF_JPEG]  # type: ignore[attr-defined]
         image.load_read = lambda size: read(size) or (end.pop() if end else b"")  # type: ignore[attr-defined]
-    if type(image).load is _load or getattr(image, "use_load_libtiff", None) is False:  # else the format's own way
+    if type(image).load is _load or getattr(image, "use_load_libtiff", None) is False:  # other formats override it
         _LOAD_TRUNCATED(image)
     image.load()
 
 
-# Pillow's own function, which sees another value of the setting.
+# A copy of Pillow's function whose globals have another value of the setting.
 _load = ImageFile.ImageFile.load
 _LOAD_TRUNCATED = FunctionType(
     _load.__code__, {**vars(ImageFile), "LOAD_TRUNCATED_IMAGES": True}, closure=_load.__closure__
@@ -93,9 +92,9 @@ _LOAD_TRUNCATED = FunctionType(
 
 
 def _without_segments(stream: IO[bytes]) -> IO[bytes]:
-    """Return a JPEG file without the metadata that Pillow reads by number of bytes, and refuses a file for if short.
+    """Return a JPEG file without metadata segments, which Pillow refuses if they are too short.
 
-    EXIF stays, by which an image is turned, and so do the color transform of Adobe and everything that is no metadata.
+    EXIF (the orientation) and Adobe's color transform remain.
     """
     stream.seek(0)
     content, kept = stream.read(), [b"\xff\xd8"]
@@ -109,10 +108,7 @@ def _without_segments(stream: IO[bytes]) -> IO[bytes]:
 
 
 def _without_refused_chunks(stream: IO[bytes]) -> IO[bytes]:
-    """Return a PNG file without the text, profiles and other metadata for which Pillow would refuse all of it.
-
-    Pillow refuses more than 1 MB of unpacked text in a chunk or 64 MB in all, and damaged metadata.
-    """
+    """Return a PNG file without metadata that Pillow refuses: damaged, over 1 MB of text per chunk or 64 MB in all."""
     stream.seek(8)
     judge, kept, end, refused = PngImagePlugin.PngStream(stream), [(0, 8)], 8, False
     try:
@@ -125,7 +121,7 @@ def _without_refused_chunks(stream: IO[bytes]) -> IO[bytes]:
             else:
                 kept.append((start - 8, start + length + 4))
             end = stream.seek(start + length + 4)
-    except Exception:  # damaged: the rest stays as it is, for Pillow to judge
+    except Exception:  # damaged: Pillow judges the unchanged rest
         kept.append((end, max(end, stream.seek(0, io.SEEK_END))))
     stream.seek(0)
     if not refused:
@@ -139,13 +135,13 @@ def _without_refused_chunks(stream: IO[bytes]) -> IO[bytes]:
 
 
 def _takes(judge: PngImagePlugin.PngStream, kind: bytes, start: int, length: int) -> bool:
-    """Whether Pillow takes a chunk; of text only until there is too much in all."""
+    """Return whether Pillow accepts a chunk; text only up to Pillow's total."""
     if kind in _TEXT_CHUNKS and judge.text_memory > PngImagePlugin.MAX_TEXT_MEMORY:
         return False
     try:
         try:
             data = judge.call(kind, start, length)
-        except AttributeError:  # a kind that Pillow does not know
+        except AttributeError:  # unknown to Pillow
             data = ImageFile._safe_read(judge.fp, length)  # type: ignore[arg-type]
         judge.crc(kind, data)
     except Exception:

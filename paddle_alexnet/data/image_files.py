@@ -1,4 +1,4 @@
-"""The image files that paths mean."""
+"""Image files below given paths."""
 
 import os
 from collections.abc import Sequence
@@ -12,11 +12,12 @@ from paddle_alexnet.system.errors import UserError
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The images that paths mean: a file is itself, a folder every image below it in order of name.
+    """Return the named files and every image below the named folders, sorted by name within a folder, each once.
 
-    Hidden files and folders are left out, such as the `._NAME` that a Mac writes beside each image; what else is left
-    out is logged. An image that is named twice is there once. Raises UserError for a path that is not there or a folder
-    without images.
+    Hidden files are skipped, such as macOS's `._NAME`; other skipped files are logged.
+
+    Raises:
+        UserError: A path does not exist, or a folder has no images.
     """
     found: dict[str, Path] = {}  # by absolute path, in order
     for path in paths:
@@ -25,17 +26,17 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             inside = sorted(path / name for name in tree.images_within(path))
             if not inside:
                 kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-                raise UserError(f"{path}: no images in this folder ({kinds}){tree.heic_remedy()}")
+                raise UserError(f"{path}: has no images ({kinds}); choose another folder{tree.heic_remedy()}")
             say_notes(path, tree.notes_of_files())
         elif os.path.isfile(path):
             inside = [path]
         else:
-            raise UserError(f"{path}: no such image or folder")
+            raise UserError(f"{path}: image or folder not found; check the path")
         for image in inside:
             found.setdefault(os.path.abspath(image), image)
     return list(found.values())
 
 
 def spread(count: int, most: int) -> np.ndarray:
-    """Which of `count` images to take where at most `most` are wanted: from the first to the last, evenly."""
+    """Return at most `most` evenly spaced indices from 0 to `count` - 1."""
     return np.linspace(0, count - 1, min(most, count)).astype(int)

@@ -1,9 +1,8 @@
-"""Batches for `paddle.Model`: images decoded and augmented by threads, a few batches ahead.
+"""A batch loader for `paddle.Model`, whose threads decode and augment a few batches ahead.
 
-Threads, not the worker processes of `paddle.io.DataLoader`: Pillow and NumPy release the
-interpreter lock, so they run in parallel; an error keeps its type and reaches the caller (with
-`num_workers=0` Paddle's loader hangs for ever when `__getitem__` raises); none outlives the
-iteration; and no shared memory is needed, however small `/dev/shm` is.
+Unlike the worker processes of `paddle.io.DataLoader`, threads pass errors on with their type (Paddle's loader hangs if
+`__getitem__` raises with `num_workers=0`), end with the iteration and require no shared memory. They run in parallel
+because Pillow and NumPy release the interpreter lock.
 """
 
 import logging
@@ -25,40 +24,42 @@ from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
 
 _AHEAD = 2  # batches
-_CHUNK = 8  # images that a thread takes at once: many for NumPy's sake, few enough for the processor's cache
+_CHUNK = 8  # images per task: enough for NumPy, few enough for the processor's cache
 
-PADDING = -100  # the label of a row that only fills up a batch: of no class, and what `cross_entropy` leaves out
+PADDING = -100  # label of a row that only fills a batch; `cross_entropy` ignores it
 
 _log = logging.getLogger(__name__)
 
 
 def is_sample(label: paddle.Tensor) -> paddle.Tensor:
-    """Which rows are samples and no padding, bool [N], of classes [N] or shares of them [N, C]."""
+    """Return which rows are samples rather than padding, bool [N], from labels [N] or probabilities [N, C]."""
     return label.sum(axis=1) > 0 if label.ndim == 2 else label != PADDING
 
 
 class Chunk(NamedTuple):
-    """Some images of a batch: those that are readable, and a message by index for each of the others."""
+    """The readable images of a part of a batch."""
 
-    image: np.ndarray  # [n, 3, S, S] or [n, 10, 3, S, S], finished float32, or uint8 to finish on the device
+    image: np.ndarray  # [n, 3, S, S] or [n, 10, 3, S, S]: finished float32, or uint8 to finish on the device
     label: np.ndarray  # [n] int64
-    changes: PixelChanges  # left to do
-    unreadable: dict[int, str]
+    changes: PixelChanges  # not yet applied
+    unreadable: dict[int, str]  # index to message
 
 
 class Loader:
-    """Iterate over batches (image [N, 3, S, S] float32, label [N] int64), each readable sample once.
+    """An iterable of batches (image [N, 3, S, S] float32, label [N] int64) with each readable sample once.
 
-    The last batch holds what is left. With `shuffle`, the order follows from the seed and from how often the loader
-    has been iterated, so each epoch has its own and a run can be repeated; so does the random `augmentation`. With its
-    mixup the labels are shares [N, C] float32. With `crops=10` a sample is ten images in a row.
+    The last batch may be smaller. Order and augmentation depend on the seed and the number of earlier iterations, so an
+    epoch can be repeated.
 
-    `preprocess` may normalize otherwise than the dataset's own, but not cut otherwise. What is unreadable goes to
-    `unreadable`, which raises UserError where it is too much. With `on_device` uint8 images are sent to the device and
-    normalized there.
-
-    Of several `ranks`, each takes its share of every batch of `batch_size`: the samples `rank`, `rank` + `ranks`, ….
-    Shares are of one size: where there are too few samples, black images fill it up, of no class (see `PADDING`).
+    Args:
+        preprocess: May differ from the dataset's own only in normalization.
+        augmentation: Config of the random augmentation; with mixup, labels are probabilities [N, C] float32.
+        statistics: Of the train split, for `augment`.
+        unreadable: Receives unreadable images; raises UserError beyond its limit.
+        crops: 10 yields ten images in a row per sample.
+        on_device: Send uint8 images to the device and normalize there.
+        rank: Takes the samples `rank`, `rank` + `ranks`, … of every batch of `batch_size`.
+        ranks: Shares have the same size in all ranks; black images labeled `PADDING` fill them.
     """
 
     def __init__(
@@ -84,9 +85,9 @@ class Loader:
         self.unreadable = UnreadableImages() if unreadable is None else unreadable
         self.crops, self.on_device = crops, on_device
         self.rank, self.ranks = rank, ranks
-        self.epoch = 0  # that the next iteration is of
-        self.first = 0  # the batch that it starts with; those after it start with 0
-        self.position = 0  # the batches that the present iteration has been through
+        self.epoch = 0  # of the next iteration
+        self.first = 0  # first batch of the next iteration only
+        self.position = 0  # batches that the current iteration has yielded
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
@@ -96,12 +97,12 @@ class Loader:
         self.epoch, self.first = epoch + 1, 0
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(images) if self.shuffle else np.arange(images)
-        whole = -(-self.batch_size // self.ranks)  # images in a share of a whole batch
+        whole = -(-self.batch_size // self.ranks)  # images per rank in a full batch
         size = min(_CHUNK, -(-whole // self.workers))
         starts = range(first * self.batch_size, images, self.batch_size)
         batches = [order[start : start + self.batch_size] for start in starts]
         together = 1 if self.augmentation is None else self.augmentation.shared_crops
-        leader = dict(zip(order.tolist(), np.repeat(order[::together], together).tolist()))  # of the images in a row
+        leader = dict(zip(order.tolist(), np.repeat(order[::together], together).tolist()))  # of consecutive images
         shares = [batch[self.rank :: self.ranks] for batch in batches]
         chunks = (share[start : start + size].tolist() for share in shares for start in range(0, len(share), size))
         ahead = _AHEAD * -(-whole // size)
@@ -111,7 +112,7 @@ class Loader:
 
         prepared = in_threads(prepare, chunks, workers=self.workers, ahead=ahead)
         skipped = 0
-        with closing(prepared):  # the threads end here, also where the consumer stops early
+        with closing(prepared):  # ends the threads even if the consumer stops early
             for step, (batch, share) in enumerate(zip(batches, shares), start=first):
                 parts = list(islice(prepared, -(-len(share) // size)))
                 messages = [message for part in parts for message in part.unreadable.values()]
@@ -128,9 +129,12 @@ class Loader:
             _log.warning(f"{skipped} unreadable {self.dataset.split} images were skipped in this epoch")
 
     def sample(self, images: int) -> paddle.Tensor:
-        """At most so many images [N, 3, S, S], at random, as the first epoch trains on them but for mixup.
+        """Return at most `images` random images [N, 3, S, S], augmented as in the first epoch, without mixup.
 
-        The iteration is not changed; every rank gets the same. Raises UserError where too many cannot be read, or none.
+        The iteration does not change, and every rank gets the same images.
+
+        Raises:
+            UserError: No image is readable, or more are unreadable than the limit allows.
         """
         order = np.random.default_rng([self.seed, 0]).permutation(len(self.dataset))[:images].tolist()
         chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
@@ -139,14 +143,15 @@ class Loader:
         for message in (message for part in parts for message in part.unreadable.values()):
             self.unreadable.add(message)
         if not any(len(part.label) for part in parts):
-            raise UserError(f"none of the first {len(order)} {self.dataset.split} images can be read")
+            raise UserError(f"all of {len(order)} random {self.dataset.split} images are unreadable; check the files")
         image = self._images_of(parts)
         return image if self.on_device else _tensor(image)
 
     def prepare(self, indices: list[int], leaders: Optional[list[int]] = None, *, epoch: int) -> Chunk:
-        """Some images of a batch: patches, cropped and augmented, and normalized unless the device does that.
+        """Return images by index, cropped and augmented; also normalized unless `on_device`.
 
-        With `leaders`, the indices of as many images, each is cropped and flipped as its leader is.
+        Args:
+            leaders: For each image the index whose crop and flip it shares; by default its own.
         """
         config, changes = self.augmentation, PixelChanges()
         if config is None:
@@ -157,7 +162,7 @@ class Loader:
             draws = draw(indices, leaders, seed=self.seed, epoch=epoch)
             parts = random_parts(draws, least=config.crop_area) if config.geometry == "random_resized_crop" else None
             patches, unreadable = self.dataset.patches(indices, parts)
-            if unreadable:  # what remains keeps its numbers: they follow from the index
+            if unreadable:  # the other images keep their numbers
                 readable = [n for n, index in enumerate(indices) if index not in unreadable]
                 draws = Draws(*(numbers[readable] for numbers in draws))
             image, changes = augment(patches, draws, config, self.preprocess, self.statistics, epoch=epoch)
@@ -167,7 +172,7 @@ class Loader:
         return Chunk(image, label, changes, unreadable)
 
     def collate(self, chunks: list[Chunk], *, epoch: int, step: int) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """A batch from its chunks."""
+        """Return a batch from its chunks."""
         image, label = self._images_of(chunks), np.concatenate([chunk.label for chunk in chunks])
         if self.augmentation and self.augmentation.mixup:
             rng = np.random.default_rng([self.seed, epoch, step, 1 + self.rank])
@@ -178,7 +183,7 @@ class Loader:
         return image if self.on_device else _tensor(image), paddle.to_tensor(label)
 
     def _images_of(self, chunks: list[Chunk]) -> Any:
-        """Those of some chunks in one, finished: a tensor on the device, else an array."""
+        """Return the finished images of all chunks: a tensor if `on_device`, else an array."""
         image = np.concatenate([chunk.image for chunk in chunks])
         if not self.on_device:
             return image
@@ -189,7 +194,7 @@ class Loader:
     def _filled(
         self, batch: Optional[tuple[paddle.Tensor, paddle.Tensor]], size: int
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """A rank's share of a batch, filled up to the size that all ranks' have; without one, of padding alone."""
+        """Return a rank's share of a batch, padded to `size`; only padding without a batch."""
         missing = size - (len(batch[1]) if batch else 0)
         if batch and not missing:
             return batch
@@ -203,7 +208,7 @@ class Loader:
 
 
 def _tensor(array: np.ndarray) -> paddle.Tensor:
-    """A tensor on the present device; on a processor with the memory of the array, which `to_tensor` would copy."""
+    """Return a tensor on the current device; on the CPU it shares the array's memory, which `to_tensor` would copy."""
     if paddle.device.get_device() != "cpu":
         return paddle.to_tensor(array)
     return paddle.Tensor(

@@ -1,4 +1,4 @@
-"""The data set that a config names: its table, or the embedded demo set."""
+"""The data set of a config: its table, or the embedded demo set."""
 
 import logging
 from pathlib import Path
@@ -16,18 +16,19 @@ _log = logging.getLogger(__name__)
 def open_table(data: DataConfig, *, beside: Path) -> ImageTable:
     """Read the table of the configured data set, else of `data/` if it exists, else of the demo set.
 
-    The demo set is drawn into `demo-data` in the folder that `beside` lies in, unless it is there.
+    Args:
+        beside: If necessary, the demo set is drawn into `demo-data` beside this path.
     """
     csv, classes = (Path(text) if text else None for text in (data.csv, data.classes))
     root = find_root(Path(data.root) if data.root else None, csv)
     if root is None:
         root = beside.parent / "demo-data"
-        _log.info(f"no data.root is set, no data/labels.csv there: training on the {DEMO_NAME}, drawn in {root}")
+        _log.info(f"data.root is not set and data/labels.csv not found; training on the {DEMO_NAME} in {root}")
         if not exists(root):
             try:
                 draw_demo(root)
             except UserError:
-                if not exists(root):  # else a run that started at the same time has drawn the same images
+                if not exists(root):  # otherwise another run has just drawn the same images
                     raise
     table = read_table(root, csv, classes)
     say_notes(table.root, table.notes)

@@ -1,4 +1,4 @@
-"""The loaders of a run, as its config says: decode, check, measure, then batches."""
+"""The loaders of a config: cache or verify the images, measure statistics, then load batches."""
 
 from dataclasses import replace
 from functools import partial
@@ -17,25 +17,26 @@ from paddle_alexnet.system.errors import UserError
 def open_loaders(
     config: Config, table: ImageTable, image_size: int, *, on_device: bool, rank: int = 0, ranks: int = 1
 ) -> tuple[Loader, Loader]:
-    """The loaders of the train and val splits; `train.preprocess` is what the finished model's images go through.
+    """Return the loaders of the train and val splits; the trained model uses `preprocess` of the first.
 
-    Of several ranks, each gets its share of the batches, and rank 0 alone verifies the images.
+    Each rank gets its share of every batch; only rank 0 verifies the images.
 
-    Raises UserError for settings that contradict each other, and before the first step for more unreadable images
-    than `data.fault_limit`, unless neither `data.verify` nor a cache reads them all.
+    Raises:
+        UserError: Settings contradict each other, or `data.verify` or a cache finds more unreadable images than
+            `data.fault_limit`.
     """
     data = config.data
     if data.resize and data.resize < image_size:
-        raise UserError(f"data.resize is {data.resize}, less than the network's input of {image_size}: raise it")
+        raise UserError(f"data.resize: {data.resize} is less than the network's input of {image_size}; raise it")
     if data.cache != "none" and data.geometry == "random_resized_crop":
         raise UserError(
-            f"data.cache={data.cache} keeps patches alone, data.geometry=random_resized_crop needs the "
-            "whole image: use data.cache=none or data.geometry=crop"
+            f"data.cache={data.cache}: stores only patches, data.geometry=random_resized_crop requires whole images; "
+            "use data.cache=none or data.geometry=crop"
         )
     if data.normalize == "pixel_at_crop" and data.geometry == "random_resized_crop":
         raise UserError(
-            "data.normalize=pixel_at_crop needs crops of a patch, data.geometry=random_resized_crop cuts from whole "
-            "images: use data.normalize=pixel or data.geometry=crop"
+            "data.normalize=pixel_at_crop: requires crops of a patch, data.geometry=random_resized_crop crops whole "
+            "images; use data.normalize=pixel or data.geometry=crop"
         )
     preprocess = Preprocess(
         image_size,
@@ -51,11 +52,11 @@ def open_loaders(
         background=data.background,
     )
     folder = Path(config.output).parent / "cache" if data.cache_folder is None else Path(data.cache_folder)
-    decoding = preprocess.decoded_by(data.decoder)  # for the files of this run, not for the finished model
+    decoding = preprocess.decoded_by(data.decoder)  # for this run only, not for the trained model
     unreadable, workers = UnreadableImages(data.fault_limit), data.workers
     train_set, val_set = (ImageDataset(table, split, decoding) for split in ("train", "val"))
     for dataset in (train_set, val_set):
-        dataset.hashing = True  # the files are read anyway
+        dataset.hashing = True  # the cache or the check reads the files anyway
         if data.cache != "none":
             dataset.decoded = open_cache(data.cache, dataset, folder, unreadable=unreadable, workers=workers)
         elif data.verify and rank == 0:
@@ -83,7 +84,7 @@ def open_loaders(
 
 
 def _normalized(preprocess: Preprocess, statistics: Statistics, *, by_pixel: bool) -> Preprocess:
-    """The same geometry with the measured mean image, or the mean and deviation of each channel."""
+    """Return `preprocess` with the measured mean image, or with the mean and deviation of each channel."""
     red, green, blue = (statistics.mean / 255).tolist()
     if by_pixel:
         mean_image = encode_mean_image(preprocess.center(statistics.mean_image))

@@ -1,4 +1,4 @@
-"""From an image to the network's input: the one definition that training, evaluation and prediction share."""
+"""Image preprocessing, shared by training, evaluation, export and prediction."""
 
 import base64
 import io
@@ -18,15 +18,15 @@ from paddle_alexnet.data import opencv
 from paddle_alexnet.data.formats import identify, load_truncated
 from paddle_alexnet.system.errors import UserError
 
-MAX_SIDE = 65_500  # pixels, JPEG's own limit
-DECODE_LIMIT = 512  # megabytes that the pixels of a decoded image may take
+MAX_SIDE = 65_500  # pixels, JPEG's limit
+DECODE_LIMIT = 512  # megabytes of decoded pixels
 
-# A path, the bytes of a file, a Pillow image or pixels, uint8 [H, W, 3].
+# A path, a file's bytes, a Pillow image, or pixels as uint8 [H, W, 3].
 Source = Union[str, "os.PathLike[str]", bytes, Image.Image, np.ndarray]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
-Part = Callable[[int, int], Box]  # of an image of this width and height
+Part = Callable[[int, int], Box]  # of width and height
 
-# What makes a picture upright, by its EXIF orientation; those of 5 and more exchange width and height.
+# The transposition for each EXIF orientation; 5 and above swap width and height.
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,23 +42,26 @@ _PHOTOMETRIC = 262  # of TIFF
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What an image goes through; the checkpoint and the exported folder carry it with them.
+    """The transform from an image to the network's input, stored in checkpoints and exported folders.
 
-    Its `geometry` gives a patch of P×P, where P is `resize` or else `image_size`: `squash` takes the whole image, as
-    the `fluid` system and Caffe do, `crop` its central square, which is what section 2 of the paper cuts from the image
-    whose shorter side was rescaled to P, exact to fractions of a pixel. `torchvision` and `paddleclas` rescale the
-    image to a shorter side of P, round the longer one and cut whole pixels, each as its source does: the same pixels as
-    there. The network sees the center of the patch, S×S with S = `image_size`, scaled to 0..1, less `mean` [R, G, B] or
-    less each pixel of the mean image, and divided by `std`.
+    The geometry makes a patch of P×P (P is `resize`, else `image_size`). The network's input is the patch's center,
+    S×S (S is `image_size`), scaled to 0..1, minus the mean, divided by `std`. A missing field keeps its default, the
+    behavior before the field existed.
 
-    With `orientation="exif"` an image is first turned as its EXIF data asks. `resample` is Pillow's filter; all but
-    `nearest` take in every pixel where they reduce. `opencv` is OpenCV's bilinear filter, which takes in four. With
-    `draft`, JPEG files that are at least four times too large are decoded at a half, a quarter or an eighth, which is
-    about twice as fast and about a level off, up to 18 at edges; so are, in any case, those whose pixels would
-    take more than `decode_limit` megabytes. With `truncated="accept"` a file that ends too early is decoded as far as
-    it goes. Transparent images are laid over the color `background`, or, if that is
-    None, their transparency is dropped. The defaults of the fields from
-    `orientation` on are what was done before there was a choice.
+    Attributes:
+        mean: R, G, B in 0..1.
+        std: R, G, B, of values in 0..1.
+        geometry: `squash` resizes the whole image to P×P (`fluid`, Caffe); `crop` its central square (section 2), exact
+            to fractions of a pixel. `torchvision` and `paddleclas` resize the shorter side to P and crop whole pixels,
+            bit-identical to these libraries.
+        mean_image: PNG [S, S] in base64 that replaces `mean`, which is then the mean image's mean.
+        orientation: `exif` applies the EXIF orientation first.
+        resample: Pillow's filter, or OpenCV's bilinear one, which averages four pixels even when it reduces.
+        draft: Decode JPEGs that are at least four times too large at 1/2, 1/4 or 1/8: about twice as fast, about one
+            level off, up to 18 at edges. Larger images than `decode_limit` are always reduced so.
+        decode_limit: Megabytes of decoded pixels.
+        truncated: `accept` decodes the available part of a truncated file.
+        background: `#rrggbb` under transparent images; None ignores transparency.
     """
 
     image_size: int
@@ -66,33 +69,34 @@ class Preprocess:
     std: tuple[float, float, float]
     geometry: Literal["squash", "crop", "torchvision", "paddleclas"] = "squash"
     resize: Optional[int] = None
-    mean_image: Optional[str] = None  # a PNG [S, S] in base64; `mean` is its mean then
+    mean_image: Optional[str] = None
     orientation: Literal["stored", "exif"] = "stored"
     resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos", "opencv"] = "bilinear"
     draft: bool = True
     decode_limit: int = DECODE_LIMIT
     truncated: Literal["error", "accept"] = "error"
-    background: Optional[str] = None  # #rrggbb
+    background: Optional[str] = None
 
     def __call__(self, image: Source) -> np.ndarray:
-        """Decode an image into uint8 [S, S, 3], RGB. Raises UserError if that cannot be done."""
+        """Return the center of an image's patch, uint8 [S, S, 3], RGB. Raises UserError like `patch`."""
         return self.center(self.patch(image).transpose(2, 0, 1)).transpose(1, 2, 0)
 
     def patch(self, image: Source, *, planar: bool = False) -> np.ndarray:
-        """Decode an image into uint8 [P, P, 3], RGB, or [3, P, P]. Raises UserError if that cannot be done."""
+        """Decode an image into uint8 [P, P, 3], RGB, or [3, P, P] if `planar`.
+
+        Raises:
+            UserError: The image is not found, unreadable, damaged or too large.
+        """
         part = _central_square if self.geometry == "crop" else _whole
         sides = self._sides if self.rounds else None
         return _pixels(self._decode(image, self.patch_size, part, sides), planar=planar)
 
     def cut(self, image: Source, part: Part, *, planar: bool = False) -> np.ndarray:
-        """Decode that part of an image into uint8 [S, S, 3], RGB, or [3, S, S].
-
-        Raises UserError if that cannot be done.
-        """
+        """Decode a part of an image into uint8 [S, S, 3], RGB, or [3, S, S]. Raises UserError like `patch`."""
         return _pixels(self._decode(image, self.image_size, part), planar=planar)
 
     def seen(self, width: int, height: int) -> Box:
-        """Return the part of an upright image of this size that the network sees, in pixels of the image."""
+        """Return the part of an upright image of this size that becomes the network's input, in pixels."""
         part = _central_square if self.geometry == "crop" else _whole
         left, top, right, bottom = part(width, height)
         wide, high = self._sides(width, height) if self.rounds else (self.patch_size, self.patch_size)
@@ -101,9 +105,9 @@ class Preprocess:
         return left, top, left + self.image_size * across, top + self.image_size * down
 
     def original(self, image: Source) -> Image.Image:
-        """Decode a sound image whole, upright as the network sees it, in its own size unless `decode_limit` is less.
+        """Decode a whole image, upright and in its own size unless `decode_limit` reduces it.
 
-        Raises what Pillow raises for a damaged one: let `patch` decode it first.
+        Raises Pillow's errors for a damaged image: call `patch` first.
         """
         with open_image(image) as opened:
             turn = exif_orientation(opened) if self.orientation == "exif" else 1
@@ -113,17 +117,17 @@ class Preprocess:
             return to_rgb(opened, turn=turn, background=self.background).copy()
 
     def center(self, patches: np.ndarray) -> np.ndarray:
-        """The central S×S of patches [..., P, P]."""
+        """Return the central [..., S, S] of patches [..., P, P]."""
         edge = self.edge(self.patch_size)
         return patches[..., edge : edge + self.image_size, edge : edge + self.image_size]
 
     def edge(self, side: int) -> int:
-        """Return the pixels of a `side` that lie before the center that the network sees."""
+        """Return the number of pixels of a `side` before the center crop."""
         free = side - self.image_size
         return round(free / 2) if self.geometry == "torchvision" else free // 2
 
     def _sides(self, width: int, height: int) -> tuple[int, int]:
-        """Return the width and height that torchvision or PaddleClas resizes an image to, the shorter of P."""
+        """Return the size to which torchvision or PaddleClas resizes an image; the shorter side is P."""
         size = self.patch_size
         if self.geometry == "torchvision":
             long = int(size * max(width, height) / min(width, height))
@@ -136,10 +140,11 @@ class Preprocess:
         return self.normalize(np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32))
 
     def normalize(self, levels: Any, to_tensor: Callable[[np.ndarray], Any] = np.asarray, mean: Any = None) -> Any:
-        """Levels of 0..255, float32 [N, 3, S, S], to the network's input, in place.
+        """Normalize levels of 0..255, float32 [N, 3, S, S], in place to the network's input.
 
-        An array; or a tensor of a framework whose `to_tensor` makes one of an array. `mean`, levels of the same shape,
-        takes the place of the mean that all images have in common.
+        Args:
+            to_tensor: Converts an array to the type of `levels`, an array or a framework's tensor.
+            mean: Levels of the same shape that replace the common mean.
         """
         scale = to_tensor(self.scale)
         levels *= scale
@@ -149,17 +154,14 @@ class Preprocess:
     def _decode(
         self, source: Source, size: int, part: Part, sides: Optional[Callable[[int, int], tuple[int, int]]] = None
     ) -> Image.Image:
-        """Decode the part of an image that `part(width, height)` names, in one pass, into RGB of size×size.
+        """Decode the part `part(width, height)` of an image into RGB of size×size.
 
-        With `sides`, the part is resized to `sides(width, height)`, and size×size of it is cut so that the network sees
-        the center.
-
-        Raises UserError for what is no image, is damaged or too large.
+        With `sides`, resize the part to `sides(width, height)` and crop size×size around the center.
         """
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the image"
         try:
             with open_image(source) as image:
-                scales = scales_within(image, self.decode_limit, whole=image is source)  # a caller's own stays as it is
+                scales = scales_within(image, self.decode_limit, whole=image is source)  # keep a caller's image
                 turn = exif_orientation(image) if self.orientation == "exif" else 1
                 order = -1 if turn >= 5 else 1
                 width, height = image.size[::order]
@@ -167,10 +169,10 @@ class Preprocess:
                 wide, high = sides(width, height) if sides else (size, size)
                 if sides and (takes := 4 * wide * high / 1e6) > self.decode_limit:
                     raise UserError(
-                        f"{width}×{height} pixels, resized to {wide}×{high}, take {takes:,.0f} MB, decode_limit is "
-                        f"{self.decode_limit}: raise it, or crop the image"
+                        f"{width}×{height} pixels, resized to {wide}×{high}, require {takes:,.0f} MB, decode_limit is "
+                        f"{self.decode_limit}; raise it, or crop the image"
                     )
-                # A draft keeps twice the size at least, for the filter.
+                # A draft keeps at least twice the target size, for the resize filter.
                 least = (math.ceil(2 * wide * width / (right - left)), math.ceil(2 * high * height / (bottom - top)))
                 scale = scales[0]
                 if self.draft:
@@ -183,11 +185,11 @@ class Preprocess:
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         except FileNotFoundError:
-            raise UserError(f"{name}: no such image") from None
+            raise UserError(f"{name}: image not found; check the path") from None
         except Exception as error:  # a damaged file may raise anything
             reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
             accept = ", or set truncated to accept" if "truncated" in reason and self.truncated == "error" else ""
-            raise UserError(f"{name}: unreadable image ({reason}): replace it or take it out{accept}") from None
+            raise UserError(f"{name}: unreadable image ({reason}); replace or remove it{accept}") from None
         across, down = rgb.width / width, rgb.height / height
         box = (left * across, top * down, min(right * across, rgb.width), min(bottom * down, rgb.height))
         x, y = (self.edge(side) - self.edge(size) if sides else 0 for side in (wide, high))
@@ -199,16 +201,16 @@ class Preprocess:
         return resized.crop(window) if sides else resized
 
     def _decoded(self, image: Image.Image) -> Image.Image:
-        """An opened file with its pixels, or as it is where Pillow is to decode it."""
+        """Return an opened file with decoded pixels, or unchanged for Pillow to decode."""
         return image
 
     def decoded_by(self, decoder: Literal["pillow", "simplejpeg"]) -> "Preprocess":
-        """The same with another decoder of JPEG files, whose pixels are the same. Raises UserError if it is missing."""
+        """Return a copy with another JPEG decoder of bit-identical pixels. Raises UserError if it is not installed."""
         if decoder == "pillow":
             return self
         if not find_spec("simplejpeg"):
             raise UserError(
-                'simplejpeg is not installed: pip install "paddle-alexnet[fast]", or use data.decoder=pillow'
+                'data.decoder: requires simplejpeg; pip install "paddle-alexnet[fast]", or use data.decoder=pillow'
             )
         return _BySimplejpeg(**{entry.name: getattr(self, entry.name) for entry in fields(self)})
 
@@ -218,17 +220,17 @@ class Preprocess:
 
     @property
     def rounds(self) -> bool:
-        """Whether whole images are resized and whole pixels cut, as another library does."""
+        """Whether the geometry resizes whole images and crops whole pixels."""
         return self.geometry in ("torchvision", "paddleclas")
 
     @cached_property
     def scale(self) -> np.ndarray:
-        """What a level of 0..255 is multiplied by before `offset` is added, float32 [3, 1, 1]."""
+        """The factor of levels of 0..255, float32 [3, 1, 1]."""
         return (1 / (255 * np.array(self.std, np.float32))).reshape(3, 1, 1)
 
     @cached_property
     def offset(self) -> np.ndarray:
-        """What is added after multiplying by `scale`, float32 [3, 1, 1], or [3, S, S] with a mean image."""
+        """The summand after multiplication by `scale`, float32 [3, 1, 1], or [3, S, S] with a mean image."""
         if self.mean_image is None:
             return -(255 * np.array(self.mean, np.float32).reshape(3, 1, 1)) * self.scale
         with Image.open(io.BytesIO(base64.b64decode(self.mean_image)), formats=("PNG",)) as image:
@@ -236,29 +238,26 @@ class Preprocess:
 
 
 class _BySimplejpeg(Preprocess):
-    """Decodes JPEG files in color with libjpeg-turbo's own interface.
-
-    It raises ValueError for damage that Pillow passes over.
-    """
+    """A Preprocess that decodes color JPEGs by libjpeg-turbo's API; some damage that Pillow ignores is a ValueError."""
 
     def _decoded(self, image: Image.Image) -> Image.Image:
         if not isinstance(image, ImageFile.ImageFile) or image.format != "JPEG" or image.mode != "RGB":
             return image
         import simplejpeg
 
-        assert image.fp is not None  # the file is open, for its pixels are not there yet
+        assert image.fp is not None  # open until the pixels are decoded
         image.fp.seek(0)
         content = image.fp.read()
         return Image.fromarray(simplejpeg.decode_jpeg(content, "RGB", strict=self.truncated == "error"))
 
 
 def whole_levels(mean: np.ndarray) -> np.ndarray:
-    """A mean image in levels of 0..255, rounded to uint8: the one that is subtracted in training too."""
+    """Round a mean image in levels of 0..255 to uint8, as stored and as subtracted in training."""
     return mean.round().astype(np.uint8)
 
 
 def encode_mean_image(mean: np.ndarray) -> str:
-    """A mean image [3, S, S] in levels of 0..255, rounded to whole levels, as `Preprocess.mean_image` holds it."""
+    """Encode a mean image [3, S, S] in levels of 0..255 for `Preprocess.mean_image`."""
     stream = io.BytesIO()
     Image.fromarray(whole_levels(mean).transpose(1, 2, 0)).save(stream, format="PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
@@ -266,16 +265,15 @@ def encode_mean_image(mean: np.ndarray) -> str:
 
 @contextmanager
 def open_image(source: Source) -> Iterator[Image.Image]:
-    """An image, not yet decoded; of a file only in one of IMAGE_FORMATS.
+    """Open an image without decoding it, like `Image.open` but without its limit of pixels (see `scales_within`).
 
-    What `Image.open` does but for its limit of pixels, for which there is `limit_size`. Raises UserError for pixels of
-    another form, and what Pillow raises for a file that is no image.
+    Raises UserError for an array of another shape, and `identify`'s errors for files.
     """
     if isinstance(source, Image.Image):
         yield source
     elif isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-            raise UserError(f"it is {source.dtype} {list(source.shape)}: give uint8 [height, width, 3]")
+            raise UserError(f"array is {source.dtype} {list(source.shape)}; pass uint8 [height, width, 3]")
         yield Image.fromarray(source)
     else:
         with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
@@ -283,49 +281,55 @@ def open_image(source: Source) -> Iterator[Image.Image]:
 
 
 def scales_within(image: Image.Image, limit: int = DECODE_LIMIT, *, whole: bool = False) -> list[int]:
-    """Of 1, 2, 4 and 8, the parts of its width and height at which an image's pixels take no more megabytes than that.
+    """Return the downscale factors of 1, 2, 4 and 8 whose decoded size fits in `limit` MB.
 
-    Only a JPEG file that is not decoded yet can be decoded at less than its `whole` size. Raises UserError where there
-    is none, and for impossible sides.
+    Only JPEG files have factors above 1, and not if `whole`.
+
+    Raises:
+        UserError: No factor fits, or a side is outside 1 to MAX_SIDE.
     """
     width, height = image.size
     if not 1 <= min(width, height) <= max(width, height) <= MAX_SIDE:
-        raise UserError(f"{width}×{height} pixels: sides must be of 1 to {MAX_SIDE:,}, take it out")
+        raise UserError(f"{width}×{height} pixels: sides must have 1 to {MAX_SIDE:,}; remove the image")
     scales = (1,) if whole or image.format not in ("JPEG", "MPO") else (1, 2, 4, 8)
-    # Pillow takes 4 bytes a pixel; of a progressive JPEG file the decoder holds all coefficients, of 2 bytes.
+    # Pillow needs 4 bytes per pixel; for a progressive JPEG the decoder also holds all coefficients, 2 bytes each.
     held = 2 * len(image.getbands()) if "progressive" in image.info else 0
     takes = {scale: width * height * (4 / scale**2 + held) / 1e6 for scale in scales}
     if takes[scales[-1]] > limit:
         raise UserError(
-            f"{width}×{height} pixels take {takes[scales[-1]]:,.0f} MB to decode, decode_limit is {limit}: "
+            f"{width}×{height} pixels require {takes[scales[-1]]:,.0f} MB to decode, decode_limit is {limit}; "
             "raise it, or save the image smaller"
         )
     return [scale for scale in scales if takes[scale] <= limit]
 
 
 def decode_at(image: Image.Image, scale: int) -> None:
-    """Have a JPEG file decoded at 1 / `scale` of its width and height, one of `scales_within`."""
+    """Let Pillow decode a JPEG file at 1 / `scale` of its width and height, one of `scales_within`."""
     if scale > 1:
         image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """The orientation of 1 to 8 by EXIF, 1 where there is none."""
-    with suppress(Exception):  # broken EXIF does not spoil a picture
+    """Return the EXIF orientation of 1 to 8, or 1 without a readable one."""
+    with suppress(Exception):  # damaged EXIF may raise anything
         return int(image.getexif().get(_ORIENTATION, 1))
     return 1
 
 
 def to_rgb(image: Image.Image, *, turn: int = 1, background: Optional[str] = None) -> Image.Image:
-    """The pixels of an image in 8 bits of R, G and B, upright by its EXIF orientation `turn`.
+    """Convert an image to 8-bit RGB, upright by its EXIF orientation `turn`.
 
-    Transparency is dropped, or the image is laid over the color `background`; CMYK goes by Pillow's plain formula,
-    without color profiles. Gray of 16 bits is divided by 257, so that white stays white. Raises ValueError for pixels
-    of 32 bits, whose white is not known.
+    CMYK uses Pillow's formula without color profiles; 16-bit gray is divided by 257, which keeps white.
+
+    Args:
+        background: Color under a transparent image; None ignores transparency.
+
+    Raises:
+        ValueError: The pixels have 32 bits, so their white level is unknown.
     """
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
-    elif image.mode in ("La", "RGBa") or "transparency" in image.info:  # which Pillow takes to RGB by this way alone
+    elif image.mode in ("La", "RGBa") or "transparency" in image.info:  # Pillow's only way to RGB
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     if background and image.mode in ("LA", "PA", "RGBA"):
         image = image.convert("RGBA")
@@ -336,10 +340,10 @@ def to_rgb(image: Image.Image, *, turn: int = 1, background: Optional[str] = Non
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Gray of 8 bits from 12 or 16."""
-    stored = str(getattr(image, "tile", ""))  # how the file holds its pixels, where it is not decoded yet
+    """Convert gray of 12 or 16 bits to 8 bits."""
+    stored = str(getattr(image, "tile", ""))  # the file's pixel layout, before it is decoded
     if not image.mode.startswith("I;16") and image.format not in ("PNG", "PPM"):
-        raise ValueError(f"what is white is not known of pixels of mode {image.mode}, save it with 8 or 16 bits")
+        raise ValueError(f"the white level of mode {image.mode} is unknown, save it with 8 or 16 bits")
     white = 4095 if "I;12" in stored else 65535
     levels = np.asarray(image).astype(np.float32) * (255 / white)
     if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is 0
@@ -352,14 +356,14 @@ def _whole(width: int, height: int) -> Box:
 
 
 def _whole_pixels(image: Image.Image, box: Box) -> np.ndarray:
-    """The pixels of a part of an RGB image, uint8 [H, W, 3], the part rounded to whole ones."""
+    """Return a part of an RGB image, rounded to whole pixels, as uint8 [H, W, 3]."""
     left, top, right, bottom = box
     x, y = round(left), round(top)
     return np.asarray(image)[y : y + max(1, round(bottom - top)), x : x + max(1, round(right - left))]
 
 
 def _pixels(image: Image.Image, *, planar: bool) -> np.ndarray:
-    """The pixels of an RGB image, uint8 [H, W, 3] or [3, H, W]; the latter row by row, which copies fast."""
+    """Return an RGB image as uint8 [H, W, 3], or [3, H, W] if `planar`; rows of channels copy fastest."""
     if not planar:
         return np.asarray(image)
     rows = np.frombuffer(image.tobytes("raw", "RGB;L"), np.uint8).reshape(image.height, 3, image.width)

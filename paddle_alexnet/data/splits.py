@@ -1,4 +1,4 @@
-"""Dividing pictures into train, val and test, so that each stays where it is when others come or go."""
+"""Stable train, val and test splits: an image keeps its split when other images are added or removed."""
 
 import hashlib
 import math
@@ -11,35 +11,34 @@ import numpy as np
 from paddle_alexnet.system.errors import UserError
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": "train", "val": "val", "test": "test"}  # by what people call them
+SPLIT_NAMES = {"train": "train", "val": "val", "test": "test"}  # by their usual names
 SPLIT_NAMES.update(training="train", valid="val", validation="val", testing="test")
 DEFAULT_SPLIT = (70.0, 10.0, 20.0)
 
 
 def parse_split(text: str) -> tuple[float, ...]:
-    """Percentages from text such as `70,10,20`. Raises UserError for anything else."""
+    """Return the percentages in text such as `70,10,20`. Raises UserError for other text."""
     try:
         split = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UserError(f"split {text}: not numbers; give three percentages such as 70,10,20") from None
+        raise UserError(f"split {text}: must have numbers; use three percentages such as 70,10,20") from None
     check_split(split)
     return split
 
 
 def check_split(split: Sequence[float]) -> None:
-    """Raises UserError unless these are the percentages of train, val and test."""
+    """Raise UserError unless `split` holds the percentages of train, val and test."""
     if len(split) != 3 or not all(share >= 0 for share in split) or not math.isclose(sum(split), 100):
         shown = ",".join(f"{share:g}" for share in split)
-        raise UserError(f"split {shown}: give train,val,test as three percentages of 0 or more, 100 in all")
+        raise UserError(f"split {shown}: must have three percentages that sum to 100; give train,val,test")
 
 
 def split_sizes(
     count: int, *, among: Sequence[str] = SPLITS, proportions: Sequence[float] = DEFAULT_SPLIT
 ) -> dict[str, int]:
-    """How many of `count` go to each split of `among`, in the proportions of SPLITS.
+    """Divide `count` among the splits of `among` by the `proportions` of SPLITS.
 
-    Sizes are rounded so that they add up. A split that was given a share gets one at least; where there are too few
-    for that, the first splits get them.
+    A split with a share gets at least one; if `count` is too small, the first splits do.
     """
     shares = {name: share for name, share in zip(SPLITS, proportions) if name in among and share > 0}
     shares = shares or {among[0]: 1.0}
@@ -55,9 +54,9 @@ def split_sizes(
 
 
 def open_to(split: Optional[str], asked: Iterable[Optional[str]]) -> tuple[str, ...]:
-    """The splits that the images of one may go to, where the source as a whole has those of `asked`.
+    """Return the splits among which to divide the images of `split`, if the whole source has the splits `asked`.
 
-    A source with a single split has none; one without val or test gets it from its train or val.
+    A single split is divided into all three. A missing val is taken from train, a missing test from val.
     """
     if split is None or set(asked) == {split}:
         return SPLITS
@@ -75,11 +74,10 @@ def draw_splits(
     proportions: Sequence[float] = DEFAULT_SPLIT,
     seed: int,
 ) -> list[str]:
-    """A split for each picture of (label, group); the pictures of a group get the same one.
+    """Return a split for each image, given as (label, group); a group stays together.
 
-    The groups of a class are ranked by the SHA-256 of the seed and their name, and the ranking is cut in the
-    proportions. So one group more moves no others but those at the two cuts, and one class more moves none. A group
-    of several classes counts as one of that which most of its pictures have.
+    The groups of a class are ranked by the SHA-256 of seed and name, and the ranking is cut in the proportions: a new
+    group moves only groups at the two cuts, a new class none. A group of several classes counts for its most frequent.
     """
     homes: dict[str, str] = {}
     for (label, group), _ in sorted(Counter(pictures).items(), key=lambda item: (-item[1], item[0])):

@@ -1,4 +1,4 @@
-"""The colors of a training set, measured once: mean image, mean and deviation per channel, principal components."""
+"""Color statistics of a training set: mean image, mean and deviation per channel, principal components."""
 
 import hashlib
 import logging
@@ -21,17 +21,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the patches of a train split, in levels of 0..255."""
+    """The color statistics of the patches of a split, in levels of 0..255."""
 
     mean_image: np.ndarray  # [3, P, P]
     mean: np.ndarray  # [3]
     std: np.ndarray  # [3]
-    eigenvalues: np.ndarray  # [3], of the covariance of R, G and B over all pixels, falling
-    eigenvectors: np.ndarray  # [3, 3], one a column
+    eigenvalues: np.ndarray  # [3], of the covariance of R, G and B over all pixels, descending
+    eigenvectors: np.ndarray  # [3, 3], one per column
 
 
 def measure(patches: Iterable[np.ndarray]) -> Statistics:
-    """Statistics of patches, uint8 [3, P, P] each. All sums are of whole numbers, so their order does not matter."""
+    """Measure patches, uint8 [3, P, P] each. Sums of integers are exact, so the order does not matter."""
     count = 0
     total: np.ndarray = np.array(0)
     products: np.ndarray = np.zeros((3, 3))
@@ -41,20 +41,21 @@ def measure(patches: Iterable[np.ndarray]) -> Statistics:
         flat = patch.reshape(3, -1).astype(np.float64)
         products = products + flat @ flat.T
     if not count:
-        raise UserError("no image of the train split can be read")
+        raise UserError("train split: every image is unreadable; check the files")
     mean_image = total / count
     mean = mean_image.mean(axis=(1, 2))
     covariance = products / (count * mean_image[0].size) - np.outer(mean, mean)
     values, vectors = np.linalg.eigh(covariance)
-    # The sign of an eigenvector is arbitrary: make its largest component positive.
+    # Eigenvectors have no sign: make the largest component positive.
     vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), range(3)])
     return Statistics(mean_image, mean, np.sqrt(covariance.diagonal()), values[::-1].clip(0), vectors[:, ::-1])
 
 
 def open_statistics(dataset: ImageDataset, folder: Path, *, unreadable: UnreadableImages, workers: int) -> Statistics:
-    """Statistics of a split, from `folder` if they were measured before of the same images and geometry.
+    """Return the statistics of a split, cached in `folder` by its images and geometry.
 
-    Raises UserError for more unreadable images than may be skipped.
+    Raises:
+        UserError: More images are unreadable than `unreadable` allows.
     """
     root = dataset.table.root
     digest = hashlib.sha256(f"{root.resolve()}\n{dataset.split}\n{image_key(dataset)}".encode()).hexdigest()
@@ -71,7 +72,7 @@ def open_statistics(dataset: ImageDataset, folder: Path, *, unreadable: Unreadab
     except FileNotFoundError:
         pass
     except Exception:  # a damaged file may raise anything
-        _log.info(f"{file}: damaged: measured again")
+        _log.info(f"{file}: is damaged; measuring again")
 
     def readable() -> Iterator[np.ndarray]:
         with closing(in_threads(lambda n: dataset.patches([n]), range(len(dataset)), workers=workers)) as read:

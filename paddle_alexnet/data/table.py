@@ -1,7 +1,4 @@
-"""The CSV of a data set: its rows, what is wrong with them, and the same CSV without some of them.
-
-Training and inspection read it here, by the same rules. Python's own csv knows the line of each row.
-"""
+"""The CSV table of a data set, read and checked by the same rules for training and inspection."""
 
 import os
 import unicodedata
@@ -24,25 +21,21 @@ from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import exists, is_file, is_folder, write_csv
 from paddle_alexnet.system.text_files import open_csv, why
 
-LARGEST_CSV = 4_000_000_000  # bytes; a row of ImageNet's takes 60
+LARGEST_CSV = 4_000_000_000  # bytes; an ImageNet row has 60
 _COLUMNS = ("filename", "label", "split")
 
 
 class Rows(NamedTuple):
-    """The complete rows of a CSV as columns, faulty ones too; `lines` are those on which they end.
+    """The complete rows of a CSV as columns, before their content is checked."""
 
-    The images of class folders, which have no CSV, are counted from -1 down; `notes` say what of the folders was left
-    out.
-    """
-
-    lines: list[int]
+    lines: list[int]  # of the CSV, where each row ends; images of class folders count from -1 down
     filenames: list[str]
     labels: list[str]
     splits: list[str]
-    notes: Sequence[str] = ()
+    notes: Sequence[str] = ()  # on skipped files of class folders
 
     def codes(self, classes: ClassList) -> tuple[np.ndarray, np.ndarray]:
-        """The index of each row's class, int64, and of its split in SPLITS, int8; -1 for an unknown one."""
+        """Return each row's class index, int64, and split index in SPLITS, int8; -1 if unknown."""
         label, split = classes.index(), {name: index for index, name in enumerate(SPLITS)}
         count = len(self.lines)
         return (
@@ -53,7 +46,7 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageTable:
-    """A checked CSV: every row has a file that is there, a known label and a known split."""
+    """A checked CSV: every row has an existing file, a known label and a known split."""
 
     root: Path
     csv: Path
@@ -62,58 +55,62 @@ class ImageTable:
     filenames: np.ndarray  # [rows] str, below root
     labels: np.ndarray  # [rows] int64
     splits: np.ndarray  # [rows] int8, index into SPLITS
-    notes: Sequence[str] = ()  # on what of class folders was left out
+    notes: Sequence[str] = ()  # on skipped files of class folders
 
     def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split. Raises UserError if there are none."""
+        """Return the row numbers of a split. Raises UserError if the split is empty."""
         rows = np.flatnonzero(self.splits == SPLITS.index(split))
         if not len(rows):
-            raise UserError(f"{self.csv}: split {split!r} is empty: give it rows in the column 'split'")
+            raise UserError(f"{self.csv}: split {split!r} is empty; assign rows in the column 'split'")
         return rows
 
 
 def find_root(root: Optional[Path], csv: Optional[Path]) -> Optional[Path]:
-    """The folder of images: `root`, else the CSV's, else `data` if it holds a data set; None where there is none."""
+    """Return `root`, else the CSV's folder, else `data` if it holds a data set, else None."""
     if root is None and csv is not None:
         return csv.parent
     return Path("data") if root is None and is_file(Path("data/labels.csv")) else root
 
 
 def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> Path:
-    """The data set's CSV, by default `labels.csv` in `root`; `root` itself where that has class folders instead.
+    """Return the data set's CSV, by default `labels.csv` in `root`, or `root` itself if it has class folders instead.
 
-    Raises UserError for what is not there.
+    Raises:
+        UserError: The folder, the CSV or the class list is not found, empty or too large.
     """
     if not is_folder(root):
-        raise UserError(f"{root}: no such folder of images; prepare-data makes one")
+        raise UserError(f"{root}: image folder not found; check data.root, or create one with prepare-data")
     if csv is None or csv == root:
         csv = root / "labels.csv"
         if not exists(csv) and has_folders(root):
             csv = root
     if not exists(csv):
-        raise UserError(f"{csv}: no such CSV; prepare-data makes one")
+        raise UserError(f"{csv}: CSV not found; check data.csv, or create one with prepare-data")
     if classes is not None and not exists(classes):
-        raise UserError(f"{classes}: no such class list")
+        raise UserError(f"{classes}: class list not found; check data.classes")
     for path in filter(None, (None if csv == root else csv, classes)):
-        if not is_file(path) or not 0 < path.stat().st_size <= LARGEST_CSV:  # a file of /proc has 0 bytes and no end
-            raise UserError(f"{path}: is empty, no regular file or larger than {LARGEST_CSV / 1e9:g} GB")
+        if not is_file(path) or not 0 < path.stat().st_size <= LARGEST_CSV:  # an endless file of /proc has 0 bytes
+            raise UserError(f"{path}: must be a regular file of 1 byte to {LARGEST_CSV / 1e9:g} GB; choose another")
     return csv
 
 
 def read_table(root: Path, csv: Optional[Path] = None, classes: Union[Path, ClassList, None] = None) -> ImageTable:
-    """Read and check a data set before anything is computed from it.
+    """Read and check a data set.
 
-    `csv` is by default `labels.csv` in `root`, without which the images of its class folders are taken, in splits by
-    `list_tree`; for `classes` see `read_rows`. Raises UserError for the first thing
-    that is wrong with a row, naming its line.
+    Args:
+        csv: By default `labels.csv` in `root`, else the class folders in `root` (see `list_tree`).
+        classes: See `read_rows`.
+
+    Raises:
+        UserError: The CSV is unreadable, or a row is wrong; the message names the first such line.
     """
     csv, rows, class_list, malformed = read_rows(root, csv, classes)
     findings = chain(malformed, check_rows(rows, root, class_list))
     first = min(findings, key=lambda finding: abs(finding.line), default=None)
     if first is not None:
-        raise UserError(f"{csv}, {first} (the images are in {root}; inspect-data finds every such row)")
+        raise UserError(f"{csv}, {first} (images in {root}); list all such rows with inspect-data")
     if not rows.lines:
-        raise UserError(f"{csv}: there is no row below its header")
+        raise UserError(f"{csv}: must have rows below its header; add one per image")
     lines, filenames = np.array(rows.lines), np.array(rows.filenames, object)
     return ImageTable(root, csv, class_list, lines, filenames, *rows.codes(class_list), rows.notes)
 
@@ -121,10 +118,13 @@ def read_table(root: Path, csv: Optional[Path] = None, classes: Union[Path, Clas
 def read_rows(
     root: Path, csv: Optional[Path] = None, classes: Union[Path, ClassList, None] = None
 ) -> tuple[Path, Rows, ClassList, list[Finding]]:
-    """The CSV, its complete rows, its classes, and a finding for each other row.
+    """Return the CSV's path, its complete rows, its classes, and a finding for each incomplete row.
 
-    `classes` is a list or its file; by default `classes.txt` beside the CSV, else the CSV's sorted labels. Raises
-    UserError for what is not there and for a file that is no such CSV.
+    Args:
+        classes: By default `classes.txt` beside the CSV, else the CSV's sorted labels.
+
+    Raises:
+        UserError: A file is not found or unreadable, or the CSV lacks a column.
     """
     csv = check_there(root, csv, classes if isinstance(classes, Path) else None)
     rows, malformed = _from_tree(root) if csv == root else _from_csv(csv, root)
@@ -146,41 +146,42 @@ def _from_csv(csv: Path, root: Path) -> tuple[Rows, list[Finding]]:
             names = [name.strip().lower() for name in header]
             for column in _COLUMNS:
                 if column not in names:
-                    raise UserError(f"{csv}: no column {column!r}; it has {', '.join(map(repr, header)) or 'none'}")
+                    has = ", ".join(map(repr, header)) or "none"
+                    raise UserError(f"{csv}: column {column!r} not found among {has}; rename or add it")
             pick = itemgetter(*map(names.index, _COLUMNS))
             for row in table:
                 if len(row) == len(header):
                     filename, label, split = pick(row)
                     rows.lines.append(table.line_num)
-                    if "\\" in filename and not os.path.lexists(root / filename):  # as Windows writes paths
+                    if "\\" in filename and not os.path.lexists(root / filename):  # Windows paths
                         filename = filename.replace("\\", "/")
                     rows.filenames.append(filename)
-                    rows.labels.append(intern(label.strip()))  # few repeat many times: one string each
+                    rows.labels.append(intern(label.strip()))  # shares the memory of repeated labels
                     rows.splits.append(intern(SPLIT_NAMES.get(split.strip().lower(), split.strip())))
-                elif row:  # a blank line is none
-                    detail = f"{len(row)} fields, where the header has {len(header)}"
+                elif row:  # not a blank line
+                    detail = f"{len(row)} fields, the header has {len(header)}"
                     if len(row) == len(header) + 1 and not row[-1]:
                         detail += ": the row ends in a comma, the header does not"
                     malformed.append(Finding("malformed", table.line_num, "", intern(detail)))
     except (OSError, ValueError, Error) as error:  # UnicodeDecodeError is a ValueError
-        raise UserError(f"{csv}: cannot read the CSV ({why(error)})") from None
+        raise UserError(f"{csv}: the CSV is unreadable ({why(error)})") from None
     return rows, malformed
 
 
 def _from_tree(root: Path) -> tuple[Rows, list[Finding]]:
-    """The rows of class folders."""
     listed, notes = list_tree(root)
     if len({label for _, label, _ in listed}) < 2:
+        skipped = "".join(f" ({note})" for note in notes if note.startswith("left"))
         raise UserError(
-            f"{root}: neither labels.csv in it nor a folder of images for each of two or more classes"
-            f"{''.join(f' ({note})' for note in notes if note.startswith('left'))}; prepare-data makes one"
+            f"{root}: must have labels.csv or an image folder for each of two or more classes{skipped}; "
+            "create a data set with prepare-data"
         )
     filenames, labels, splits = map(list, zip(*listed))
     return Rows([-1 - n for n in range(len(listed))], filenames, labels, splits, notes), []
 
 
 def check_rows(rows: Rows, root: Path, classes: ClassList) -> Iterator[Finding]:
-    """What is wrong with each row: its label, its split, its file."""
+    """Yield a finding for each unknown label, unknown split and missing file."""
     labels, splits = rows.codes(classes)
     for n in np.flatnonzero(labels < 0):
         detail = f"label {rows.labels[n]!r} is not in the class list"
@@ -189,7 +190,7 @@ def check_rows(rows: Rows, root: Path, classes: ClassList) -> Iterator[Finding]:
         detail = f"split {rows.splits[n]!r}: use {', '.join(SPLITS)}"
         yield Finding("split", rows.lines[n], rows.filenames[n], detail)
 
-    by_folder: dict[str, list[int]] = {}  # one listing at a time, so that a million rows take seconds and little memory
+    by_folder: dict[str, list[int]] = {}  # one directory listing per folder, fast for a million rows
     for n, filename in enumerate(rows.filenames):
         by_folder.setdefault(filename[: filename.rfind("/") + 1], []).append(n)
     for folder, numbers in by_folder.items():
@@ -200,9 +201,9 @@ def check_rows(rows: Rows, root: Path, classes: ClassList) -> Iterator[Finding]:
             if outside:
                 yield Finding("outside", rows.lines[n], rows.filenames[n], "leaves the data folder")
             elif name not in there:
-                detail = "no such file" if name else "names no file"
+                detail = "file not found" if name else "has no file name"
                 if _composed(name) in map(_composed, there if not name.isascii() else ()):
-                    detail = "no such file; there is one whose name is written in another Unicode form (NFC or NFD)"
+                    detail = "file not found; a file exists whose name has another Unicode form (NFC or NFD)"
                 yield Finding("missing", rows.lines[n], rows.filenames[n], detail)
 
 
@@ -226,18 +227,15 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def cleaned_csv(csv: Path) -> Path:
-    """Where the CSV without its bad rows goes: for class folders, labels.csv in their folder.
-
-    Raises UserError if there is something already.
-    """
+    """Return the path of the cleaned CSV: labels.csv for class folders. Raises UserError if it already exists."""
     target = csv / "labels.csv" if csv.is_dir() else csv.with_name(f"{csv.stem}.cleaned.csv")
     if os.path.lexists(target):
-        raise UserError(f"{target}: is there already; move it away, fixing never overwrites")
+        raise UserError(f"{target}: already exists and is never overwritten; move it away")
     return target
 
 
 def write_without(csv: Path, lines: set[int]) -> Path:
-    """Copy a CSV beside itself without the rows that end on these lines, and say where."""
+    """Copy a CSV beside itself without the rows that end on `lines`, and return the copy's path."""
     target = cleaned_csv(csv)
     if csv.is_dir():
         listed, _ = _from_tree(csv)
@@ -251,6 +249,6 @@ def write_without(csv: Path, lines: set[int]) -> Path:
 
 
 def write_tables(folder: Path, *, rows: Sequence[tuple[str, str, str]], classes: ClassList) -> None:
-    """Write `labels.csv` from rows of (filename, label, split), numbered, and `classes.txt` in output order."""
+    """Write `labels.csv` from numbered rows of (filename, label, split), and `classes.txt` in output order."""
     write_csv(folder / "labels.csv", ["", *_COLUMNS], ([n, *row] for n, row in enumerate(rows)))
     (folder / "classes.txt").write_bytes("".join(f"{line}\n" for line in classes.lines()).encode())

@@ -1,4 +1,4 @@
-"""Work on many images in threads, in order and with a bound on how far ahead."""
+"""Ordered parallel work in threads with bounded read-ahead."""
 
 from collections import deque
 from collections.abc import Generator, Iterable
@@ -12,9 +12,9 @@ Result = TypeVar("Result")
 def in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, ahead: Optional[int] = None
 ) -> Generator[Result, None, None]:
-    """Yield `function(item)` in order, computed by threads that run at most `ahead` items ahead.
+    """Yield `function(item)` in order, computed at most `ahead` items in advance (by default 4 per worker).
 
-    Threads are enough: Pillow and NumPy release the interpreter lock. They end with the iterator.
+    Threads suffice, because Pillow and NumPy release the interpreter lock. They end with the iterator.
     """
     ahead = 4 * workers if ahead is None else ahead
     pending: deque[Future[Result]] = deque()

@@ -1,7 +1,4 @@
-"""Folders of images: which images are in them, of which class and split, and what is left out.
-
-Training, evaluation, prediction, `prepare-data` and `inspect-data` read folders here, by the same rules.
-"""
+"""Image folders: their images, classes, splits and skipped files, by the same rules for every subcommand."""
 
 import logging
 import os
@@ -22,11 +19,13 @@ _log = logging.getLogger(__name__)
 
 
 class Tree:
-    """The folders below a folder, each listed once; it counts what is taken and what is left out.
+    """A folder tree that lists each folder once and counts used and skipped files.
 
-    Hidden files and folders are left out. A link to a folder is followed if it leads out of the tree: links within it
-    name images that are taken anyway, or go in circles. Without `follow_links`, a link that leaves the tree is an
-    error. With `as_text`, files whose names are not UTF-8, which no CSV can hold, are left out.
+    Hidden files and folders are skipped, and so are links to folders inside the tree, which are duplicates or circular.
+
+    Args:
+        follow_links: If False, a link that leaves the tree is an error.
+        as_text: Skip files whose names are not UTF-8, which a CSV cannot hold.
     """
 
     def __init__(self, root: Path, *, follow_links: bool = True, as_text: bool = True) -> None:
@@ -37,7 +36,7 @@ class Tree:
         self._examples: dict[str, Path] = {}
         self._empty: list[Path] = []
         self._circles: dict[Path, None] = {}
-        self._roots = [resolved(root)]  # of the tree, and of the folders that links lead to
+        self._roots = [resolved(root)]  # of the tree and of followed links
         self._followed: dict[Path, bool] = {}
         self._taken = self._nested = 0
 
@@ -48,7 +47,7 @@ class Tree:
         return self._list(folder)[1]
 
     def images_within(self, folder: Path) -> list[str]:
-        """The images in a folder and in the folders within it, by their paths below it."""
+        """Return the images below a folder as paths relative to the folder."""
         names = list(self.images(folder))
         for inner in self.folders(folder):
             if self._follows(inner):
@@ -56,32 +55,34 @@ class Tree:
         return names
 
     def take(self, folder: Path) -> list[str]:
-        """The images of a class; those of a tree without classes are only the ones in the folder itself."""
+        """Return and count the images of a class folder; of the root only its direct images."""
         names = self.images(folder) if folder == self.root else self.images_within(folder)
         self._taken += len(names)
         self._nested += sum("/" in name for name in names)
         return names
 
     def class_folders(self) -> Optional[list[tuple[Path, str, Optional[str]]]]:
-        """The folders of classes with their label and split, None for a split that is open; None if there are none.
+        """Return the class folders with label and split (None if open), or None without class folders.
 
-        They lie in the root, or in folders called train, val, test or the like. Raises UserError for a name that is no
-        label.
+        Class folders are in the root or in folders named train, val, test or similar.
+
+        Raises:
+            UserError: A folder's name cannot be a label.
         """
         folders = self.folders(self.root)
         splits = {folder: SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
-        # A class of vehicles may be called train too: then the images lie in that folder itself.
+        # A class may be called train too (vehicles); then that folder holds images.
         train = [folder for folder, split in splits.items() if split == "train" and not self.images(folder)]
         found: list[tuple[Path, Optional[str]]] = []
         if train:
             others = {folder.name: split for folder, split in splits.items() if split and folder.name.lower() != split}
             if others:
-                self._notes.append("taken: " + ", ".join(f"{name} as {split}" for name, split in others.items()))
+                self._notes.append("used: " + ", ".join(f"{name} as {split}" for name, split in others.items()))
             if extra := ", ".join(folder.name for folder, split in splits.items() if not split):
-                self._notes.append(f"left out: {extra}, beside {train[0].name} but no split")
+                self._notes.append(f"left out: {extra}, not a split but beside {train[0].name}")
             for folder in (folder for folder, split in splits.items() if split and not self.folders(folder)):
                 self._notes.append(f"left out: {folder.name}, {len(self.images(folder))} images without class folders")
-                self._taken += len(self.images(folder))  # counted here
+                self._taken += len(self.images(folder))  # not counted again in `notes`
             found += [(inner, split) for folder, split in splits.items() if split for inner in self.folders(folder)]
         elif any(self.images_within(folder) for folder in folders):
             found += [(folder, None) for folder in folders]
@@ -95,22 +96,22 @@ class Tree:
         return labels
 
     def notes(self) -> list[str]:
-        """Notes on what is not where it is usually, and on what was left out; complete once all is taken."""
+        """Return notes on unusual and skipped files; complete after `take` of every class folder."""
         notes = list(self._notes)
         if self._nested:
-            notes.append(f"taken: {self._nested} images in folders within their class's folder, as of that class")
+            notes.append(f"used: {self._nested} images in subfolders of class folders")
         if self._empty:
             notes.append(f"left out: {len(self._empty)} classes without images{self._such_as(self._empty)}")
         beside = sum(len(images) for _, images in self._listed.values()) - self._taken
         if beside:
-            notes.append(f"left out: {beside} images that lie in no class's folder")
+            notes.append(f"left out: {beside} images outside class folders")
         return [*notes, *self.notes_of_files()]
 
     def notes_of_files(self) -> list[str]:
-        """Notes on links and other files that were left out; of hidden files only beside others."""
+        """Return notes on skipped links and other files; hidden files alone need no note."""
         notes = []
         if self._circles:
-            links = f"{len(self._circles)} links to folders of the tree itself{self._such_as(self._circles)}"
+            links = f"{len(self._circles)} links to folders inside the tree{self._such_as(self._circles)}"
             notes.append(f"left out: {links}")
         if set(self._left_out) - {"hidden"}:
             kinds = ", ".join(f"{kind} {count}" for kind, count in self._left_out.most_common(8))
@@ -120,7 +121,7 @@ class Tree:
         return notes
 
     def heic_remedy(self) -> str:
-        """Say how HEIC files are read, if there are any that are not."""
+        """Return how to read the skipped HEIC files, or an empty text without any."""
         found = HEIC_SUFFIXES.intersection(self._left_out)
         return f"; for {', '.join(sorted(found))}: {HEIC_REMEDY}" if found else ""
 
@@ -141,7 +142,7 @@ class Tree:
         return self._followed[folder]
 
     def _list(self, folder: Path) -> tuple[list[Path], list[str]]:
-        """The folders and the names of the images in a folder, without hidden ones."""
+        """Return the subfolders and the image names in a folder."""
         if folder not in self._listed:
             folders: list[Path] = []
             images: list[str] = []
@@ -151,7 +152,7 @@ class Tree:
                     for entry in sorted(entries, key=lambda entry: entry.name):
                         self._sort_in(entry, folders, images)
             except OSError:
-                self._leave_out("folders that cannot be read", folder)
+                self._leave_out("unreadable folders", folder)
         return self._listed[folder]
 
     def _sort_in(self, entry: "os.DirEntry[str]", folders: list[Path], images: list[str]) -> None:
@@ -168,7 +169,7 @@ class Tree:
         if is_folder:
             folders.append(path)
         elif not (is_file and suffix in IMAGE_SUFFIXES):
-            self._leave_out(suffix or "no ending", path)
+            self._leave_out(suffix or "no suffix", path)
         elif self.as_text and not is_text(entry.name):
             self._leave_out("names that are not UTF-8", path)
         else:
@@ -180,57 +181,56 @@ class Tree:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a system keeps a file for itself, as macOS does with `._cat.jpg` and what is in `__MACOSX`."""
+    """Return whether a file is hidden, such as macOS's `._cat.jpg` and `__MACOSX`."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def image_suffix(name: str) -> Optional[str]:
-    """The ending of an image's name, None for other files and names that a CSV in UTF-8 cannot hold."""
+    """Return an image name's lowercase suffix, or None for other files and names that are not UTF-8."""
     suffix = os.path.splitext(name)[1].lower()
     return suffix if suffix in IMAGE_SUFFIXES and is_text(name) else None
 
 
 def is_text(name: str) -> bool:
-    """Whether a CSV in UTF-8 can hold a file's name."""
+    """Return whether a CSV in UTF-8 can hold a file's name."""
     return not re.search("[\ud800-\udfff]", name)
 
 
 def as_label(text: str, where: str) -> str:
-    """A label from the name of a class, in Unicode's composed form. Raises UserError where it cannot be one."""
+    """Return a class name as a label in Unicode's composed form. Raises UserError for an impossible name."""
     label = normalize("NFC", text).strip()
     if re.search(r"[/\\]", label) or label.strip(". ") == "":
-        raise UserError(f"{where}: label is {text!r}; write a name without slashes")
+        raise UserError(f"{where}: label {text!r} must have text without slashes; rename it")
     if any(category(character) in ("Cc", "Cs", "Zl", "Zp") for character in label):
-        raise UserError(f"{where}: label is {text!r}; write a name in UTF-8 without line breaks and control characters")
+        raise UserError(f"{where}: label {text!r} must be UTF-8 without line breaks and control characters; rename it")
     return label
 
 
 def check_inside(path: Path, source: Path) -> None:
-    """Raises UserError for a symbolic link that leaves the source: who made it could copy any file of the reader's."""
+    """Raise UserError for a symbolic link that leaves `source`, whose author could copy any of the user's files."""
     target = resolved(path)
     if resolved(source) not in (target, *target.parents):
         raise UserError(
-            f"{path}: is a symbolic link to {target}, outside {source}; put the file itself there, "
-            "or set follow_links if the links are your own"
+            f"{path}: is a symbolic link to {target}, outside {source}; replace it by the file, "
+            "or set follow_links if you trust the links"
         )
 
 
 def say_notes(root: Path, notes: Iterable[str]) -> None:
-    """Log what of a folder was left out, or taken otherwise than usual."""
+    """Log notes on unusual and skipped files of a folder as warnings."""
     for note in notes:
         _log.warning(f"{root}: {note}")
 
 
 def has_folders(root: Path) -> bool:
-    """Whether there are folders that may be those of classes."""
+    """Return whether `root` has subfolders, which may be class folders."""
     return bool(Tree(root).folders(root))
 
 
 def list_tree(root: Path) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Rows of (filename, label, split) for `root/<class>/**/<image>`, or for such trees in train, val and test.
+    """Return rows of (filename, label, split) for `root/[<split>/]<class>/**/<image>`, and notes on skipped files.
 
-    What the folders leave open is divided as `prepare` does by default: each image keeps its split when others come,
-    but for those at the cuts. With the notes on what was left out.
+    Images without a split are divided by `draw_splits`, like the default of `prepare`.
     """
     tree = Tree(root)
     found = [

@@ -86,7 +86,7 @@ def test_what_cannot_be_done_is_one_line(model, image, tmp_path):
     assert_user_error(run_tool("explain", model, image, "--only", "gradcan"), "gradcan", "did you mean 'gradcam'")
     assert_user_error(run_tool("explain", model, image, "--split", "valid"), "valid", "val")
     assert_user_error(run_tool("explain", model, image, "--output", image), "is a file")
-    assert_user_error(run_tool("explain", model, tmp_path / "none.png"), "none.png", "no such image")
+    assert_user_error(run_tool("explain", model, tmp_path / "none.png"), "none.png", "image or folder not found")
     assert_user_error(run_tool("explain", model, image, "--class", "dog", cwd=tmp_path), "dog", "class 0")
     (tmp_path / "broken.png").write_bytes(b"no picture")
     assert_user_error(run_tool("explain", model, tmp_path / "broken.png", "--only", "gradcam"), "broken.png")

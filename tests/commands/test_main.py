@@ -109,12 +109,6 @@ def test_module_and_script_of_a_checkout_fail_as_the_command_does(program, subco
     assert (result.returncode, result.stderr) == (2, expected.stderr)
 
 
-def test_tools_has_a_script_for_each_subcommand_that_a_checkout_is_used_with():
-    scripts = {path.stem.replace("_", "-") for path in (REPOSITORY / "tools").glob("[a-z]*.py")}
-    assert scripts | {"recipes", "completion", "help"} >= set(VERBS)
-    assert scripts <= set(VERBS)
-
-
 @pytest.mark.parametrize(
     "device, meant", [("cuda", "gpu:0"), ("CUDA:1", "gpu:1"), ("gpu", "gpu:0"), ("cpu:0", "cpu"), ("foo", "auto")]
 )
@@ -201,7 +195,7 @@ def test_an_option_of_another_program_names_the_setting_that_it_means(words, rem
 
 def test_a_folder_is_the_data_set(demo_set, tmp_path, finished_run):
     for words, said in [
-        ([tmp_path / "none"], f"{tmp_path / 'none'}: no such folder of images"),
+        ([tmp_path / "none"], f"{tmp_path / 'none'}: image folder not found"),
         ([demo_set, "-o", f"data.root={demo_set}"], "the images are named twice"),
         ([finished_run.output], f"write --resume {finished_run.output}"),
         (["half.yaml"], "write -c half.yaml"),

@@ -41,7 +41,7 @@ def test_json_is_an_object_a_line(model, folder, tmp_path):
     ]
     assert [each["rank"] for each in first["top"]] == [1, 2]
     assert first["error"] is None
-    assert (third["top"], third["error"]) == ([], "unreadable image (not an image): replace it or take it out")
+    assert (third["top"], third["error"]) == ([], "unreadable image (not an image); replace or remove it")
     table = pd.read_csv(tmp_path / "t.csv")
     assert table["probability"][0] == pytest.approx(first["top"][0]["probability"], rel=SIX_DIGITS)
 

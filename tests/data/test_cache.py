@@ -109,20 +109,20 @@ def test_a_damaged_cache_is_found_and_built_again(root, fills, damage, caplog):
     caplog.set_level("INFO")
     np.testing.assert_array_equal(opened(root).planes, whole)
     assert len(fills) == 2
-    assert "damaged: built again" in caplog.text
+    assert "is damaged; rebuilding the cache" in caplog.text
 
 
 def test_no_room_and_a_cache_inside_the_data_are_one_line(root, monkeypatch):
     with pytest.raises(UserError, match="inside the data folder"):
         open_cache("disk", split(root), root / "cache", unreadable=UnreadableImages(), workers=1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 9))
-    with pytest.raises(UserError, match=r"no room for .* data\.cache_folder"):
+    with pytest.raises(UserError, match=r"requires .* data\.cache_folder"):
         opened(root)
 
 
 def test_memory_that_is_not_there_is_one_line(root, monkeypatch):
     monkeypatch.setattr(cache, "available_memory", lambda: 90_000)
-    with pytest.raises(UserError, match=r"no room for 0\.0 GB of train patches, 0\.0 GB of memory are free"):
+    with pytest.raises(UserError, match=r"requires 0\.0 GB of memory for train patches, 0\.0 GB are free"):
         open_cache("ram", split(root), root, unreadable=UnreadableImages(), workers=1)  # 30 patches, 92,160 bytes
     monkeypatch.setattr(cache, "available_memory", lambda: 92_160)
     assert len(open_cache("ram", split(root), root, unreadable=UnreadableImages(), workers=1).planes) == 30

@@ -21,8 +21,8 @@ def test_names_and_wnids_are_read_and_written(tmp_path):
         ("cat\ncat\n", "'cat' is listed twice"),
         ("\n", "is empty"),
         ("", "is empty"),
-        ("\udcff", "cannot read"),
-        ("cat\nd\0g\n", r"class 'd\\x00g' holds control characters"),
+        ("\udcff", "class list is unreadable"),
+        ("cat\nd\0g\n", r"class 'd\\x00g' has control characters"),
     ],
 )
 def test_a_faulty_list_is_one_line(tmp_path, text, words):

@@ -165,7 +165,7 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 def test_heic_without_its_reader_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(UserError, match=r'is HEIC, which needs pillow-heif; pip install "paddle-alexnet\[heic\]"'):
+    with pytest.raises(UserError, match=r'HEIC requires pillow-heif; pip install "paddle-alexnet\[heic\]"'):
         SQUASH(HEIC)
 
 

@@ -30,8 +30,8 @@ def test_what_is_named_twice_is_there_once(folder):
 
 
 def test_what_is_not_there_is_an_error(folder):
-    with pytest.raises(UserError, match="no such image"):
+    with pytest.raises(UserError, match="image or folder not found"):
         find_images([folder / "x.jpg"])
     (folder / "empty").mkdir()
-    with pytest.raises(UserError, match="no images in this folder"):
+    with pytest.raises(UserError, match="has no images"):
         find_images([folder / "empty"])

@@ -74,12 +74,12 @@ def test_what_is_measured_is_what_the_model_s_images_go_through(root, tmp_path, 
 
 def test_a_cache_of_central_squares_does_not_serve_random_parts_of_the_whole(demo_set, tmp_path):
     settings = ("data.cache=ram", "data.geometry=random_resized_crop")
-    with pytest.raises(UserError, match=r"data\.cache=ram .* use data\.cache=none or data\.geometry=crop"):
+    with pytest.raises(UserError, match=r"data\.cache=ram: .* use data\.cache=none or data\.geometry=crop"):
         open_loaders(small_config(demo_set, tmp_path / "run", *settings), read_table(demo_set), 32, on_device=False)
 
 
 def test_patch_smaller_than_the_input_is_one_line(demo_set, tmp_path):
-    with pytest.raises(UserError, match=r"data\.resize is 100, less than the network's input of 131"):
+    with pytest.raises(UserError, match=r"data\.resize: 100 is less than the network's input of 131"):
         train(small_config(demo_set, tmp_path / "run", "data.resize=100"))
 
 

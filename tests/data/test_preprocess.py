@@ -110,10 +110,10 @@ def test_a_jpeg_beyond_the_limit_is_decoded_at_a_fraction_and_what_cannot_be_is_
     assert np.abs(tight(encoded(image, "JPEG", quality=95)).astype(int) - full(image)).mean() < 1.5
     assert widths == [500, 1000]
     for source in (encoded(image, "PNG"), np.asarray(image), image):
-        with pytest.raises(UserError, match=r"1000×800 pixels take 3 MB to decode, decode_limit is 1: raise it"):
+        with pytest.raises(UserError, match=r"1000×800 pixels require 3 MB to decode, decode_limit is 1; raise it"):
             tight(source)
     progressive = encoded(image, "JPEG", progressive=True)
-    with pytest.raises(UserError, match="take 5 MB"):  # 2 bytes for each of three coefficients, at any scale
+    with pytest.raises(UserError, match="require 5 MB"):  # 2 bytes for each of three coefficients, at any scale
         replace(full, decode_limit=4)(progressive)
     assert replace(full, decode_limit=6)(progressive).any() and widths[-1] == 500
 
@@ -161,7 +161,7 @@ def test_deep_gray_is_the_same_picture_in_8_bits(name):
 def test_pixels_whose_white_is_not_known_are_refused(mode):
     image = Image.fromarray(LEVELS.astype({"I": np.int32, "F": np.float32}[mode]))
     for source in (image, encoded(image, "TIFF")):
-        with pytest.raises(UserError, match=f"mode {mode}, save it with 8 or 16 bits"):
+        with pytest.raises(UserError, match=f"mode {mode} is unknown, save it with 8 or 16 bits"):
             SQUASH(source)
 
 
@@ -313,7 +313,7 @@ def png(width: int, height: int) -> bytes:
         (png(1, 100_000), "1×100000 pixels"),
         (png(0, 5), "unreadable"),
         (b"GIF89a" + bytes(7) + b"," + bytes(9) + b";", "a.png"),
-        (png(15_000, 10_000), "take 600 MB to decode, decode_limit is 512"),
+        (png(15_000, 10_000), "require 600 MB to decode, decode_limit is 512"),
         (png(60_000, 60_000), "decode_limit"),
         (b"", "not an image"),
     ],

@@ -107,6 +107,6 @@ def test_also_where_what_is_cut_off_is_odd(size):
 
 def test_strips_that_would_fill_the_memory_are_refused(tmp_path):
     noise(1, 3000).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"a\.png: 1×3000 pixels, resized to 256×768000, take 786 MB, decode_limit"):
+    with pytest.raises(UserError, match=r"a\.png: 1×3000 pixels, resized to 256×768000, require 786 MB, decode_limit"):
         TORCHVISION(tmp_path / "a.png")
     assert replace(TORCHVISION, decode_limit=800)(tmp_path / "a.png").shape == (224, 224, 3)

@@ -49,14 +49,14 @@ ROWS = {
     "2,sub/c.png,dog,val": ("label", "label 'dog' is not in the class list"),
     "2,sub/c.png,,val": ("label", "label '' is not in the class list"),
     "2,sub/c.png,cat,dev": ("split", "split 'dev': use train, val, test"),
-    "2,sub/gone.png,cat,val": ("missing", "sub/gone.png: no such file"),
-    "2,,cat,val": ("missing", "names no file"),
-    "2,sub,cat,val": ("missing", "no such file"),
+    "2,sub/gone.png,cat,val": ("missing", "sub/gone.png: file not found"),
+    "2,,cat,val": ("missing", "has no file name"),
+    "2,sub,cat,val": ("missing", "file not found"),
     "2,../c.png,cat,val": ("outside", "leaves the data folder"),
     "2,/etc/hosts,cat,val": ("outside", "leaves the data folder"),
-    "2,sub/c.png,cat,val,": ("malformed", "5 fields, where the header has 4: the row ends in a comma"),
-    "2,sub/c.png,cat": ("malformed", "3 fields, where the header has 4"),
-    "x": ("malformed", "1 fields, where the header has 4"),
+    "2,sub/c.png,cat,val,": ("malformed", "5 fields, the header has 4: the row ends in a comma"),
+    "2,sub/c.png,cat": ("malformed", "3 fields, the header has 4"),
+    "x": ("malformed", "1 fields, the header has 4"),
 }
 
 
@@ -106,7 +106,7 @@ def test_the_first_line_that_is_wrong_is_named(root):
 def test_an_unnamed_index_column_is_a_malformed_table(root):
     """pandas would take a first field that the header does not name for an index."""
     (root / "labels.csv").write_text(CSV[1:])
-    with pytest.raises(UserError, match="line 2: 4 fields, where the header has 3"):
+    with pytest.raises(UserError, match="line 2: 4 fields, the header has 3"):
         read_table(root)
     assert [f.line for f in inspect(root, top_k=1).findings if f.kind == "malformed"] == [2, 3, 4]
 
@@ -114,14 +114,14 @@ def test_an_unnamed_index_column_is_a_malformed_table(root):
 @pytest.mark.parametrize(
     "text, words",
     [
-        (CSV.replace("label", "class"), r"no column 'label'; it has .*'class'"),
-        ("", r"is empty, no regular file"),
-        ("\n", r"no column 'filename'; it has none"),
-        (CSV.splitlines()[0] + "\n\n", r"there is no row below its header"),
+        (CSV.replace("label", "class"), r"column 'label' not found among .*'class'"),
+        ("", r"must be a regular file"),
+        ("\n", r"column 'filename' not found among none"),
+        (CSV.splitlines()[0] + "\n\n", r"must have rows below its header"),
         (CSV + '3,"a.png', r"line 5: 2 fields"),
         (CSV.replace("cat,val", "cat,train"), r"split 'val' is empty"),
-        (CSV.replace("cat", "\udcff"), r"cannot read the CSV"),
-        (CSV + "x" * 200_000, r"cannot read the CSV"),
+        (CSV.replace("cat", "\udcff"), r"the CSV is unreadable"),
+        (CSV + "x" * 200_000, r"the CSV is unreadable"),
     ],
 )
 def test_a_table_that_is_none_is_one_line(root, text, words):
@@ -150,7 +150,7 @@ def test_tables_of_spreadsheets_are_read_fixed_and_kept(root, encoding, delimite
     text = "\r\n".join(delimiter.join(row) for row in rows)
     (root / "labels.csv").write_bytes(("\ufeff" * (encoding == "utf-16-be") + text).encode(encoding))
     (root / "classes.txt").write_text("cat\nKäse\n", encoding="utf-16")
-    with pytest.raises(UserError, match=r"line 5: sub/gone.png: no such file"):
+    with pytest.raises(UserError, match=r"line 5: sub/gone.png: file not found"):
         read_table(root)
     csv, rows, classes, _ = read_rows(root)
     assert rows.splits == ["train", "train", "val", "test"] and classes.names == ("cat", "Käse")
@@ -167,7 +167,7 @@ def test_a_file_whose_name_has_a_backslash_is_that_file(root):
 
 def test_another_encoding_is_named_with_the_remedy(root):
     (root / "labels.csv").write_bytes(CSV.replace("cat", "Käse").encode("cp1252"))
-    with pytest.raises(UserError, match=r"labels.csv: cannot read .*neither UTF-8 nor UTF-16; save it as CSV UTF-8"):
+    with pytest.raises(UserError, match=r"labels.csv: the CSV is unreadable .*nor UTF-16; save it as CSV UTF-8"):
         read_table(root)
 
 
@@ -191,14 +191,14 @@ def test_reading_a_table_needs_neither_paddle_nor_pandas(root):
 def test_a_file_in_another_unicode_form_is_hinted_at(root):
     (root / "sub" / "c.png").rename(root / "sub" / unicodedata.normalize("NFD", "Äpfel.png"))
     (root / "labels.csv").write_text(CSV.replace("sub/c.png", unicodedata.normalize("NFC", "sub/Äpfel.png")))
-    with pytest.raises(UserError, match=r"line 4: sub/Äpfel.png: no such file; there is one .* another Unicode form"):
+    with pytest.raises(UserError, match=r"line 4: sub/Äpfel.png: file not found; .* another Unicode form"):
         read_table(root)
 
 
 def test_a_column_that_holds_no_labels_is_refused(root, monkeypatch):
     monkeypatch.setattr(class_lists, "MAX_CLASSES", 1)
     (root / "classes.txt").unlink()
-    with pytest.raises(UserError, match=r"labels.csv: more than 1 classes"):
+    with pytest.raises(UserError, match=r"labels.csv: has more than 1 classes"):
         read_table(root)
 
 
@@ -216,7 +216,7 @@ def test_what_is_no_regular_file_is_refused_and_not_read(root, path):
     if not (root / path).exists():
         pytest.skip(f"no {path}")
     for arguments in ((root / path,), (None, root / path)):
-        with pytest.raises(UserError, match=f"{path}: is empty, no regular file"):
+        with pytest.raises(UserError, match=f"{path}: must be a regular file"):
             read_table(root, *arguments)
 
 

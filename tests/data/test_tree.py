@@ -58,7 +58,7 @@ def test_images_have_the_classes_and_splits_that_prepare_gives_them(tmp_path, fo
 def test_what_is_neither_is_one_line(tmp_path, folders):
     root = make_tree(tmp_path / "tree", folders)
     root.mkdir(exist_ok=True)
-    with pytest.raises(UserError, match=r"tree.*labels\.csv.*prepare-data makes one"):
+    with pytest.raises(UserError, match=r"tree.*labels\.csv.*create .* prepare-data"):
         read_table(root)
 
 
@@ -87,12 +87,12 @@ def test_training_says_what_it_leaves_out_and_follows_links_that_lead_out(tmp_pa
     train(small_config(root, tmp_path / "run", "train.epochs=1", "train.report=false"))
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith(f"{root}: ")]
     assert [line.removeprefix(f"{root}: ") for line in said] == [
-        "taken: testing as test",
-        "left out: old, beside train but no split",
-        "taken: 2 images in folders within their class's folder, as of that class",
+        "used: testing as test",
+        "left out: old, not a split but beside train",
+        "used: 2 images in subfolders of class folders",
         "left out: 1 classes without images, such as train/owl",
-        "left out: 3 links to folders of the tree itself, such as train/dog/more/again",
-        "left out: 2 other files (no ending 1, .heic 1), such as train/cat/me"
+        "left out: 3 links to folders inside the tree, such as train/dog/more/again",
+        "left out: 2 other files (no suffix 1, .heic 1), such as train/cat/me"
         '; for .heic: pip install "paddle-alexnet[heic]"',
     ]
     assert table.notes == [line.removeprefix(f"{root}: ") for line in said]

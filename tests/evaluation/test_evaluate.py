@@ -105,7 +105,7 @@ def test_a_run_that_moved_evaluates_and_data_that_moved_are_asked_for(finished_r
         (run / name / "metadata.json").write_bytes(content)
     assert run_tool("evaluate", ".", "--split", "test", cwd=run).returncode == 0
     data.rename(tmp_path / "moved")
-    assert_user_error(run_tool("evaluate", run), f"{data}: no such folder", "name its folder as root")
+    assert_user_error(run_tool("evaluate", run), f"{data}: image folder not found", "name its folder as root")
     assert run_tool("evaluate", run / "inference", "--root", tmp_path / "moved", "--split", "test").returncode == 0
 
 

@@ -86,7 +86,7 @@ def test_of_a_data_set_that_was_moved_too(finished_run, demo_set, tmp_path):
     shown = pictures(metadata, moved)
     assert shown.words == f"3 images of the val split of {moved / 'labels.csv'}"
     np.testing.assert_array_equal(shown.image, pictures(metadata).image)
-    with pytest.raises(UserError, match="no such folder of images"):
+    with pytest.raises(UserError, match="image folder not found"):
         pictures(metadata, tmp_path / "nowhere")
 
 

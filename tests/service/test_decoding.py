@@ -66,7 +66,7 @@ def test_anything_else_is_refused(content, status, reason):
 
 def test_heic_without_its_reader_is_a_format_that_is_not_taken(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(Refused, match="is HEIC, which needs pillow-heif") as refused:
+    with pytest.raises(Refused, match="HEIC requires pillow-heif") as refused:
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", PREPROCESS, megapixels=1)
     assert refused.value.status == 415
 

@@ -187,7 +187,7 @@ def test_images_that_cannot_be_read_are_passed_over_and_named_unless_they_are_to
         train(small_config(root, tmp_path / "run", *overrides))
     for path in broken:
         path.write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"none of the first 30 train images can be read"):
+    with pytest.raises(UserError, match=r"all of 30 random train images are unreadable"):
         train(small_config(root, tmp_path / "run", "data.fault_limit=99", *overrides))
 
 

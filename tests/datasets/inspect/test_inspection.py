@@ -139,7 +139,7 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "truncated header": ("t.jpg", JPEG[:100], "truncated ("),
     "unreadable": ("u.jpg", b"not a picture", "unreadable (not an image)"),
     "unreadable empty": ("u.jpg", b"", "unreadable (not an image)"),
-    "size bomb": ("s.png", png(30_000, 30_000), "30000×30000 pixels take 3,600 MB"),
+    "size bomb": ("s.png", png(30_000, 30_000), "30000×30000 pixels require 3,600 MB"),
     "size suspect": ("s.png", png(12_000, 11_000), "12000×11000 pixels"),
     "size wide": ("s.png", png(65_501, 1, pixels=bytes(196_504)), "65501×1 pixels"),
     "tiny": ("t.png", encode(picture(506, size=(2, 1)), "PNG"), "2×1 pixels"),
@@ -191,17 +191,17 @@ def test_broken_exif_does_not_spoil_a_picture(root, monkeypatch):
 
 
 ROWS: dict[str, tuple[str, str]] = {
-    "missing": ("images/cat/gone.jpg,cat,train", "no such file"),
-    "missing folder": ("elsewhere/0.jpg,cat,train", "no such file"),
-    "missing name": (",cat,train", "names no file"),
+    "missing": ("images/cat/gone.jpg,cat,train", "file not found"),
+    "missing folder": ("elsewhere/0.jpg,cat,train", "file not found"),
+    "missing name": (",cat,train", "has no file name"),
     "outside up": ("../x.jpg,cat,train", "leaves the data folder"),
     "outside deep": ("images/cat/../../../x.jpg,cat,train", "leaves the data folder"),
     "outside absolute": ("/etc/hostname,cat,train", "leaves the data folder"),
     "label": ("images/cat/new.jpg,cow,train", "label 'cow' is not in the class list"),
     "label empty": ("images/cat/new.jpg,,train", "label '' is not in the class list"),
     "split": ("images/cat/new.jpg,cat,dev", "split 'dev': use train, val, test"),
-    "malformed": ("images/cat/new.jpg,cat,train,and more", "5 fields, where the header has 4"),
-    "malformed short": ("images/cat/new.jpg", "2 fields, where the header has 4"),
+    "malformed": ("images/cat/new.jpg,cat,train,and more", "5 fields, the header has 4"),
+    "malformed short": ("images/cat/new.jpg", "2 fields, the header has 4"),
     "repeated": ("images/cat/0.jpg,cat,train", "in train; the same as line 2, in train"),
     "repeated spelling": ("./images//cat/0.jpg,dog,train", "the same as line 2, in train, labeled 'cat' there"),
 }
@@ -481,7 +481,7 @@ def test_fix(root):
     again = inspect(root, cleaned, top_k=1)
     assert {f.kind for f in again.findings} == {"extension"}
     assert fix(again) == "nothing to fix: no row needs dropping"
-    with pytest.raises(UserError, match="never overwrites"):
+    with pytest.raises(UserError, match="never overwritten"):
         fix(inspection)
     assert tree(root) == after
 
@@ -540,19 +540,22 @@ def test_outputs_are_checked_first(root, tmp_path, option, path, message):
     with pytest.raises(UserError, match=message):
         check_outputs(**{**outputs, option: tmp_path / path}, fixing=True)
     (tmp_path / "other.cleaned.csv").touch()
-    with pytest.raises(UserError, match="never overwrites"):
+    with pytest.raises(UserError, match="never overwritten"):
         check_outputs(**outputs, fixing=True)
 
 
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        (lambda root: (root / "labels.csv").unlink(), ["labels.csv", "neither"]),
-        (lambda root: (root / "labels.csv").write_text("a,b\n"), ["no column 'filename'", "'a', 'b'"]),
-        (lambda root: (root / "labels.csv").write_text(""), ["labels.csv: is empty"]),
-        (lambda root: (root / "labels.csv").write_bytes(b"filename,label,split\n\xff,a,b\n"), ["cannot read the CSV"]),
+        (lambda root: (root / "labels.csv").unlink(), ["labels.csv", "must have labels.csv or"]),
+        (lambda root: (root / "labels.csv").write_text("a,b\n"), ["column 'filename' not found", "'a', 'b'"]),
+        (lambda root: (root / "labels.csv").write_text(""), ["labels.csv: must be a regular file"]),
+        (
+            lambda root: (root / "labels.csv").write_bytes(b"filename,label,split\n\xff,a,b\n"),
+            ["CSV is unreadable"],
+        ),
         (lambda root: (root / "classes.txt").write_text("cat\ncat\n"), ["classes.txt", "listed twice"]),
-        (lambda root: shutil.rmtree(root), ["no such folder"]),
+        (lambda root: shutil.rmtree(root), ["image folder not found"]),
     ],
 )
 def test_user_errors(root, change: Callable[[Path], None], parts):
@@ -570,7 +573,7 @@ def test_findings_by_kind():
     assert format_findings(findings, at_most=2) == (
         "missing: rows with no file: 7\n  line 2: x2.jpg: no such file\n  line 3: x3.jpg: no such file\n"
         "  (and 5 more)\n"
-        "alpha: images with transparency, which is ignored unless data.background is set: 1 (a remark)\n"
+        "alpha: images with transparency, which is ignored unless data.background is set: 1 (warning)\n"
         "  odd\\nname\\udcff.png: transparency\n"
         "7 findings"
     )
@@ -609,7 +612,7 @@ def test_inspect_data_with_findings_exits_with_1(root, tmp_path):
     assert (tmp_path / "all.csv").read_bytes().startswith(b"\xef\xbb\xbfkind,")
     report = pd.read_csv(tmp_path / "all.csv")
     assert list(report.columns) == ["kind", "severity", "line", "file", "detail"]
-    assert f"\n{(report['severity'] != 'remark').sum()} findings\n" in result.stdout
+    assert f"\n{(report['severity'] != 'warning').sum()} findings\n" in result.stdout
 
 
 @pytest.mark.skipif("ALEXNET_IMAGENETTE" not in os.environ, reason="ALEXNET_IMAGENETTE names no class folders")

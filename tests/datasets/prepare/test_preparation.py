@@ -45,7 +45,7 @@ def test_images_in_folders_within_a_class_keep_their_place(tmp_path):
     source = make_tree(tmp_path / "src", {"cat": 2, "cat/2019": 2, "dog": 2})
     prepared = prepare(source, tmp_path / "out")
     assert file_contents(tmp_path / "out" / "images") == file_contents(source)
-    assert prepared.notes == ("taken: 2 images in folders within their class's folder, as of that class",)
+    assert prepared.notes == ("used: 2 images in subfolders of class folders",)
 
 
 def test_labels_stay_text(tmp_path):

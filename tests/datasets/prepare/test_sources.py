@@ -39,7 +39,7 @@ def test_folders_within_a_class_are_taken_and_told(tmp_path):
     make_tree(tmp_path, {"cat": 1, "cat/2019/may": 2, "dog": 1})
     found = find_classes(tmp_path)
     assert names(found)["cat"] == ["000.JPEG", "2019/may/000.JPEG", "2019/may/001.JPEG"]
-    assert found.notes == ["taken: 2 images in folders within their class's folder, as of that class"]
+    assert found.notes == ["used: 2 images in subfolders of class folders"]
 
 
 def test_what_is_left_out_is_told(tmp_path):
@@ -49,8 +49,8 @@ def test_what_is_left_out_is_told(tmp_path):
     found = find_classes(tmp_path)
     assert {label: len(records) for label, records in names(found).items()} == {"cat": 2, "dog": 2}
     assert found.notes == [
-        "left out: 1 images that lie in no class's folder",
-        "left out: 6 other files (hidden 3, .txt 2, no ending 1), such as README",
+        "left out: 1 images outside class folders",
+        "left out: 6 other files (hidden 3, .txt 2, no suffix 1), such as README",
     ]
 
 
@@ -61,14 +61,14 @@ def test_folders_beside_the_splits_are_told(tmp_path):
         ("000.JPEG", "train"),
         ("000.JPEG", "val"),
     ]
-    assert found.notes == ["taken: valid as val", "left out: more, old, beside train but no split"]
+    assert found.notes == ["used: valid as val", "left out: more, old, not a split but beside train"]
 
 
 def test_a_split_without_class_folders_is_told(tmp_path):
     found = find_classes(make_tree(tmp_path, {"Training/a": 2, "Training/b": 2, "Testing": 3}))
     assert {label: len(records) for label, records in names(found).items()} == {"a": 2, "b": 2}
     assert found.notes == [
-        "taken: Testing as test, Training as train",
+        "used: Testing as test, Training as train",
         "left out: Testing, 3 images without class folders",
     ]
 
@@ -133,10 +133,10 @@ def test_column_of_groups(tmp_path):
         (("x/../../x.jpg", "a"), "line 3: .* leaves"),
         (("gone.jpg", "a"), "line 3: no such file 'gone.jpg'"),
         (("./x//000.JPEG", "a"), "line 3: x/000.JPEG is listed already in line 2"),
-        (("x/001.JPEG", "a/b"), "line 3: label is 'a/b'"),
-        (("x/001.JPEG", ".."), "line 3: label is '..'"),
-        (("x/001.JPEG", "a\nb"), "line 4: label is .* without line breaks"),
-        (("x/001.JPEG", ""), "line 3: label is ''"),
+        (("x/001.JPEG", "a/b"), "line 3: label 'a/b'"),
+        (("x/001.JPEG", ".."), "line 3: label '..'"),
+        (("x/001.JPEG", "a\nb"), "line 4: label .* without line breaks"),
+        (("x/001.JPEG", ""), "line 3: label ''"),
         (("x/001.JPEG",), "line 3: 1 fields, where the header has 2"),
         (("x/001.JPEG", "a", "b"), "line 3: 3 fields, where the header has 2"),
     ],
@@ -173,7 +173,7 @@ def test_links_within_the_source_are_taken_but_no_circles(tmp_path):
     (source / "dog" / "again").symlink_to(source)
     found = find_classes(source)
     assert names(found) == {"cat": ["000.JPEG", "link.jpg"], "dog": ["000.JPEG"]}
-    assert found.notes == ["left out: 1 links to folders of the tree itself, such as dog/again"]
+    assert found.notes == ["left out: 1 links to folders inside the tree, such as dog/again"]
 
 
 def test_a_linked_table_cell_is_refused(tmp_path):
