@@ -19,7 +19,7 @@ from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import is_file, is_folder, names_in
 from paddle_alexnet.system.progress import working
 from paddle_alexnet.weights.formats import WRITERS, read_arrays, write_arrays
-from paddle_alexnet.weights.layouts import (
+from paddle_alexnet.weights.layout import (
     LAYOUTS,
     check_finite,
     choose_preset,

@@ -24,7 +24,7 @@ from paddle_alexnet.evaluation.evaluate import evaluate
 from paddle_alexnet.export.exporter import export
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
 from paddle_alexnet.training.initial_weights import choose_initial_weights
-from paddle_alexnet.weights.layouts import layers
+from paddle_alexnet.weights.layout import layers
 
 
 def layer_names():

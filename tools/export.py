@@ -1,8 +1,6 @@
 """Run `paddle-alexnet export` from a checkout."""
 
-import sys
-
-from paddle_alexnet.commands.main import main
+from _subcommand import run
 
 if __name__ == "__main__":
-    sys.exit(main(["export", *sys.argv[1:]]))
+    run()

@@ -1,8 +1,6 @@
 """Run `paddle-alexnet train` from a checkout, also under `python -m paddle.distributed.launch`."""
 
-import sys
-
-from paddle_alexnet.commands.main import main
+from _subcommand import run
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    run()

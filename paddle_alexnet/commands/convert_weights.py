@@ -23,7 +23,7 @@ from paddle_alexnet.commands.options import (
 )
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.weights.layouts import LAYOUTS
+from paddle_alexnet.weights.layout import LAYOUTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

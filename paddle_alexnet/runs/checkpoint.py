@@ -15,7 +15,7 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import Model, read_model, write_model
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.weights.layouts import check_finite
+from paddle_alexnet.weights.layout import check_finite
 from paddle_alexnet.weights.unpickle import load_pdparams
 
 WEIGHTS = "weights.pdparams"

@@ -15,7 +15,7 @@ from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.weights.layouts import layers
+from paddle_alexnet.weights.layout import layers
 
 _log = logging.getLogger(__name__)
 

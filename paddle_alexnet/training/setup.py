@@ -54,7 +54,6 @@ def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSe
     folder = RunFolder(run_of(resume) if resume else config.output)
     if rank() == 0:
         folder.check()
-    config = with_absolute_paths(replace(config, output=str(folder.path)))
     saved = find_state(resume) if resume else None
     seed_everything(config.train.seed)
     with first_before_others():  # the demo set may have to be drawn
@@ -71,7 +70,7 @@ def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSe
     elif rank() == 0:
         check_space(folder, network, config)
     return RunSetup(
-        config=config,
+        config=with_absolute_paths(replace(config, output=str(folder.path))),
         folder=folder,
         device=device,
         resumed=resume is not None,

@@ -30,7 +30,7 @@ from paddle_alexnet.weights.entries import (
     printable,
 )
 from paddle_alexnet.weights.hdf5 import read_hdf5, read_keras, write_hdf5
-from paddle_alexnet.weights.layouts import LAYOUTS
+from paddle_alexnet.weights.layout import LAYOUTS
 from paddle_alexnet.weights.numpy_file import read_npy, read_npz
 from paddle_alexnet.weights.safetensors_file import read_safetensors, write_safetensors
 from paddle_alexnet.weights.torch_file import TORCH_LEGACY, read_torch

@@ -109,6 +109,12 @@ def test_module_and_script_of_a_checkout_fail_as_the_command_does(program, subco
     assert (result.returncode, result.stderr) == (2, expected.stderr)
 
 
+def test_tools_has_a_script_for_each_subcommand_that_a_checkout_is_used_with():
+    scripts = {path.stem.replace("_", "-") for path in (REPOSITORY / "tools").glob("[a-z]*.py")}
+    assert scripts | {"recipes", "completion", "help"} >= set(VERBS)
+    assert scripts <= set(VERBS)
+
+
 @pytest.mark.parametrize(
     "device, meant", [("cuda", "gpu:0"), ("CUDA:1", "gpu:1"), ("gpu", "gpu:0"), ("cpu:0", "cpu"), ("foo", "auto")]
 )

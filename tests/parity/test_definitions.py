@@ -18,7 +18,7 @@ from rounding import LOGITS
 
 from paddle_alexnet import PRESETS, AlexNet
 from paddle_alexnet.network.presets import walk
-from paddle_alexnet.weights.layouts import LAYOUTS, choose_preset, from_state, pair, to_state
+from paddle_alexnet.weights.layout import LAYOUTS, choose_preset, from_state, pair, to_state
 
 pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch", reason='PyTorch is not installed: pip install -e ".[parity]"')

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from paddle_alexnet import PRESETS, UserError
-from paddle_alexnet.weights.layouts import Weights, check_finite, choose_preset, fitting_presets, layers
+from paddle_alexnet.weights.layout import Weights, check_finite, choose_preset, fitting_presets, layers
 
 
 def shapes_of(preset, num_classes=10):
