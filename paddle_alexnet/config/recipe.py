@@ -23,6 +23,14 @@ from paddle_alexnet.system.text_files import decode
 
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
+DATA_COMMENT = "the data is"  # begins the first line of the config that a run stores
+RENAMED_KEYS = {  # earlier spellings: errors in a recipe, read in what an earlier run stored
+    "data.colour_jitter": "data.color_jitter",
+    "data.erase": "data.random_erasing",
+    "data.flip": "data.horizontal_flip",
+    "data.normalise": "data.normalize",
+    "model.initialisation": "model.initialization",
+}
 LIST_OF_KEYS = "`paddle-alexnet train --help` lists the keys"
 
 
@@ -93,6 +101,11 @@ def config_as_text(config: Config) -> dict[str, str]:
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values}
 
 
+def current_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that an earlier run stored, by today's keys."""
+    return {RENAMED_KEYS.get(key, key): value for key, value in values.items()}
+
+
 def with_absolute_paths(config: Config) -> Config:
     """Return a config that means the same from any working directory."""
 
@@ -129,15 +142,19 @@ def _read_recipe(path: Path) -> dict[str, Any]:
     tree = _parse(text, where=str(path))
     if not isinstance(tree, (dict, type(None))):
         raise UserError(f"{path}: a recipe is a mapping of keys to values, such as train: {{epochs: 3}}")
-    return dict(_flatten(tree or {}, where=str(path)))
+    renamed = RENAMED_KEYS if text.startswith(f"# {DATA_COMMENT} ") else {}
+    return dict(_flatten(tree or {}, where=str(path), renamed=renamed))
 
 
-def _flatten(tree: dict[str, Any], *, where: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(
+    tree: dict[str, Any], *, where: str, renamed: dict[str, str], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
     groups = {key.rpartition(".")[0] for key in key_types()} - {""}
     for name, value in tree.items():
         key = f"{prefix}{name}"
+        key = renamed.get(key, key)
         if key in groups and isinstance(value, (dict, type(None))):
-            yield from _flatten(value or {}, where=where, prefix=f"{key}.")
+            yield from _flatten(value or {}, where=where, renamed=renamed, prefix=f"{key}.")
         elif key in groups:
             raise UserError(f"{where}: {_group(key)}")
         elif "." in name:
@@ -242,7 +259,7 @@ _OTHERS_NAMES = {  # of settings in other programs, and the key, or the last par
     "bs": "batch_size",
     "checkpoint": "weights",
     "clip_grad": "clip_norm",
-    "color_jitter": "color_jitter",
+    "colour_jitter": "color_jitter",
     "data": "root",
     "data_dir": "root",
     "data_path": "root",
@@ -322,6 +339,8 @@ def meant_overrides(options: Sequence[tuple[str, Optional[str]]]) -> str:
 
 
 def _unknown(key: str) -> str:
+    if key in RENAMED_KEYS:
+        return f"{key} was renamed; write {RENAMED_KEYS[key]}"
     meant = meant_key(key)
     return f"unknown key {key[:100]}; {f'did you mean {meant}?' if meant else LIST_OF_KEYS}"
 

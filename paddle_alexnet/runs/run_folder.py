@@ -24,7 +24,6 @@ from paddle_alexnet.system.files import (
 
 _log = logging.getLogger(__name__)
 
-DATA_COMMENT = "the data is"  # begins the first line of a run's config.yaml
 _EARLIER = r"epoch-\d{4,}-step-\d{7,}"  # the name of a state that is kept
 
 
@@ -60,10 +59,11 @@ class RunFolder:
 
     def is_run(self) -> bool:
         """Whether there is a run here, however far it came, known by what no other program writes."""
-        from paddle_alexnet.runs.metadata import is_ours  # whose imports take time
-
         if not is_folder(self.path):
             return False
+        from paddle_alexnet.config.recipe import DATA_COMMENT  # both imports take time
+        from paddle_alexnet.runs.metadata import is_ours
+
         if _beginning(self.config).startswith(f"# {DATA_COMMENT} ".encode()):
             return True
         with suppress(OSError, ValueError, RecursionError):

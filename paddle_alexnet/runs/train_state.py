@@ -19,6 +19,7 @@ import paddle
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from paddle_alexnet.config.recipe import current_keys
 from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.runs.checkpoint import WEIGHTS, read_pdparams
@@ -108,7 +109,7 @@ def read_state(place: Path) -> Saved:
             raise UserError(
                 f"{source}: has schema {values.get('schema')!r:.20}, this version reads {SCHEMA}; upgrade it"
             )
-        state = check_types(TrainState, values)
+        state = check_types(TrainState, {**values, "config": current_keys(values["config"])})
         source = place / OPTIMIZER
         optimizer = _arrays(model.files[OPTIMIZER])
         source = place / AVERAGE

@@ -6,7 +6,7 @@ import pytest
 from helpers import REPOSITORY, run_tool
 
 from paddle_alexnet import PRESETS, UserError, load_config
-from paddle_alexnet.config.recipe import save_config
+from paddle_alexnet.config.recipe import RENAMED_KEYS, save_config
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -122,6 +122,28 @@ def test_bad_recipe_names_the_file(tmp_path, text, words):
         load_config(write(tmp_path, text))
     assert "recipe.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_KEYS.items())
+def test_renamed_key_in_a_recipe_or_override_names_the_new_key(tmp_path, old, new):
+    group, name = old.split(".")
+    recipe = write(tmp_path, f"{group}: {{{name}: 0}}\n")
+    for path, overrides in ((recipe, []), (None, [f"{old}=0"])):
+        with pytest.raises(UserError, match=rf"{old} was renamed; write {new}$"):
+            load_config(path, overrides)
+
+
+def test_config_that_an_earlier_version_stored_is_read(tmp_path):
+    stored = write(
+        tmp_path,
+        "# the data is the demo set\nmodel: {initialisation: kmeans}\n"
+        "data: {colour_jitter: 0.4, erase: 0.5, flip: true, normalise: channel}\n",
+    )
+    assert load_config(stored) == load_config(
+        None,
+        ["model.initialization=kmeans", "data.color_jitter=0.4", "data.random_erasing=0.5"]
+        + ["data.horizontal_flip=true", "data.normalize=channel"],
+    )
 
 
 @pytest.mark.parametrize("text", ["set #2", "2024", "a: b", "[x] y", "true", "1e-4", " a", "'"])

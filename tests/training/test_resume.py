@@ -22,6 +22,7 @@ from helpers import REPOSITORY, assert_user_error, run_tool, small_config, trunc
 from rounding import LOSS
 
 from paddle_alexnet import Predictor, UserError, load_config, train
+from paddle_alexnet.config.recipe import RENAMED_KEYS
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.evaluation.evaluate import evaluate
 from paddle_alexnet.runs.checkpoint import load_checkpoint
@@ -32,6 +33,7 @@ from paddle_alexnet.training.callbacks.checkpoints import SaveState
 from paddle_alexnet.training.callbacks.seed_step import SeedStep
 from paddle_alexnet.training.resume import check_same_run, check_same_sizes, same_content
 
+OLD_KEYS = {new: old for old, new in RENAMED_KEYS.items()}
 # Dropout is in the network. Each kind of state is there: momentum, a rate that falls, a schedule that counts.
 CHANCE = (
     "data.horizontal_flip=true",
@@ -316,12 +318,19 @@ def test_images_of_unknown_content_are_a_warning(finished, demo_set, tmp_path, c
     assert "changed or copied since" in caplog.text
 
 
-def test_a_run_that_an_older_version_began_goes_on(verified_copy):
+def test_resume_of_a_run_that_an_older_version_began_trains(verified_copy):
     def older(state):
         del state["files"]
         state["schema"] = 1
+        state["config"] = {OLD_KEYS.get(key, key): value for key, value in state["config"].items()}
 
     change_state(verified_copy / "run", older)
+    stored = RunFolder(verified_copy / "run").config
+    text = stored.read_text()
+    for old, new in RENAMED_KEYS.items():
+        text = text.replace(f" {new.partition('.')[2]}:", f" {old.partition('.')[2]}:")
+    assert "initialisation: preset" in text
+    stored.write_text(text)
     change_pixels(verified_copy / "data", same_size=False)  # which it cannot tell
     assert resume_copy(verified_copy).returncode == 0
 

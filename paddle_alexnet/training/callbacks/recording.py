@@ -11,13 +11,13 @@ from typing import Any, Union
 from paddle.callbacks import Callback
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from paddle_alexnet.config.recipe import config_as_text, save_config
+from paddle_alexnet.config.recipe import DATA_COMMENT, config_as_text, save_config
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.plots.curves import draw_curves
 from paddle_alexnet.plots.pictures import filter_grid
 from paddle_alexnet.runs.environment import save_environment
-from paddle_alexnet.runs.run_folder import DATA_COMMENT, RunFolder
+from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system.files import write_csv
 from paddle_alexnet.system.typed_values import check_types
 from paddle_alexnet.training.distributed import rank, ranks
