@@ -1,4 +1,4 @@
-"""What MkDocs adds to the pages: the help of every verb, every key of a recipe, a page for each room of the package."""
+"""MkDocs hooks that add the help of every subcommand, every key of a recipe and a page for each package."""
 
 import argparse
 import json
@@ -10,15 +10,15 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from paddle_alexnet.commands.main import VERBS, parser_of
+from paddle_alexnet.commands.main import SUBCOMMANDS, parser_of
 from paddle_alexnet.config.schema import Config, all_keys
 
 PACKAGE = Path(__file__).parents[1] / "paddle_alexnet"
-os.environ["COLUMNS"] = "100"  # of the help
+os.environ["COLUMNS"] = "100"  # width of the help texts
 
 
 def rooms() -> "dict[str, list[str]]":
-    """The modules of each room of the package, by the room's name; those that stand alone are of the room ''."""
+    """Return the modules of each room by its name; modules at the package's root are in the room ''."""
     found: dict[str, list[str]] = {"": []}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -36,7 +36,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     for room, modules in rooms().items():
-        text = import_module(f"paddle_alexnet.{room}").__doc__ if room else "The modules that stand alone."
+        text = import_module(f"paddle_alexnet.{room}").__doc__ if room else "Modules at the root of the package."
         title = f"# paddle_alexnet{'.' * bool(room)}{room}\n\n{text}\n\n"
         content = title + "\n\n".join(f"::: {module}" for module in modules)
         files.append(File.generated(config, _page(room), content=content))
@@ -45,7 +45,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     if "<!-- help -->" in markdown:
-        markdown = markdown.replace("<!-- help -->", "\n".join(f"## {verb}\n\n{_help(verb)}\n" for verb in VERBS))
+        text = "\n".join(f"## {name}\n\n{_help(name)}\n" for name in SUBCOMMANDS)
+        markdown = markdown.replace("<!-- help -->", text)
     return markdown.replace("<!-- keys -->", _keys())
 
 
@@ -64,11 +65,11 @@ def _page(room: str) -> str:
     return f"reference/modules/{room or 'others'}.md"
 
 
-def _help(verb: str) -> str:
-    """What `paddle-alexnet VERB --help` says, and the same of what the verb is divided into."""
-    parser = parser_of(verb)
-    if verb == "train":
-        parser.epilog = "The keys have a page of their own."
+def _help(subcommand: str) -> str:
+    """Return the help of a subcommand and of its own subcommands."""
+    parser = parser_of(subcommand)
+    if subcommand == "train":
+        parser.epilog = "See the page of recipe keys."
     parsers = [parser]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 import paddle_alexnet
 from paddle_alexnet import PRESETS, load_config
-from paddle_alexnet.commands.main import VERBS, parser_of
+from paddle_alexnet.commands.main import SUBCOMMANDS, parser_of
 from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.config.recipe import recipes
 from paddle_alexnet.config.schema import key_types
@@ -32,8 +32,8 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.rel
 
 def read(words: list[str], *, whole: bool = True) -> None:
     """Read a command line as the tool does; one that is not `whole` may lack what is required."""
-    verb, *rest = words
-    parser = parser_of(one_of(verb, VERBS, what="verb"))
+    subcommand, *rest = words
+    parser = parser_of(one_of(subcommand, SUBCOMMANDS, what="subcommand"))
     if not whole:
         for action in parser._actions:
             action.required = False
@@ -53,12 +53,12 @@ def test_every_command_line_is_read_as_the_tool_reads_it(page):
                     r"(?:^|\s)(?:paddle-alexnet|tools/(\w+)\.py) ([a-z-].*)", line.partition(" |")[0]
                 ):
                     script, rest = found.groups()
-                    verb = [script.replace("_", "-")] if script else []
-                    read([*verb, *shlex.split(rest, comments=True)])
+                    subcommand = [script.replace("_", "-")] if script else []
+                    read([*subcommand, *shlex.split(rest, comments=True)])
 
 
 @each_page
-def test_every_command_in_a_sentence_names_a_verb_and_options_that_are_there(page):
+def test_every_command_in_a_sentence_names_a_subcommand_and_options_that_are_there(page):
     for command in re.findall(r"`paddle-alexnet ([a-z][^`]*)`", prose(page)):
         read(shlex.split(command.replace("…", "")), whole=False)
 

@@ -1,1 +1,1 @@
-"""The command line, one file a verb: parse, one call into the package, print. The only code that knows a flag."""
+"""The command line, one file a subcommand: parse, one call into the package, print. The only code that knows a flag."""

@@ -1,6 +1,6 @@
-"""Train a recipe as it is and without LRN, overlapping pools, dropout and columns, over several seeds.
+"""Train a recipe with and without LRN, overlapping pooling, dropout and grouped convolution, with several seeds.
 
-Runs that are finished in the recipe's output are taken as they are, so that an ablation which was stopped goes on.
+A stopped ablation resumes: finished runs in the recipe's output folder are not repeated.
 """
 
 import argparse
@@ -14,10 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--without",
         type=lambda text: text.split(","),
         metavar="PART,…",
-        help="the parts to take away, each by itself: lrn, overlap, dropout, columns; default all that the network has",
+        help="parts to remove, one at a time: lrn, overlap, dropout, columns (default: all that the network has)",
     )
     parser.add_argument(
-        "--seeds", type=_numbers, default="0,1,2", metavar="N,…", help="of the runs, default %(default)s"
+        "--seeds", type=_numbers, default="0,1,2", metavar="N,…", help="seeds of the runs (default: %(default)s)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Time a network's passes, its predictions once exported, or the stages of loading images; or simulate many GPUs."""
+"""Time a network's passes, an exported model's predictions or the stages of loading images; or simulate many GPUs."""
 
 import argparse
 import json
@@ -23,60 +23,71 @@ GPUS = (1, 2, 4, 8, 16, 32, 64)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
     network = subjects.add_parser("network", help="forward pass, forward-backward pass and training step")
-    network.add_argument("preset", nargs="?", default="paddle2", metavar="PRESET", help="default %(default)s")
-    network.add_argument("--num-classes", type=positive, metavar="N", help="default the preset's own")
+    network.add_argument("preset", nargs="?", default="paddle2", metavar="PRESET", help="default: %(default)s")
+    network.add_argument("--num-classes", type=positive, metavar="N", help="classes (default: the preset's own)")
     network.add_argument(
-        "--burn-in", type=not_negative, default=10, metavar="N", help="steps not timed, default %(default)s"
+        "--burn-in", type=not_negative, default=10, metavar="N", help="warm-up steps, not timed (default: %(default)s)"
     )
-    network.add_argument("--steps", type=positive, default=100, metavar="N", help="steps timed, default %(default)s")
+    network.add_argument("--steps", type=positive, default=100, metavar="N", help="timed steps (default: %(default)s)")
     network.add_argument(
         "--lrn",
         metavar="BACKEND[,BACKEND…]",
-        help=f"LRN backend of Paddle's kernels: auto, {', '.join(LRN_BACKENDS)}; several take turns and are compared; "
-        "default auto",
+        help=f"LRN backends to compare, for Paddle's own kernels: auto, {', '.join(LRN_BACKENDS)} (default: auto)",
     )
     network.add_argument(
         "--kernels",
         metavar="KERNELS[,KERNELS…]",
-        help=f"auto, {', '.join(KERNELS)}; several take turns and are compared; default auto, with --lrn paddle",
+        help=f"kernels to compare: auto, {', '.join(KERNELS)} (default: auto, with --lrn paddle)",
     )
-    network.add_argument("--against", choices=["torch"], help="time the same network in PyTorch in turns with it")
-    add_recipe_options(network, recipe="whose optimizer takes the training step", default="paddle2")
-    loader = subjects.add_parser("loader", help="the stages of loading images, beside a plain loader")
-    loader.add_argument("root", nargs="?", type=typed_path, metavar="ROOT", help="a data set, default the demo set")
-    predict = subjects.add_parser("predict", help="exported networks on the CPU, in every way to run them here")
-    predict.add_argument("presets", nargs="*", metavar="PRESET", help="default all")
+    network.add_argument("--against", choices=["torch"], help="compare with the same network in PyTorch")
+    add_recipe_options(network, recipe="recipe of the optimizer", default="paddle2")
+    loader = subjects.add_parser("loader", help="stages of loading images, compared with a plain loader")
+    loader.add_argument("root", nargs="?", type=typed_path, metavar="ROOT", help="data set (default: the demo set)")
+    predict = subjects.add_parser(
+        "predict", help="predictions of exported presets on the CPU, by each engine installed"
+    )
+    predict.add_argument("presets", nargs="*", metavar="PRESET", help="default: all")
     predict.add_argument(
-        "--batch-size", type=positive, nargs="+", metavar="B", help="several are timed; default 1 32, of a folder 32"
+        "--batch-size", type=positive, nargs="+", metavar="B", help="batch sizes (default: 1 32; with --folder 32)"
     )
-    predict.add_argument("--steps", type=positive, metavar="N", help="batches timed, default 5")
+    predict.add_argument("--steps", type=positive, metavar="N", help="timed batches (default: 5)")
     predict.add_argument(
         "--folder",
         type=typed_path,
         metavar="DIR",
-        help="instead: one preset predicts the images below it, from files to probabilities",
+        help="time one preset on the images below DIR instead, from files to probabilities",
     )
     scaling = subjects.add_parser(
-        "scaling", help="a simulation of 1 to 64 GPUs, from what one computes and links carry"
+        "scaling", help="simulated training on 1 to 64 GPUs, from one GPU's rate and the links"
     )
-    scaling.add_argument("preset", nargs="?", default="paper", metavar="PRESET", help="default %(default)s")
+    scaling.add_argument("preset", nargs="?", default="paper", metavar="PRESET", help="default: %(default)s")
     scaling.add_argument(
-        "--rate", type=above_zero, required=True, metavar="X", help="images/s that one GPU trains, as `network` says"
+        "--rate", type=above_zero, required=True, metavar="X", help="training images/s of one GPU, from `network`"
     )
-    scaling.add_argument("--link", type=above_zero, required=True, metavar="GB/s", help="between GPUs of a machine")
-    scaling.add_argument("--network", type=above_zero, metavar="GB/s", help="between machines, default that of --link")
     scaling.add_argument(
-        "--latency", type=above_zero, default=10.0, metavar="µs", help="a message, default %(default)s"
+        "--link", type=above_zero, required=True, metavar="GB/s", help="bandwidth between a machine's GPUs"
     )
-    scaling.add_argument("--per-machine", type=positive, default=8, metavar="N", help="GPUs, default %(default)s")
-    scaling.add_argument("--no-overlap", action="store_true", help="send gradients after the backward pass, not in it")
+    scaling.add_argument(
+        "--network", type=above_zero, metavar="GB/s", help="bandwidth between machines (default: --link)"
+    )
+    scaling.add_argument(
+        "--latency", type=above_zero, default=10.0, metavar="µs", help="latency of a message (default: %(default)s)"
+    )
+    scaling.add_argument(
+        "--per-machine", type=positive, default=8, metavar="N", help="GPUs in a machine (default: %(default)s)"
+    )
+    scaling.add_argument(
+        "--no-overlap", action="store_true", help="send gradients after, not during, the backward pass"
+    )
     for subject in (network, loader, scaling):
         default = 128 if subject is scaling else 32
-        subject.add_argument("--batch-size", type=positive, default=default, metavar="B", help="default %(default)s")
+        subject.add_argument(
+            "--batch-size", type=positive, default=default, metavar="B", help="images (default: %(default)s)"
+        )
         if subject is not scaling:
             add_device_option(subject)
     for subject in (network, loader, predict, scaling):
-        subject.add_argument("--json", type=typed_path, metavar="FILE", help="write every number there too")
+        subject.add_argument("--json", type=typed_path, metavar="FILE", help="write all measurements")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -84,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     path = arguments.json
     if path and not is_folder(path.parent):
-        raise UserError(f"{path}: there is no folder {path.parent}: make it, or name another file")
+        raise UserError(f"{path}: folder {path.parent} not found; make it or name another file")
     check_output(path, "JSON")
     if arguments.subject == "loader":
         if arguments.root:
@@ -101,9 +112,9 @@ def run(arguments: argparse.Namespace) -> None:
             one_of(preset, PRESETS, what="preset")
         if arguments.folder:
             if len(arguments.presets) != 1 or len(arguments.batch_size or [32]) != 1:
-                raise UserError("--folder: name one preset, and no more than one --batch-size")
+                raise UserError("--folder: requires one preset and at most one batch size; leave out the others")
             if arguments.steps:
-                raise UserError("--steps has no effect with --folder: leave it out")
+                raise UserError("--steps: has no effect with --folder; leave it out")
             from paddle_alexnet.benchmark.predict_folder import benchmark_folder, format_folder
 
             [batch_size] = arguments.batch_size or [32]

@@ -1,14 +1,14 @@
-"""Compile kernels for this machine: the layers of a network, and so its training, faster on a CPU.
+"""Compile kernels for this machine, which make training on a CPU faster.
 
-`model.kernels=auto`, the default, takes them where they are built. They are kept in the user's cache, for each Paddle
-and each processor. It takes a C++ compiler and the headers of oneDNN: pip install "paddle-alexnet[fast]".
+`model.kernels=auto`, the default, uses them once they are built. The user's cache keeps one build for each version of
+Paddle and each processor. Requires a C++ compiler and the headers of oneDNN: pip install "paddle-alexnet[fast]".
 """
 
 import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None: what is built follows from the machine."""
+    """Add no arguments: the machine determines the build."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -16,4 +16,4 @@ def run(arguments: argparse.Namespace) -> None:
 
     there = whole()
     path = build()
-    print(f"{'there already' if there else 'built'}: {path}")
+    print(f"{'already exists' if there else 'built'}: {path}")

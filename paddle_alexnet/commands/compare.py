@@ -1,4 +1,4 @@
-"""Compare runs: their best epochs, the settings in which they differ, and a page with their curves."""
+"""Compare runs: their best epochs and different settings in a table, and their curves on an HTML page."""
 
 import argparse
 from pathlib import Path
@@ -7,9 +7,9 @@ from paddle_alexnet.commands.options import print_table, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", type=typed_path, nargs="+", metavar="RUN", help="the folders of two runs or more")
+    parser.add_argument("runs", type=typed_path, nargs="+", metavar="RUN", help="folders of two or more runs")
     parser.add_argument(
-        "--output", type=typed_path, default=Path("compare.html"), help="the page to write, default %(default)s"
+        "--output", type=typed_path, default=Path("compare.html"), help="page to write (default: %(default)s)"
     )
 
 
@@ -28,8 +28,8 @@ def run(arguments: argparse.Namespace) -> None:
         data_set = f" on data set {comparison.data_sets[n]}" if comparison.warning else ""
         print(f"lowest val loss{data_set}: {comparison.names[n]}")
     if comparison.warning:
-        print(f"note: {comparison.warning}")
-    print("\nsettings that differ" if comparison.differing else "\nno setting differs")
+        print(f"warning: {comparison.warning}")
+    print("\ndifferent settings" if comparison.differing else "\nno different settings")
     if comparison.differing:
         rows = [[key, *values] for key, values in comparison.differing.items()]
         print_table([["", *comparison.names], *rows])

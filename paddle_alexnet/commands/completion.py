@@ -1,9 +1,9 @@
-"""Print the script with which a shell completes subcommands, options, presets and files.
+"""Print a script with which a shell completes subcommands, options, presets and files.
 
   bash  paddle-alexnet completion bash > ~/.local/share/bash-completion/completions/paddle-alexnet
   zsh   paddle-alexnet completion zsh > ~/.zfunc/_paddle-alexnet   (with ~/.zfunc in fpath)
 
-The script is made once, so that completing starts no Python. Requires `pip install "paddle-alexnet[completion]"`.
+Print the script again after an update of the package. Requires `pip install "paddle-alexnet[completion]"`.
 """
 
 import argparse
@@ -20,15 +20,15 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         import shtab
     except ImportError:
-        raise UserError('shtab is not installed: pip install "paddle-alexnet[completion]"') from None
-    from paddle_alexnet.commands.main import VERBS, overview, parser_of, with_subparsers
+        raise UserError('shtab: is not installed; run pip install "paddle-alexnet[completion]"') from None
+    from paddle_alexnet.commands.main import SUBCOMMANDS, overview, parser_of, with_subparsers
 
     whole = overview()
-    verbs = whole.add_subparsers(metavar="SUBCOMMAND")
-    for verb, text in VERBS.items():
-        parser = parser_of(verb)
-        verbs.choices[verb] = parser  # type: ignore[index]
-        verbs._choices_actions.append(argparse.Action([], verb, help=text))  # as add_parser does
+    subcommands = whole.add_subparsers(metavar="SUBCOMMAND")
+    for subcommand, text in SUBCOMMANDS.items():
+        parser = parser_of(subcommand)
+        subcommands.choices[subcommand] = parser  # type: ignore[index]
+        subcommands._choices_actions.append(argparse.Action([], subcommand, help=text))  # as add_parser does
         for each in with_subparsers(parser):
             for action in each._actions:
                 if action.type is typed_path:

@@ -1,9 +1,9 @@
-"""Convert AlexNet weights of PyTorch, Keras, TensorFlow, Caffe or PaddleClas to ours, or ours to theirs.
+"""Convert AlexNet weights from PyTorch, Keras, TensorFlow, Caffe or PaddleClas, or to PyTorch, Keras or Paddle.
 
-INPUT   PyTorch .pth .pt .safetensors, Keras .h5 .keras, TensorFlow NAME.index (or NAME alone),
-        Caffe .caffemodel .npz .npy, Paddle and PaddleClas .pdparams, whatever they are called,
-        or a run or checkpoint of ours
-OUTPUT  a new folder, a checkpoint for training with -o model.weights=FOLDER;
+INPUT   a run or a checkpoint, or a file, recognized by its content:
+        PyTorch .pth .pt .safetensors, Keras .h5 .keras, TensorFlow NAME.index (or NAME),
+        Caffe .caffemodel .npz .npy, Paddle and PaddleClas .pdparams
+OUTPUT  a new folder: a checkpoint for training with -o model.weights=FOLDER;
         or a file: Paddle .pdparams, PyTorch .pth .safetensors, Keras .h5
 """
 
@@ -29,17 +29,24 @@ from paddle_alexnet.weights.layout import LAYOUTS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=typed_path, metavar="INPUT")
     parser.add_argument("target", type=typed_path, metavar="OUTPUT")
-    parser.add_argument("--preset", choices=PRESETS, help="network, default the one that the weights fit")
-    parser.add_argument("--from", dest="source_format", choices=LAYOUTS, help="default by its content or name")
-    parser.add_argument("--to", dest="target_format", choices=("keras", "paddle", "torch"), help="default by its name")
-    parser.add_argument("--key", metavar="NAME", help="which weights of several in INPUT, such as model_ema")
-    parser.add_argument("--num-classes", type=positive, metavar="N", help="draw a new last layer for N classes")
-    parser.add_argument("--seed", type=not_negative, default=0, help="of that layer, default %(default)s")
-    parser.add_argument("--classes", type=typed_path, metavar="FILE", help="the classes in order, one a line")
+    parser.add_argument("--preset", choices=PRESETS, help="network (default: the one that fits)")
+    parser.add_argument("--from", dest="source_format", choices=LAYOUTS, help="format of INPUT (default: detected)")
     parser.add_argument(
-        "--quirks", type=_names, metavar="NAME,…", help="the network's, such as dead_fc2, default the checkpoint's"
+        "--to",
+        dest="target_format",
+        choices=("keras", "paddle", "torch"),
+        help="format of OUTPUT (default: by its suffix)",
     )
-    add_preprocess_options(parser, default="the checkpoint's, or what is usual where the file comes from")
+    parser.add_argument("--key", metavar="NAME", help="weights to read if INPUT holds several, such as model_ema")
+    parser.add_argument("--num-classes", type=positive, metavar="N", help="draw a new last layer for N classes")
+    parser.add_argument(
+        "--seed", type=not_negative, default=0, help="seed of the new last layer (default: %(default)s)"
+    )
+    parser.add_argument("--classes", type=typed_path, metavar="FILE", help="class names in order, one per line")
+    parser.add_argument(
+        "--quirks", type=_names, metavar="NAME,…", help="quirks of the network, such as dead_fc2 (default: INPUT's)"
+    )
+    add_preprocess_options(parser, default="the checkpoint's, else that of the source's framework")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -49,7 +56,7 @@ def _names(text: str) -> tuple[str, ...]:
 def run(arguments: argparse.Namespace) -> None:
     source = arguments.source
     if not (os.path.exists(source) or os.path.exists(f"{source}.index")):
-        raise UserError(f"{source}: no such file or folder of weights")
+        raise UserError(f"{source}: not found; name a file or folder of weights")
     from paddle_alexnet.conversion import convert
 
     converted = convert(
@@ -82,4 +89,4 @@ def run(arguments: argparse.Namespace) -> None:
                 settings[f"data.{name}"] = list(value) if isinstance(value, tuple) else value
         words = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         note(f"next: {command_line('train')} FOLDER {shlex.join(words)}")
-        note("FOLDER: your images, a folder for each class; their number may be another, the last layer is new then")
+        note("FOLDER: your images, a folder per class; with another number of classes the last layer is drawn anew")

@@ -1,4 +1,4 @@
-"""What is installed on this machine, what is missing or clashes, and the command that mends it."""
+"""Check this installation: packages, devices and conflicts, each with a command that fixes it."""
 
 import argparse
 import json
@@ -7,8 +7,8 @@ from paddle_alexnet.system.installation import examine, format_checks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "exit code: 0 if nothing is wrong, 1 with faults (notes do not count)"
-    parser.add_argument("--deep", action="store_true", help="import Paddle too, and compute on the CPU and on a GPU")
+    parser.epilog = "exit code: 0 without faults (notes do not count), 1 with faults"
+    parser.add_argument("--deep", action="store_true", help="import Paddle and compute on the CPU and a GPU")
     parser.add_argument("--json", action="store_true", help="print the checks as JSON: state, detail, remedy")
 
 

@@ -1,4 +1,4 @@
-"""Mean loss and accuracy of a trained network on a split, every image once."""
+"""Measure the mean loss and accuracy of a model on a split, counting every image once."""
 
 import argparse
 import json
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
     parser.add_argument("--split", default="val", choices=("train", "val", "test"))
-    parser.add_argument("--root", type=typed_path, help="folder of images, default the one it was trained on")
-    parser.add_argument("--table", type=typed_path, metavar="CSV", help="its table, default labels.csv in --root")
+    parser.add_argument("--root", type=typed_path, help="folder of images (default: the training set's)")
+    parser.add_argument("--table", type=typed_path, metavar="CSV", help="table of labels (default: ROOT/labels.csv)")
     add_crops_option(parser)
-    parser.add_argument("--top-k", type=positive, metavar="K", help="also the share within the K most probable classes")
-    parser.add_argument("--per-class", action="store_true", help="show count, precision, recall and F1 of each class")
+    parser.add_argument("--top-k", type=positive, metavar="K", help="print top-K accuracy too")
+    parser.add_argument("--per-class", action="store_true", help="print count, precision, recall and F1 of each class")
     parser.add_argument("--confusion", type=typed_path, metavar="FILE", help="write the confusion matrix: .png or .csv")
     parser.add_argument(
         "--csv",
         type=typed_path,
         metavar="FILE",
-        help="write what each image is and the classes it was taken for, K of them or 5",
+        help="write the label and the K (default: 5) most probable classes of each image",
     )
     add_excel_option(parser)
-    parser.add_argument("--json", type=typed_path, metavar="FILE", help="write the figures, also of each class")
+    parser.add_argument("--json", type=typed_path, metavar="FILE", help="write all metrics, also those of each class")
     add_device_option(parser)
     add_precision_options(parser)
     add_preprocess_options(parser, default="the model's own")
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         check_confusion(arguments.confusion)
         check_output(arguments.confusion, "PNG" if arguments.confusion.suffix == ".png" else "CSV", inputs=inputs)
         if arguments.confusion == arguments.csv:
-            raise UserError(f"{arguments.csv}: is named for both outputs; name another file for one")
+            raise UserError(f"{arguments.csv}: is named for two outputs; name another file for one")
     from paddle_alexnet.evaluation.classification import confusion_matrix, interval_text
     from paddle_alexnet.evaluation.evaluate import collect, means, open_table, predict_split
     from paddle_alexnet.inference.predictor import Predictor
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
         return f"{share:.4f} ({interval_text(share, result.images)})"
 
     calibration = arguments.calibration
-    if arguments.precision == "int8":  # whose images may have been moved, as the others
+    if arguments.precision == "int8":  # the calibration images may have moved with the others
         calibration = calibration or arguments.root
     predictor = Predictor(
         model,
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_confusion(arguments.confusion, confusion, names, excel=arguments.excel)
         print(f"wrote {arguments.confusion}")
         if arguments.confusion.suffix == ".png" and (meaning := legend(names)):
-            print(f"no font here has the names of all classes; {meaning}")
+            print(f"no installed font can draw all class names; {meaning}")
     if arguments.csv:
         filenames = table.filenames[table.rows(arguments.split)]
         write_predictions(arguments.csv, answers, filenames, metadata.classes, excel=arguments.excel)

@@ -1,12 +1,12 @@
-"""Look inside a trained network: what its layers answer to images, and where it looks.
+"""Draw what a trained network computes from images, and which pixels decide its prediction.
 
-Six views, each a picture in the folder of --output:
-  filters     the filters of the first convolution
-  gradcam     where the last convolution saw what speaks for the class (Selvaraju et al. 2017)
-  occlusion   what the class cannot do without: a gray square moves over the image (Zeiler and Fergus 2014)
-  maps        the strongest feature maps of each convolution
-  lrn         what local response normalization changes: maps before, after, and the factor between
-  neighbors  the pictures of the data set nearest in the last hidden layer (Krizhevsky et al. 2012, figure 4)
+Six views, each written as a PNG file into the folder of --output:
+  filters    filters of the first convolution
+  gradcam    Grad-CAM of the last convolution (Selvaraju et al. 2017)
+  occlusion  probability lost while a gray square covers parts of the image (Zeiler and Fergus 2014)
+  maps       strongest feature maps of each convolution
+  lrn        feature maps before and after local response normalization, and their ratio
+  neighbors  nearest images of the data set in the last hidden layer (Krizhevsky et al. 2012, figure 4)
 """
 
 import argparse
@@ -27,35 +27,37 @@ if TYPE_CHECKING:
     from paddle_alexnet.runs.metadata import Metadata
 
 _VIEWS = ("filters", "gradcam", "occlusion", "maps", "lrn", "neighbors")
-_MAPS = ("gradcam", "occlusion")  # that are of the image's pixels
+_MAPS = ("gradcam", "occlusion")  # have one number for each pixel of the image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="RUN_OR_CHECKPOINT")
     parser.add_argument("images", type=typed_path, nargs="+", metavar="IMAGE_OR_FOLDER")
     parser.add_argument(
-        "--output", type=typed_path, default=Path("explanation"), metavar="DIR", help="default %(default)s"
+        "--output", type=typed_path, default=Path("explanation"), metavar="DIR", help="default: %(default)s"
     )
-    parser.add_argument("--only", metavar="VIEW[,VIEW…]", help="some of the views, default all")
-    parser.add_argument("--class", dest="label", metavar="NAME", help="whose class, default the most probable one")
+    parser.add_argument("--only", metavar="VIEW[,VIEW…]", help="views to draw (default: all)")
+    parser.add_argument("--class", dest="label", metavar="NAME", help="class to explain (default: the most probable)")
     parser.add_argument(
         "--array",
         type=typed_path,
         metavar="FILE.npy",
-        help="write the map of --only gradcam or occlusion of one image: float32, a number a pixel of the image",
+        help="with one image and --only gradcam or occlusion: write the map as float32, one number per pixel",
     )
-    parser.add_argument("--maps", type=positive, default=8, metavar="N", help="maps a layer, default %(default)s")
+    parser.add_argument("--maps", type=positive, default=8, metavar="N", help="maps per layer (default: %(default)s)")
     parser.add_argument(
-        "--square", type=positive, metavar="PIXELS", help="that is covered, default a sixth of the network's input"
+        "--square", type=positive, metavar="PIXELS", help="side of the gray square (default: a sixth of the input's)"
     )
     gallery = parser.add_argument_group("neighbors")
-    gallery.add_argument("--split", default="train", help="of the data set, default %(default)s")
-    gallery.add_argument("--root", type=typed_path, metavar="DIR", help="another data set than the model's own")
+    gallery.add_argument("--split", default="train", help="split to search (default: %(default)s)")
+    gallery.add_argument("--root", type=typed_path, metavar="DIR", help="data set to search (default: the model's)")
     gallery.add_argument(
-        "--gallery", type=positive, default=1000, metavar="N", help="most pictures, default %(default)s"
+        "--gallery", type=positive, default=1000, metavar="N", help="images to search at most (default: %(default)s)"
     )
-    gallery.add_argument("--nearest", type=positive, default=6, metavar="N", help="that are shown, default %(default)s")
-    parser.add_argument("--visualdl", type=typed_path, metavar="LOGDIR", help="add the pictures to a VisualDL log too")
+    gallery.add_argument(
+        "--nearest", type=positive, default=6, metavar="N", help="neighbors to show (default: %(default)s)"
+    )
+    parser.add_argument("--visualdl", type=typed_path, metavar="LOGDIR", help="add the drawings to a VisualDL log")
     add_device_option(parser)
 
 
@@ -71,13 +73,13 @@ def run(arguments: argparse.Namespace) -> None:
     one_of(arguments.split, SPLITS, what="split")
     model = resolve_model(arguments.model)
     if model.metadata.kind != "checkpoint":
-        raise UserError(f"{arguments.model}: an exported model, it cannot be looked into: name its run or a checkpoint")
+        raise UserError(f"{arguments.model}: is an export, which has no layers to read; name its run or a checkpoint")
     images = find_images(arguments.images)
     if arguments.array is not None:
         _check_array(arguments.array, chosen, images)
         check_output(arguments.array, "NPY", inputs=images)
     if exists(arguments.output) and not is_folder(arguments.output):
-        raise UserError(f"{arguments.output}: is a file: name a folder as --output")
+        raise UserError(f"{arguments.output}: is a file; name a folder as --output")
     for name in ("filters", *(f"{name}-{view}" for name in _names(images) for view in chosen)):
         check_output(arguments.output / f"{name}.png", "PNG", inputs=images)
     from paddle_alexnet.explain import views
@@ -92,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         views.class_index(metadata, arguments.label)
     gallery = _gallery(network, metadata, arguments) if "neighbors" in chosen else None
     if meaning := legend(metadata.classes.names):
-        print(f"no font here has the names of all classes; {meaning}")
+        print(f"no installed font can draw all class names; {meaning}")
     with _Pictures(arguments.output, arguments.visualdl) as pictures:
         if "filters" in chosen:
             pictures.add("filters", views.filters(network))
@@ -114,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
                 elif view == "lrn":
                     drawn = views.draw_normalization(subject, count=arguments.maps)
                     if drawn is None:
-                        print(f"  {metadata.model.preset} has no local response normalization: no view lrn")
+                        print(f"  view lrn left out: {metadata.model.preset} has no local response normalization")
                 elif view == "neighbors" and gallery is not None:
                     drawn = views.draw_neighbors(subject, gallery, count=arguments.nearest)
                 if drawn is not None:
@@ -124,11 +126,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _check_array(place: Path, chosen: list[str], images: list[Path]) -> None:
-    """Raise UserError unless there is one map to write, and a name for it."""
+    """Raise UserError unless one map is to be written, to a .npy file."""
     if place.suffix != ".npy":
-        raise UserError(f"{place}: an array is written as .npy; name such a file as array")
+        raise UserError(f"{place}: must have the suffix .npy; rename it")
     if len(chosen) != 1 or chosen[0] not in _MAPS or len(images) != 1:
-        raise UserError(f"{place}: holds one map; choose one image and one view, {' or '.join(_MAPS)}")
+        raise UserError(f"{place}: holds one map; name one image and one view, {' or '.join(_MAPS)}")
 
 
 def _write_array(place: Path, values: "np.ndarray") -> None:
@@ -138,11 +140,11 @@ def _write_array(place: Path, values: "np.ndarray") -> None:
 
     with atomic_file(place) as partial, partial.open("wb") as stream:
         np.save(stream, values)
-    print(f"  wrote {place}: {values.shape[0]}×{values.shape[1]}, nan where the network sees nothing")
+    print(f"  wrote {place}: {values.shape[0]}×{values.shape[1]}, NaN outside the network's input")
 
 
 def _gallery(network: "AlexNet", metadata: "Metadata", arguments: argparse.Namespace) -> Optional["Gallery"]:
-    """The pictures to find neighbors among; None, and a line that says so, where they are not there by default."""
+    """Return the images to search for neighbors; if the default data set is not found, print why and return None."""
     from paddle_alexnet.explain.neighbors import choose_gallery, gather, read_gallery
     from paddle_alexnet.system.progress import progress
 
@@ -151,7 +153,7 @@ def _gallery(network: "AlexNet", metadata: "Metadata", arguments: argparse.Names
     except UserError as error:
         if arguments.root is not None or arguments.only:
             raise
-        print(f"no view neighbors: {error}")
+        print(f"view neighbors left out: {error}")
         return None
     batches = read_gallery(network, metadata.preprocess, found)
     total = -(-len(found) // 32)
@@ -159,7 +161,7 @@ def _gallery(network: "AlexNet", metadata: "Metadata", arguments: argparse.Names
 
 
 class _Pictures:
-    """Writes pictures as PNG files into a folder, and into a VisualDL log where there is one; prints each name."""
+    """A writer of drawings as PNG files and, with `log`, to VisualDL; prints each file's name."""
 
     def __init__(self, folder: Path, log: Optional[Path]) -> None:
         self.folder, self.log = folder, log
@@ -167,7 +169,7 @@ class _Pictures:
 
     def __enter__(self) -> "_Pictures":
         if self.log is not None:
-            from visualdl import LogWriter  # makes a folder in the user's home when it is imported
+            from visualdl import LogWriter  # its import makes a folder in the user's home
 
             self.writer = LogWriter(logdir=str(self.log))
         return self
@@ -189,6 +191,6 @@ class _Pictures:
 
 
 def _names(images: list[Path]) -> list[str]:
-    """A name for each image: its file's, with a number where several have the same."""
+    """Return a unique name for each image: its file's stem, numbered if several share it."""
     stems = [path.stem for path in images]
     return [stem if stems.count(stem) == 1 else f"{stem}-{stems[: n + 1].count(stem)}" for n, stem in enumerate(stems)]

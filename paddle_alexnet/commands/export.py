@@ -1,6 +1,6 @@
-"""Export a run or checkpoint, to Paddle Inference or ONNX, and compare the export with the network.
+"""Export a run or checkpoint to Paddle Inference or ONNX, and verify the export against the network.
 
-The exit code is 3, and nothing is put in place, where their answers differ by more than rounding.
+If their outputs differ by more than rounding, nothing is written and the exit code is 3.
 """
 
 import argparse
@@ -22,20 +22,27 @@ KINDS: dict[str, Literal["inference", "onnx"]] = {"paddle": "inference", "onnx":
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="RUN_OR_CHECKPOINT")
-    parser.add_argument("--to", choices=(*KINDS, "all"), default="paddle", help="default %(default)s")
+    parser.add_argument("--to", choices=(*KINDS, "all"), default="paddle", help="format (default: %(default)s)")
     parser.add_argument(
         "--output",
         type=typed_path,
         metavar="DIR",
-        help="default RUN/inference and RUN/onnx, or CHECKPOINT-inference and CHECKPOINT-onnx; with --to all DIR/…",
+        help="folder to write (default: RUN/inference and RUN/onnx, or CHECKPOINT-inference and CHECKPOINT-onnx); "
+        "with --to all, DIR/inference and DIR/onnx",
     )
-    parser.add_argument("--image-size", type=positive, metavar="S", help="of its input, default the network's own")
     parser.add_argument(
-        "--batch", type=_batch, default="dynamic", metavar="N", help="images at once, or dynamic: any number (default)"
+        "--image-size", type=positive, metavar="S", help="input size in pixels (default: the network's)"
     )
-    parser.add_argument("--root", type=typed_path, help="the data set to compare on, if it was moved")
-    parser.add_argument("--opset", type=positive, metavar="N", help="of the ONNX file, 9 or more, default 13")
-    parser.add_argument("--softmax", action="store_true", help="let it give probabilities, not logits")
+    parser.add_argument(
+        "--batch",
+        type=_batch,
+        default="dynamic",
+        metavar="N",
+        help="batch size: a number or dynamic, which is any (default: dynamic)",
+    )
+    parser.add_argument("--root", type=typed_path, help="data set to verify on, if it has moved")
+    parser.add_argument("--opset", type=positive, metavar="N", help="ONNX opset, 9 or more (default: 13)")
+    parser.add_argument("--softmax", action="store_true", help="output probabilities, not logits")
 
 
 def run(arguments: argparse.Namespace) -> Optional[int]:
@@ -61,15 +68,15 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     if "onnx" in outputs:
         check_opset(opset)
     elif arguments.opset:
-        raise UserError("--opset is for ONNX; add --to onnx")
-    use_device("cpu")  # where the ways to run it are compared
+        raise UserError("--opset: requires an ONNX export; add --to onnx")
+    use_device("cpu")  # the engines are compared on the CPU
     network, metadata = load_checkpoint(place, model.metadata)
     metadata = with_image_size(network, metadata, arguments.image_size or network.image_size)
     output: Literal["logits", "probabilities"] = "probabilities" if arguments.softmax else "logits"
     metadata = replace(metadata, output=output, batch_size=arguments.batch)
     shown, proofs = pictures(metadata, arguments.root), {}
     try:
-        with ExitStack() as together:  # all are put in place, or none
+        with ExitStack() as together:  # all formats are put in place, or none
             for kind, folder in outputs.items():
                 proof = together.enter_context(exporting(network, metadata, folder, to=kind, shown=shown, opset=opset))
                 proofs[folder] = proof
@@ -101,7 +108,7 @@ def _show(proof: "Proof") -> None:
     ]
     print_table([header, *rows])
     for engine, reason in proof.left_out.items():
-        print(f"{engine}: does not run it here ({reason})")
+        print(f"{engine}: not compared ({reason})")
 
 
 def _batch(text: str) -> Optional[int]:

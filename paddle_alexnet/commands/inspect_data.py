@@ -1,4 +1,4 @@
-"""Look at a data set before training: what is in it, what is wrong with it, a sheet of its pictures."""
+"""Check a data set before training: its contents, its faults, and a contact sheet of its images."""
 
 import argparse
 from pathlib import Path
@@ -7,37 +7,37 @@ from paddle_alexnet.commands.options import add_excel_option, positive, typed_pa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "exit code: 0 if nothing is wrong, 1 with findings (warnings do not count), 2 for an error"
-    parser.add_argument("root", type=typed_path, metavar="ROOT", help="folder of images; --fix alone writes there")
+    parser.epilog = "exit code: 0 without findings (warnings do not count), 1 with findings, 2 for an error"
+    parser.add_argument("root", type=typed_path, metavar="ROOT", help="folder of images; only --fix writes to it")
     parser.add_argument(
-        "--csv", type=typed_path, metavar="FILE", help="its table (default: labels.csv in ROOT, else its class folders)"
+        "--csv", type=typed_path, metavar="FILE", help="table (default: ROOT/labels.csv, else the class folders)"
     )
-    parser.add_argument("--top-k", type=positive, metavar="K", help="top-k accuracy that you will report")
+    parser.add_argument("--top-k", type=positive, metavar="K", help="K of the top-K accuracy that you will report")
     parser.add_argument(
         "--fix",
         action="store_true",
-        help="write labels.cleaned.csv beside the table, without its bad rows, and a list of their images",
+        help="write labels.cleaned.csv without the faulty rows beside the table, and a list of their images",
     )
     parser.add_argument(
         "--accept",
         action="append",
         default=[],
         metavar="KIND",
-        help="live with findings of a kind, such as imagenet-val: no fault, and --fix drops none of its rows "
-        "(with conflict it keeps one label of two: that of the later split or the earlier line)",
+        help="ignore findings of a kind, such as imagenet-val: they are no faults, and --fix keeps their rows "
+        "(of a conflict it keeps one label: the later split's, or the earlier line's)",
     )
     parser.add_argument(
         "--sheet",
         type=typed_path,
         default=Path("contact-sheet.png"),
         metavar="FILE.png",
-        help="pictures (default: %(default)s)",
+        help="contact sheet to write (default: %(default)s)",
     )
     parser.add_argument(
-        "--report", type=typed_path, metavar="FILE.csv", help="every finding; on screen are 5 of a kind"
+        "--report", type=typed_path, metavar="FILE.csv", help="write every finding; at most 5 of a kind are printed"
     )
     add_excel_option(parser)
-    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that decode (default: 2)")
+    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="decoding threads (default: 2)")
 
 
 def run(arguments: argparse.Namespace) -> int:

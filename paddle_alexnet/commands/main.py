@@ -1,7 +1,7 @@
-"""`paddle-alexnet VERB …`: find the verb's file and run it.
+"""The `paddle-alexnet SUBCOMMAND …` command line.
 
-A verb's file has a docstring, `add_arguments(parser)` and `run(arguments)`; it imports what it needs when it runs,
-so that help and errors do not wait for Paddle.
+The module of a subcommand has a docstring (its help), `add_arguments(parser)` and `run(arguments)`. It imports Paddle
+inside `run`, because help and usage errors must not wait for Paddle.
 """
 
 import argparse
@@ -15,33 +15,37 @@ from paddle_alexnet.commands.process import exit_code, hush
 from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.system.errors import UserError
 
-VERBS = {
-    "train": "train a network on a labeled image set",
-    "evaluate": "mean loss and accuracy of a trained network on a split",
-    "predict": "the classes of images",
-    "explain": "where a network looks, what its layers answer, which pictures are alike to it",
-    "export": "write the inference model of a run or checkpoint",
-    "serve": "a model over HTTP, with a page to try it",
-    "prepare-data": "sort labeled pictures into the splits of a new data set",
-    "inspect-data": "look at a data set before training",
-    "convert-weights": "read and write the weights of other frameworks",
-    "summary": "what a network is made of, how two differ, how far a recipe is from 2012",
-    "benchmark": "how fast a network computes, or images are loaded",
-    "build-kernels": "compile kernels for this machine, with which a CPU trains faster",
-    "report": "one page about a run: curves, confusion matrix, mistakes, filters, settings",
-    "compare": "several runs side by side, and the settings in which they differ",
-    "ablate": "what LRN, overlapping pools, dropout and columns are worth, by training without each",
-    "doctor": "what is installed on this machine, what is missing or clashes, and what mends it",
-    "recipes": "list the recipes that come with the package",
-    "completion": "print the completion script of a shell",
+SUBCOMMANDS = {
+    "train": "train a network on labeled images",
+    "evaluate": "measure the loss and accuracy of a model on a split",
+    "predict": "classify images",
+    "explain": "draw Grad-CAM, occlusion, filters, feature maps and nearest neighbors",
+    "export": "export a run or checkpoint to Paddle Inference or ONNX",
+    "serve": "serve a model over HTTP, with a web page",
+    "prepare-data": "split labeled images into a new data set",
+    "inspect-data": "check a data set before training",
+    "convert-weights": "convert weights from and to other frameworks",
+    "summary": "show layers and parameters; compare two presets; check a recipe against its source",
+    "benchmark": "time a network, predictions or the data loader",
+    "build-kernels": "compile CPU kernels for this machine, for faster training",
+    "report": "write an HTML report of a run: curves, confusion matrix, mistakes, filters, settings",
+    "compare": "compare runs and their settings in a table and an HTML page",
+    "ablate": "measure LRN, overlapping pooling, dropout and grouped convolution by training without each",
+    "doctor": "check this installation and show how to fix it",
+    "recipes": "list the recipes of the package",
+    "completion": "print a shell completion script",
 }
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run a command line, without the program's name, and return its exit code.
+    """Run a command line and return its exit code.
 
-    0 when done, 1 where the command found faults, 2 for what a user can mend, 3 for an export that differs, 130 when
-    interrupted, 143 when terminated, 141 where nobody reads its output any more.
+    Args:
+        argv: Words after the program's name; default: those of this process.
+
+    Returns:
+        0 for success, 1 if the command found faults, 2 for an error of usage or input, 3 for an export that differs
+        from its network, 130 for an interrupt, 141 for a closed output pipe, 143 for a termination.
     """
     return exit_code(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 
@@ -49,33 +53,35 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _run(words: Sequence[str]) -> Optional[int]:
     at = next((n for n, word in enumerate(words) if not word.startswith("-")), len(words))
     whole = overview()
-    whole.add_argument("verb", nargs="?", metavar="SUBCOMMAND", help="one of those below; help SUBCOMMAND explains it")
+    whole.add_argument(
+        "subcommand", nargs="?", metavar="SUBCOMMAND", help="see below; 'help SUBCOMMAND' shows its options"
+    )
     try:
         own = whole.parse_args(words[: at + 1])
-        verb, rest = own.verb, words[at + 1 :]
-        if verb == "help":
-            verb, rest = (rest[0] if rest else None), ["--help"]
-        if verb is None:
+        subcommand, rest = own.subcommand, words[at + 1 :]
+        if subcommand == "help":
+            subcommand, rest = (rest[0] if rest else None), ["--help"]
+        if subcommand is None:
             whole.print_help()
             return None
-        parser = parser_of(one_of(verb, VERBS, what="subcommand"))
+        parser = parser_of(one_of(subcommand, SUBCOMMANDS, what="subcommand"))
         arguments, others = parser.parse_known_args(rest)
         if others:
             _refuse(parser, arguments, rest, others)
-    except SystemExit:  # the help or the version has been shown
+    except SystemExit:  # argparse has printed the help or the version
         return None
     if vars(arguments).pop("quiet", own.quiet):
         hush()
-    code: Optional[int] = _command(verb).run(arguments)
+    code: Optional[int] = _command(subcommand).run(arguments)
     return code
 
 
 def overview() -> argparse.ArgumentParser:
-    """Return the parser of the options before the subcommand, whose help lists the subcommands."""
+    """Return the parser of the options before the subcommand; its help lists the subcommands."""
     parser = _Parser(
         prog="paddle-alexnet",
-        description="AlexNet in PaddlePaddle: train, trust, export and read it.",
-        epilog="subcommands:\n" + "\n".join(f"  {verb:<16} {text}" for verb, text in VERBS.items()),
+        description="Train, evaluate, explain, export and serve AlexNet in PaddlePaddle.",
+        epilog="subcommands:\n" + "\n".join(f"  {subcommand:<16} {text}" for subcommand, text in SUBCOMMANDS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"paddle-alexnet {__version__}")
@@ -83,23 +89,23 @@ def overview() -> argparse.ArgumentParser:
     return parser
 
 
-def parser_of(verb: str) -> argparse.ArgumentParser:
-    """Return the parser of the words after a subcommand, which holds its help."""
-    command = _command(verb)
+def parser_of(subcommand: str) -> argparse.ArgumentParser:
+    """Return the parser of a subcommand's own options."""
+    command = _command(subcommand)
     parser = _Parser(
-        prog=f"paddle-alexnet {verb}",
+        prog=f"paddle-alexnet {subcommand}",
         description=command.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
     for each in with_subparsers(parser):
-        each.allow_abbrev = False  # --seed, as other programs call it, is not --seeds
-        add_quiet_option(each, default=argparse.SUPPRESS)  # which one was given, before the subcommand or after it
+        each.allow_abbrev = False  # else --seed would mean --seeds
+        add_quiet_option(each, default=argparse.SUPPRESS)  # absent here must not undo -q before the subcommand
     return parser
 
 
 def with_subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Yield a parser and the ones that it is divided into."""
+    """Yield a parser and all its subparsers."""
     yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -113,14 +119,14 @@ def add_quiet_option(parser: argparse.ArgumentParser, *, default: object) -> Non
         "--quiet",
         action="store_true",
         default=default,
-        help="print results, warnings and errors only: no progress, no notes",
+        help="print only results, warnings and errors",
     )
 
 
 def _refuse(
     parser: argparse.ArgumentParser, arguments: argparse.Namespace, words: Sequence[str], others: Sequence[str]
 ) -> NoReturn:
-    """Raise UserError for options that a parser does not have, naming the settings that they mean if it takes any."""
+    """Raise UserError for unknown options, and name the settings that they resemble if the parser has `-o`."""
     options = [word for word in others if word.startswith("-")]
     if options and hasattr(arguments, "override"):
         from paddle_alexnet.config.recipe import meant_overrides
@@ -134,12 +140,12 @@ def _refuse(
     parser.error(f"unrecognized arguments: {' '.join(others)}")
 
 
-def _command(verb: str) -> Any:
-    return import_module(f"paddle_alexnet.commands.{verb.replace('-', '_')}")
+def _command(subcommand: str) -> Any:
+    return import_module(f"paddle_alexnet.commands.{subcommand.replace('-', '_')}")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises UserError for a command line that it cannot read."""
+    """A parser that raises UserError instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")

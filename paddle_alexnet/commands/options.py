@@ -1,4 +1,4 @@
-"""Options that several verbs share, the types of arguments, and checks that need no Paddle."""
+"""Command-line options and argument types that subcommands share."""
 
 import argparse
 import logging
@@ -26,14 +26,19 @@ PREPROCESS_OPTIONS = ("geometry", "resize", "resample", "orientation", "mean", "
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default: str = DEFAULT_RECIPE) -> None:
-    """Add `-c RECIPE` and repeated `-o KEY=VALUE` for `read_recipe`; `recipe` says in the help whose it is."""
+    """Add `-c RECIPE` and `-o KEY=VALUE`, which `read_recipe` reads.
+
+    Args:
+        recipe: Help text of `-c`.
+        default: Name of the recipe that is read without `-c`.
+    """
     parser.set_defaults(default_recipe=default)
     parser.add_argument(
         "-c",
         "--config",
         type=typed_path,
         metavar="RECIPE",
-        help=f"{recipe}: a name that `paddle-alexnet recipes` lists, or a YAML file; default {default}",
+        help=f"{recipe}: a YAML file, or a name that `paddle-alexnet recipes` lists (default: {default})",
     )
     parser.add_argument(
         "-o",
@@ -41,12 +46,16 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="set a key of the recipe, for example -o train.epochs=3; may be repeated",
+        help="override a setting of the recipe, such as -o train.epochs=3; may be repeated",
     )
 
 
 def read_recipe(arguments: argparse.Namespace, *overrides: str) -> "Config":
-    """The recipe that `-c`, `-o` and further overrides give. Raises UserError for one that names no preset, too."""
+    """Return the config that `-c`, `-o` and further overrides give.
+
+    Raises:
+        UserError: The recipe is not found or not valid, or its preset is unknown.
+    """
     from paddle_alexnet.config.recipe import load_config
 
     default = getattr(arguments, "default_recipe", DEFAULT_RECIPE)
@@ -55,25 +64,25 @@ def read_recipe(arguments: argparse.Namespace, *overrides: str) -> "Config":
     return config
 
 
-def command_line(verb: str, *words: object) -> str:
-    """Return a command to show, called as this one was: by its name, or else as a module."""
+def command_line(subcommand: str, *words: object) -> str:
+    """Return a command to show, in the form of this one: `paddle-alexnet` or `python -m`."""
     if Path(sys.argv[0]).name == "paddle-alexnet":
-        return shlex.join([_shown(sys.argv[0]), verb, *map(str, words)])
-    return module_line("paddle_alexnet", verb, *words)
+        return shlex.join([_shown(sys.argv[0]), subcommand, *map(str, words)])
+    return module_line("paddle_alexnet", subcommand, *words)
 
 
 def note(text: str) -> None:
-    """Print a line that `--quiet` leaves out."""
+    """Print a line unless `--quiet` is set."""
     logging.getLogger("paddle_alexnet").info(text)
 
 
 def module_line(module: str, *words: object) -> str:
-    """A command to show that runs a module with the Python that runs this one."""
+    """Return a command to show that runs a module with this Python."""
     return shlex.join([_shown(sys.executable), "-m", module, *map(str, words)])
 
 
 def _shown(program: str) -> str:
-    """A program's bare name where a shell finds it by that, else its path, from here where it lies below."""
+    """Return a program's bare name if it is on the PATH, else its path, relative if below the working folder."""
     path = Path(program).absolute()
     found = shutil.which(path.name)
     if found and Path(found).absolute() == path:
@@ -82,12 +91,12 @@ def _shown(program: str) -> str:
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", type=device, default="auto", help="auto, cpu or gpu:N, default %(default)s")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu or gpu:N (default: %(default)s)")
 
 
 def add_excel_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--excel", action="store_true", help="begin CSV files with the mark by which Excel knows that they are UTF-8"
+        "--excel", action="store_true", help="write a byte order mark, with which Excel reads CSV files as UTF-8"
     )
 
 
@@ -97,13 +106,13 @@ def add_precision_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="float32",
         choices=PRECISIONS,
-        help="what an exported model computes with on a processor, default %(default)s; evaluate says what others cost",
+        help="precision of an exported model on a CPU (default: %(default)s); `evaluate` measures the loss in accuracy",
     )
     parser.add_argument(
         "--calibration",
         type=typed_path,
         metavar="DIR",
-        help="for int8: images that set its ranges, default some that the model was trained on",
+        help="images to calibrate int8 ranges on (default: some of the training set)",
     )
 
 
@@ -113,12 +122,12 @@ def add_crops_option(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         choices=(1, 10),
-        help="1: the center; 10: the paper's mean over corners, center and their mirror images; default %(default)s",
+        help="1: the center; 10: the paper's mean over center, corners and their mirror images (default: %(default)s)",
     )
 
 
 def typed_path(text: str) -> Path:
-    """A path as the type of an argument; `~` is the home folder, where no shell has replaced it."""
+    """Return an argument's path, with `~` expanded."""
     try:
         return user_path(text)
     except UserError as error:
@@ -126,7 +135,7 @@ def typed_path(text: str) -> Path:
 
 
 def device(text: str) -> str:
-    """A device as the type of an argument."""
+    """Return an argument's device name."""
     try:
         return check_device(text)
     except UserError as error:
@@ -134,7 +143,7 @@ def device(text: str) -> str:
 
 
 def print_table(rows: Sequence[Sequence[object]]) -> None:
-    """Print rows of cells in columns, numbers to the right."""
+    """Print rows in aligned columns, numbers to the right."""
     cells = [list(map(str, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells)]
     for row in cells:
@@ -143,42 +152,43 @@ def print_table(rows: Sequence[Sequence[object]]) -> None:
 
 
 def add_preprocess_options(parser: argparse.ArgumentParser, *, default: str) -> None:
-    """Add what sets a model's input otherwise than `default`; `preprocess_changes` reads it."""
-    group = parser.add_argument_group("input", f"what an image goes through, default {default}")
+    """Add the options of preprocessing, which `preprocess_changes` reads; `default` is for the help."""
+    group = parser.add_argument_group("input", f"preprocessing of images (default: {default})")
     group.add_argument(
         "--geometry",
         choices=("squash", "crop", "torchvision", "paddleclas"),
-        help="the whole image, its central square, or that square in the pixels that torchvision or PaddleClas takes",
+        help="the whole image, its central square, or that square with the rounding of torchvision or PaddleClas",
     )
-    group.add_argument("--resize", type=positive, metavar="P", help="side of the patch whose center the network sees")
+    group.add_argument("--resize", type=positive, metavar="P", help="size in pixels before the center crop")
     group.add_argument(
         "--resample",
         choices=("nearest", "box", "bilinear", "bicubic", "lanczos", "opencv"),
-        help="filter of resizing: Pillow's, or OpenCV's bilinear",
+        help="filter of resizing: one of Pillow's, or OpenCV's bilinear",
     )
-    group.add_argument("--orientation", choices=("exif", "stored"), help="whether images are turned as EXIF says")
-    group.add_argument("--mean", type=_three, metavar="R,G,B", help="subtracted, of values in 0..1")
-    group.add_argument("--std", type=_three_positive, metavar="R,G,B", help="divided by, of values in 0..1")
-    group.add_argument(
-        "--truncated", choices=("error", "accept"), help="decode files that end too early as far as they go"
-    )
-    group.add_argument(
-        "--background", type=_color, metavar="COLOR", help="color under transparent images, such as white"
-    )
+    group.add_argument("--orientation", choices=("exif", "stored"), help="apply or ignore the EXIF orientation")
+    group.add_argument("--mean", type=_three, metavar="R,G,B", help="mean to subtract from values in 0..1")
+    group.add_argument("--std", type=_three_positive, metavar="R,G,B", help="standard deviation, of values in 0..1")
+    group.add_argument("--truncated", choices=("error", "accept"), help="refuse or decode files that end too early")
+    group.add_argument("--background", type=_color, metavar="COLOR", help="color behind transparent pixels, as white")
 
 
 def preprocess_changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The fields of `Preprocess` that the options set."""
+    """Return the fields of `Preprocess` that the options set."""
     given = {name: getattr(arguments, name) for name in PREPROCESS_OPTIONS}
     changes = {name: value for name, value in given.items() if value is not None}
     return {**changes, "mean_image": None} if "mean" in changes else changes
 
 
 def changed_preprocess(preprocess: "Preprocess", arguments: argparse.Namespace) -> "Preprocess":
-    """A model's preprocessing as the options set it. Raises UserError for a patch smaller than the network's input."""
+    """Return `preprocess` with the options applied.
+
+    Raises:
+        UserError: The resized image is smaller than the network's input.
+    """
     changed = replace(preprocess, **preprocess_changes(arguments))
     if changed.patch_size < changed.image_size:
-        raise UserError(f"--resize {changed.resize}: the network sees {changed.image_size}×{changed.image_size} of it")
+        size = changed.image_size
+        raise UserError(f"--resize {changed.resize}: smaller than the network's input; choose {size} or more")
     return changed
 
 
@@ -197,29 +207,29 @@ def _three(text: str) -> tuple[float, ...]:
     if len(values) != 3 or not all(map(math.isfinite, values)):
         raise argparse.ArgumentTypeError(f"{text} is not three numbers, as in 0.485,0.456,0.406")
     if max(map(abs, values)) > 1:
-        raise argparse.ArgumentTypeError(f"{text} is for levels of 0..255: divide each by 255")
+        raise argparse.ArgumentTypeError(f"{text} is for values in 0..255; divide each by 255")
     return values
 
 
 def _three_positive(text: str) -> tuple[float, ...]:
     values = _three(text)
     if min(values) <= 0:
-        raise argparse.ArgumentTypeError(f"{text}: divides, and so must be above 0")
+        raise argparse.ArgumentTypeError(f"{text}: each number must be above 0")
     return values
 
 
 def positive(text: str) -> int:
-    """A whole number of 1 or more, as the type of an argument."""
+    """Return an argument's whole number of 1 or more."""
     return _whole(text, 1)
 
 
 def not_negative(text: str) -> int:
-    """A whole number of 0 or more, as the type of an argument."""
+    """Return an argument's whole number of 0 or more."""
     return _whole(text, 0)
 
 
 def above_zero(text: str) -> float:
-    """A number above zero, as the type of an argument."""
+    """Return an argument's number above 0."""
     try:
         value = float(text)
     except ValueError:

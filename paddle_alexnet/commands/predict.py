@@ -1,6 +1,6 @@
-"""The classes of images: one, several, or folders of them.
+"""Classify images, or all images below folders.
 
-An image that cannot be read is named with the reason, and the exit code is 1 then.
+The exit code is 1 if an image is unreadable; its line gives the reason.
 """
 
 import argparse
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="MODEL", help="a run, a checkpoint or an exported folder")
     parser.add_argument("images", type=typed_path, nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes per image, default %(default)s")
+    parser.add_argument("--top", type=positive, default=5, metavar="K", help="classes per image (default: %(default)s)")
     add_crops_option(parser)
-    parser.add_argument("--csv", type=typed_path, metavar="FILE", help="also write a table, a line for each class")
+    parser.add_argument("--csv", type=typed_path, metavar="FILE", help="write a table with one line per class")
     add_excel_option(parser)
     parser.add_argument(
-        "--json", type=typed_path, metavar="FILE", help="also write an object for each image, one a line; - prints them"
+        "--json", type=typed_path, metavar="FILE", help="write one JSON object per image and line; - prints them"
     )
     parser.add_argument(
         "--sort-into",
         type=typed_path,
         metavar="DIR",
-        help="copy each image into DIR/CLASS by its most probable class; nothing there is replaced",
+        help="copy each image to the folder DIR/CLASS of its most probable class; existing files are kept",
     )
     add_device_option(parser)
     add_precision_options(parser)
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     check_output(arguments.csv, "CSV", inputs=inputs)
     check_output(None if only_json else arguments.json, "JSON", inputs=inputs)
     if arguments.csv and arguments.csv == arguments.json:
-        raise UserError(f"{arguments.csv}: is named for both outputs; name another file for one")
+        raise UserError(f"{arguments.csv}: is named for two outputs; name another file for one")
     from paddle_alexnet.inference.predictor import Predictor
     from paddle_alexnet.system.progress import progress
 
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     with ExitStack() as stack:
         outputs = list(_outputs(arguments, predictor.names, stack))
         answers = predictor.answers(images, crops=arguments.crops)
-        if not sys.stdout.isatty():  # there the lines themselves show how far it is
+        if not sys.stdout.isatty():  # on a terminal the printed lines show the progress
             answers = progress(answers, what="predicting", total=len(images))
         try:
             for image, answer in zip(images, answers):
@@ -105,14 +105,14 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     if ended:
         raise ended
     if unreadable:
-        print(f"{unreadable} of {len(images)} images could not be read", file=sys.stderr if only_json else sys.stdout)
+        print(f"{unreadable} of {len(images)} images are unreadable", file=sys.stderr if only_json else sys.stdout)
     return 1 if unreadable else None
 
 
 def _outputs(
     arguments: argparse.Namespace, names: Sequence[str], stack: ExitStack
 ) -> "Iterator[Callable[[Path, Sequence[Top]], object]]":
-    """What is done with the answer for each image; files are in their place when the stack is left."""
+    """Yield a function for each output, called with an image and its classes; `stack` closes the files."""
     from paddle_alexnet.inference.predictor import Top
     from paddle_alexnet.system.files import copy_into, growing_csv, growing_text
 
@@ -132,7 +132,7 @@ def _outputs(
 
 
 def folder_names(names: Sequence[str]) -> Iterator[str]:
-    """A name for the folder of each class: its own, but for what no folder may be called, and each another."""
+    """Yield a unique folder name for each class, without characters that a file system forbids."""
     taken = set()
     for name in names:
         plain = "".join("_" if c in '/\\:*?"<>|' else c for c in name).encode()[:200].decode(errors="ignore")
@@ -149,13 +149,12 @@ def _words(top: "Sequence[Top]") -> str:
 
 
 def _row(image: Path, top: "Top") -> tuple[Any, ...]:
-    """A line of the table, its probability with as many digits as `evaluate` writes."""
     digits = None if top.probability is None else f"{top.probability:.6g}"
     return (_text(image), *top._replace(probability=digits)[1:])  # type: ignore[arg-type]
 
 
 def _json(image: Path, top: "Sequence[Top]") -> str:
-    """A line of JSON: the image with its classes, or with the reason why it could not be read."""
+    """Return a line of JSON: the image with its classes, or with the reason why it is unreadable."""
     classes = [
         {"rank": each.rank, "label": each.label, "wnid": each.wnid or None, "probability": each.probability}
         for each in top
@@ -165,10 +164,10 @@ def _json(image: Path, top: "Sequence[Top]") -> str:
 
 
 def _text(path: Path) -> str:
-    """A path as text; bytes in it that are not UTF-8 as \\xNN."""
+    """Return a path as text, with bytes that are not UTF-8 as \\xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _printable(path: Path) -> str:
-    """A path as text for one line of a terminal."""
+    """Return a path as one line of printable text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _text(path))

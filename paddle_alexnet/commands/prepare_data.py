@@ -1,10 +1,10 @@
-"""Sort labeled pictures into the splits of a new folder that `train` reads.
+"""Split labeled images into train, val and test, in a new folder that `train` reads.
 
 sources:
   class folders, SRC/<class>/**/*.JPEG, with or without train/, val/ and test/ above them
-  a flat folder of files whose names begin with the wnid, n02091244_123.JPEG
-  ILSVRC2012_img_train.tar or its folder, with ILSVRC2012_img_val.tar and a published list of its labels if there
-  a .csv of Imagenette's form, or its folder: path, label or noisy_labels_0, is_valid
+  a flat folder of files whose names begin with a wnid, such as n02091244_123.JPEG
+  ILSVRC2012_img_train.tar or its folder, optionally with ILSVRC2012_img_val.tar and a published list of its labels
+  a .csv like Imagenette's, or its folder: path, label or noisy_labels_0, is_valid
 """
 
 import argparse
@@ -15,33 +15,33 @@ from paddle_alexnet.system.files import exists
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", type=typed_path, required=True, metavar="SRC", help="the pictures; never changed")
+    parser.add_argument("--source", type=typed_path, required=True, metavar="SRC", help="images to read; never changed")
     parser.add_argument("--output", type=typed_path, required=True, metavar="DIR", help="new folder to write")
     parser.add_argument(
         "--classes",
-        help="classes to take, in order: a file with one a line, or a,b,c "
-        "(default: all, sorted; of an archive the ten of the fluid script)",
+        help="classes to take, in order: a file with one per line, or a,b,c "
+        "(default: all, sorted; from an archive, the ten of the fluid script)",
     )
-    parser.add_argument("--synset-words", type=typed_path, metavar="FILE", help="names of wnids, if not ILSVRC-2012's")
     parser.add_argument(
-        "--split",
-        default="70,10,20",
-        help="percentages of train,val,test in each class (default: %(default)s)",
+        "--synset-words", type=typed_path, metavar="FILE", help="class names of wnids (default: ILSVRC-2012's)"
     )
-    parser.add_argument("--seed", type=not_negative, default=0, help="of the draw (default: 0)")
+    parser.add_argument(
+        "--split", default="70,10,20", help="percentages of train,val,test in each class (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=not_negative, default=0, help="seed of the random split (default: 0)")
     parser.add_argument(
         "--group",
         metavar="PATTERN",
-        help="what images have in common that must stay in one split, as those of a patient or a scene: "
-        "a column of the table, or a regular expression in file names, such as '^(patient[0-9]+)_'",
+        help="keep a group of images, such as one patient's, in one split: name a column of the table, or a regular "
+        "expression that finds the group in file names, such as '^(patient[0-9]+)_'",
     )
-    parser.add_argument("--link", action="store_true", help="make symbolic links in place of copies")
-    parser.add_argument("--follow-links", action="store_true", help="take what symbolic links outside SRC name")
+    parser.add_argument("--link", action="store_true", help="make symbolic links instead of copies")
+    parser.add_argument("--follow-links", action="store_true", help="follow symbolic links to files outside SRC")
 
 
 def run(arguments: argparse.Namespace) -> None:
     if not exists(arguments.source):
-        raise UserError(f"{arguments.source}: no such file or folder; a source is a folder, an archive or a .csv")
+        raise UserError(f"{arguments.source}: not found; name a folder, an archive or a .csv")
     from paddle_alexnet.data.splits import parse_split
     from paddle_alexnet.datasets.prepare.preparation import parse_classes, prepare
 
@@ -53,6 +53,6 @@ def run(arguments: argparse.Namespace) -> None:
     totals = prepared.counts.loc["total"]
     empty = [split for split in ("train", "val") if not totals[split]]
     if empty:
-        print(f"no images in {' and '.join(empty)}: training needs some, give --split other percentages")
+        print(f"no images in {' and '.join(empty)}, which training requires; change the percentages of --split")
     else:
         note(f"next: {command_line('train', '-o', f'data.root={prepared.root}')}")

@@ -1,4 +1,4 @@
-"""What the process of a command does apart from its job: its exit code, signals, and an output that cannot take it."""
+"""Exit codes, signals, log lines and warnings of a command's process."""
 
 import logging
 import os
@@ -16,45 +16,45 @@ from typing import Callable, NoReturn, Optional
 
 from paddle_alexnet.system.errors import UserError
 
-DONE, MENDABLE = 0, 2
-INTERRUPTED, BROKEN_PIPE, TERMINATED = (128 + number for number in (2, 13, 15))  # as a shell counts signals
+SUCCESS, USER_ERROR = 0, 2
+INTERRUPTED, BROKEN_PIPE, TERMINATED = (128 + number for number in (2, 13, 15))  # as a shell reports signals
 
 
 def exit_code(job: Callable[[], Optional[int]]) -> int:
-    """Run a job and return its exit code: its own, or that of how it ended, with a line on stderr that says so."""
+    """Run a job and return its exit code; report an error, an interrupt or a termination in one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a question mark for what the encoding lacks
+            stream.reconfigure(errors="replace")  # prints ? for characters outside the encoding
     _show_messages()
     try:
         with _signals(), _plain_warnings():
-            code = job() or DONE
+            code = job() or SUCCESS
             sys.stdout.flush()
             return code
     except UserError as error:
         _say(f"error: {error}")
-        return MENDABLE
+        return USER_ERROR
     except KeyboardInterrupt:
         _say("interrupted", fresh_line=True)
         return INTERRUPTED
     except _Terminated:
         _say("terminated", fresh_line=True)
         return TERMINATED
-    except BrokenPipeError:  # whoever read the output, such as `head`, has read enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         with open(os.devnull, "w") as devnull, suppress(OSError):
-            os.dup2(devnull.fileno(), sys.stdout.fileno())  # so that Python's own flush at the end does not fail, too
+            os.dup2(devnull.fileno(), sys.stdout.fileno())  # else Python's flush at exit fails too
         return BROKEN_PIPE
 
 
 class _Terminated(BaseException):
-    """SIGTERM has come. As an exception, so that what is half done is cleared away."""
+    """A SIGTERM, raised as an exception so that context managers clean up."""
 
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into exceptions; while a module is imported, end the process with a line instead.
+    """Turn SIGINT and SIGTERM into exceptions; during an import, exit with a line instead.
 
-    An exception in the middle of an import may be swallowed there, or leave half a module behind.
+    An import may swallow an exception, or leave a module half loaded.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
@@ -71,7 +71,7 @@ def _signals() -> Iterator[None]:
         raise _Terminated
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if before[signal.SIGINT] != signal.SIG_IGN:  # as `nohup` and a shell's background jobs have it
+    if before[signal.SIGINT] != signal.SIG_IGN:  # ignored under `nohup` and in background jobs
         signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, terminate)
     try:
@@ -90,20 +90,20 @@ def _importing(frame: Optional[FrameType]) -> bool:
 
 
 def _end(text: str, code: int) -> NoReturn:
-    with suppress(Exception):  # such as a print that was interrupted
+    with suppress(Exception):  # the interrupted print may hold the stream
         sys.stdout.flush()
     os.write(2, f"{os.linesep if os.isatty(2) else ''}{text}{os.linesep}".encode())  # sys.stderr may be redirected
     os._exit(code)
 
 
 def _say(text: str, *, fresh_line: bool = False) -> None:
-    """Print one line on stderr, below what may stand in a terminal's last line if it must be a fresh one."""
+    """Print one line on stderr; `fresh_line` starts it below a progress bar."""
     line = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text)
     print("\n" * (fresh_line and sys.stderr.isatty()) + line, file=sys.stderr)
 
 
 class _PlainLines(logging.Handler):
-    """What the package logs, as plain lines above a bar: on whatever stdout is at the time, warnings on stderr."""
+    """A log handler that prints plain lines above a progress bar: warnings on stderr, the rest on stdout."""
 
     def emit(self, record: logging.LogRecord) -> None:
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
@@ -116,10 +116,10 @@ class _PlainLines(logging.Handler):
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show the warnings of libraries as one line each, without lines of source, and none of Pillow's.
+    """Show warnings of libraries as one line each, without source lines, and drop Pillow's.
 
-    Pillow warns of what an image holds besides its pixels, such as damaged EXIF data, and does not name the file;
-    `data.decode_limit` bounds large images.
+    Pillow warns about metadata, such as damaged EXIF data, without the file's name. `data.decode_limit` bounds large
+    images.
     """
 
     def show(message: object, category: type, filename: str, *_: object, **__: object) -> None:
@@ -134,7 +134,7 @@ def _plain_warnings() -> Iterator[None]:
 
 
 def hush() -> None:
-    """Show no progress and no notes in this process, as `--quiet` asks."""
+    """Show no progress and no notes in this process (`--quiet`)."""
     logging.getLogger("paddle_alexnet").setLevel(logging.WARNING)
 
 

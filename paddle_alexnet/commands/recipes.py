@@ -1,4 +1,4 @@
-"""List the recipes that come with the package, for `-c NAME`."""
+"""List the recipes of the package, for `-c NAME`."""
 
 import argparse
 

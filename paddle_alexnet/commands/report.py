@@ -1,7 +1,6 @@
-"""Write a run's report: one page, RUN/report.html, that any browser shows, without a network.
+"""Write the report of a run, RUN/report.html: one file for any browser, online or offline.
 
-It is made at the end of a training too. Where the best model has not been tried on its validation images yet, that is
-done first.
+Training writes it too. The best model is evaluated on the validation images first, unless that is done already.
 """
 
 import argparse
@@ -10,7 +9,7 @@ from paddle_alexnet.commands.options import add_device_option, typed_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=typed_path, metavar="RUN", help="the folder of a run")
+    parser.add_argument("run", type=typed_path, metavar="RUN", help="folder of a run")
     add_device_option(parser)
 
 

@@ -1,4 +1,4 @@
-"""Show what a network is made of, how two differ, or how far a recipe is from the AlexNet of 2012."""
+"""Show a network's layers and parameters, compare two presets, or check a recipe against the AlexNet of 2012."""
 
 import argparse
 
@@ -9,15 +9,21 @@ from paddle_alexnet.system.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("preset", nargs="?", metavar="PRESET", help="network, default paddle2")
-    parser.add_argument("--num-classes", type=positive, metavar="N", help="default the preset's own")
-    parser.add_argument("--batch-size", type=positive, metavar="B", help="images in the pass, default 1")
-    parser.add_argument("--lrn", metavar="BACKEND", help=f"of LRN: auto, {', '.join(LRN_BACKENDS)}; default avgpool3d")
+    parser.add_argument("preset", nargs="?", metavar="PRESET", help="network (default: paddle2)")
+    parser.add_argument("--num-classes", type=positive, metavar="N", help="classes (default: the preset's own)")
+    parser.add_argument("--batch-size", type=positive, metavar="B", help="images in the forward pass (default: 1)")
+    parser.add_argument(
+        "--lrn", metavar="BACKEND", help=f"LRN backend: auto, {', '.join(LRN_BACKENDS)} (default: avgpool3d)"
+    )
     modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--diff", nargs=2, metavar="PRESET", help="two presets side by side, * where they differ")
-    modes.add_argument("--fidelity", action="store_true", help="a recipe against the paper, its source and Caffe")
-    parser.add_argument("-c", "--config", type=typed_path, help=f"recipe for --fidelity, default {DEFAULT_RECIPE}")
-    parser.add_argument("-o", "--override", action="append", metavar="KEY=VALUE", help="set a key of that recipe")
+    modes.add_argument("--diff", nargs=2, metavar="PRESET", help="compare two presets; * marks differences")
+    modes.add_argument(
+        "--fidelity", action="store_true", help="compare a recipe with the paper, cuda-convnet and Caffe"
+    )
+    parser.add_argument("-c", "--config", type=typed_path, help=f"recipe of --fidelity (default: {DEFAULT_RECIPE})")
+    parser.add_argument(
+        "-o", "--override", action="append", metavar="KEY=VALUE", help="override a setting of the recipe"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -28,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
         heeded = {"fidelity", "config", "override"}
     for name, value in vars(arguments).items():
         if value and name not in heeded:
-            raise UserError(f"--{name.replace('_', '-')} has no effect here: leave it out")
+            raise UserError(f"--{name.replace('_', '-')}: has no effect here; leave it out")
     for name in (arguments.preset, *(arguments.diff or ())):
         if name:
             one_of(name, PRESETS, what="preset")

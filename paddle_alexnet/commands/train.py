@@ -1,4 +1,4 @@
-"""Train AlexNet on a labeled image set; export it each time the validation loss improves."""
+"""Train AlexNet on labeled images, and export it each time the validation loss improves."""
 
 import argparse
 import os
@@ -20,18 +20,18 @@ from paddle_alexnet.system.files import is_file
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        f"keys, with their defaults (a recipe may set others):\n{describe_keys()}\n\npresets: {', '.join(PRESETS)}"
+        f"settings and their defaults (a recipe may set others):\n{describe_keys()}\n\npresets: {', '.join(PRESETS)}"
     )
     parser.add_argument(
-        "data", nargs="?", type=typed_path, metavar="FOLDER", help="images to train on, as -o data.root=FOLDER"
+        "data", nargs="?", type=typed_path, metavar="FOLDER", help="images to train on; the same as -o data.root=FOLDER"
     )
-    add_recipe_options(parser, recipe=f"recipe ({DEMO_RECIPE} where there is no data set)")
+    add_recipe_options(parser, recipe=f"recipe, {DEMO_RECIPE} if there is no data set")
     parser.add_argument(
         "--resume",
         type=typed_path,
         metavar="RUN",
-        help="go on in a run's folder, with its own recipe, from its newest state, or from the checkpoint in it that "
-        "is named; -o train.epochs=N for more epochs",
+        help="resume a run with its own recipe, from its newest state, or from a checkpoint in the run; "
+        "add -o train.epochs=N for more epochs",
     )
 
 
@@ -59,13 +59,13 @@ def run(arguments: argparse.Namespace) -> None:
         find_model(Path(config.model.weights))
     if demo:
         note(
-            f"recipe {DEMO_RECIPE}, a small network on drawn patterns; "
-            f"the full-size one: -c {DEFAULT_RECIPE}; your own images: train FOLDER"
+            f"recipe {DEMO_RECIPE}: a small network on drawn patterns; "
+            f"for the full network add -c {DEFAULT_RECIPE}, for your own images name their folder"
         )
     from paddle_alexnet.training.distributed import rank
     from paddle_alexnet.training.trainer import train
 
-    if rank():  # of several processes the first alone speaks; errors go to stderr
+    if rank():  # only the first of several processes prints; errors still go to stderr
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     started = time.time()
     try:
@@ -75,11 +75,11 @@ def run(arguments: argparse.Namespace) -> None:
     except BaseException:  # a signal
         state = RunFolder(config.output).last
         if arguments.resume or (state.is_dir() and state.stat().st_mtime >= started):
-            print(f"to go on: {command_line('train', '--resume', config.output)}")
+            print(f"to resume: {command_line('train', '--resume', config.output)}")
         raise
     best = results.best
     if best is None:
-        print("no epoch had a finite validation loss: nothing was exported")
+        print("no epoch had a finite validation loss; nothing was exported")
     else:
         print(f"trained on {best.data}")
         interval = f"of {results.val_images} images ({interval_text(best.val_top1, results.val_images)})"
@@ -90,27 +90,27 @@ def run(arguments: argparse.Namespace) -> None:
     if config.train.report:
         print(f"report:           {results.output / 'report.html'}")
     if results.visualdl is not None:
-        note(f"more to look at:  {module_line('visualdl.server.app', '--logdir', results.visualdl)}")
+        note(f"VisualDL:         {module_line('visualdl.server.app', '--logdir', results.visualdl)}")
     if best is not None:
         note(f"next: {command_line('evaluate', results.output)}")
         note(f"      {command_line('predict', results.output)} IMAGE")
 
 
 def _root(data: Path, overrides: Sequence[str]) -> str:
-    """Return the override that a folder of images means. Raises UserError if it is something else, or named twice."""
+    """Return the override `data.root=FOLDER`. Raise UserError if `data` is no folder of images, or named twice."""
     if any(override.startswith(("data.root=", "data.csv=")) for override in overrides):
-        raise UserError(f"{data}: the images are named twice; leave out the folder or -o data.root and data.csv")
+        raise UserError(f"{data}: data.root or data.csv names images too; leave out one of them")
     if data.suffix in (".yaml", ".yml"):
-        raise UserError(f"{data}: a recipe, no folder of images; write -c {data}")
+        raise UserError(f"{data}: is a recipe, not a folder of images; use -c {data}")
     if data.suffix == ".csv":
-        raise UserError(f"{data}: a table, no folder of images; write -o data.csv={data}")
+        raise UserError(f"{data}: is a table, not a folder of images; use -o data.csv={data}")
     if RunFolder(data).config.is_file():
-        raise UserError(f"{data}: a run, no folder of images; write --resume {data}")
+        raise UserError(f"{data}: is a run, not a folder of images; use --resume {data}")
     return f"data.root={data}"
 
 
 def _has_data(overrides: Sequence[str]) -> bool:
-    """Whether a run without a recipe has a data set: an override names it, or it lies in `data`."""
+    """Return whether an override names a data set, or the default folder `data` holds one."""
     from paddle_alexnet.data.table import find_root
 
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
@@ -119,13 +119,13 @@ def _has_data(overrides: Sequence[str]) -> bool:
 
 
 def _recipe_of(resume: Path, arguments: argparse.Namespace) -> Config:
-    """The recipe of the run that a path means, with the overrides. Raises UserError for what cannot be changed."""
+    """Return the config of the run that is resumed. Raise UserError for a setting that cannot change."""
     if arguments.config:
-        raise UserError("--resume takes the run's own recipe: leave out --config")
+        raise UserError("--config: a resumed run has its own recipe; leave --config out")
     run = RunFolder(run_of(resume))
     if not is_file(run.config):
-        raise UserError(f"{resume}: no run there: name the folder of one, its output")
+        raise UserError(f"{resume}: is not a run; name the folder that training wrote")
     for override in arguments.override:
         if override.startswith("output="):
-            raise UserError(f"{override}: a run goes on in its own folder: leave it out")
+            raise UserError(f"{override}: a resumed run keeps its folder; leave this override out")
     return load_config(run.config, [*arguments.override, f"output={run.path}"])

@@ -64,6 +64,6 @@ def test_errors_are_a_user_s(tiny, tmp_path):
     assert_user_error(run_tool("benchmark", "predict", "--folder", tmp_path), "one preset")
     one = ("benchmark", "predict", "tiny", "--batch-size", 4, "--folder")
     assert_user_error(run_tool(*one, tmp_path), str(tmp_path))
-    assert_user_error(run_tool(*one, tmp_path, "--steps", 3), "--steps has no effect")
+    assert_user_error(run_tool(*one, tmp_path, "--steps", 3), "--steps: has no effect")
     assert_user_error(run_tool("benchmark", "predict", "hal"), "did you mean 'half'")
     assert_user_error(run_tool("benchmark", "predict", "--batch-size", 0), "1 or more")

@@ -74,7 +74,7 @@ def test_without_a_root_the_loader_times_the_demo_set(calls):
         (["network", "--steps", "0"], "1 or more"),
         (["network", "--burn-in", "-1"], "0 or more"),
         (["network", "--batch-size", "many"], "1 or more"),
-        (["network", "--json", "/nowhere/at/all.json"], "no folder"),
+        (["network", "--json", "/nowhere/at/all.json"], " not found; make it"),
         (["network", "alexnet"], "unknown preset"),
         (["network", "--root", "x"], "not an option of benchmark"),
         (["loader", "--lrn", "band"], "unrecognized"),

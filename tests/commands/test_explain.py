@@ -34,7 +34,7 @@ def test_every_view_that_there_is_becomes_a_picture(model, image, tmp_path):
     assert result.returncode == 0, result.stderr
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"filters.png", *(f"red-{view}.png" for view in ("gradcam", "occlusion", "maps"))}
-    assert "no view neighbors: this model's data set is not known" in result.stdout
+    assert "view neighbors left out: this model's data set is not known" in result.stdout
     assert "tiny has no local response normalization" in result.stdout
     assert f"{image}  class 0 " in result.stdout
     for name in written:
@@ -80,9 +80,7 @@ def test_the_map_itself_is_written_as_an_array(model, image, tmp_path, view):
 def test_what_cannot_be_done_is_one_line(model, image, tmp_path):
     exported = replace(red_and_green()[1], kind="inference")
     write_model(tmp_path / "exported", exported, lambda folder: (folder / "model.pdmodel").write_bytes(b"a program"))
-    assert_user_error(
-        run_tool("explain", tmp_path / "exported", image), "an exported model", "name its run or a checkpoint"
-    )
+    assert_user_error(run_tool("explain", tmp_path / "exported", image), "is an export", "name its run or a checkpoint")
     assert_user_error(run_tool("explain", model, image, "--only", "gradcan"), "gradcan", "did you mean 'gradcam'")
     assert_user_error(run_tool("explain", model, image, "--split", "valid"), "valid", "val")
     assert_user_error(run_tool("explain", model, image, "--output", image), "is a file")

@@ -1,4 +1,4 @@
-"""The command line as a whole: verbs, help, exit codes, and what does not wait for Paddle."""
+"""The command line as a whole: subcommands, help, exit codes, and what does not wait for Paddle."""
 
 import json
 import subprocess
@@ -10,12 +10,12 @@ from helpers import REPOSITORY, assert_user_error, run_process, run_tool
 import paddle_alexnet
 from paddle_alexnet import load_config
 from paddle_alexnet.commands import process, recipes
-from paddle_alexnet.commands.main import VERBS, main
+from paddle_alexnet.commands.main import SUBCOMMANDS, main
 from paddle_alexnet.system.errors import UserError
 
 NOT_THERE = "/nowhere/at/all"
 QUICK = [
-    *([verb, "--help"] for verb in VERBS),
+    *([subcommand, "--help"] for subcommand in SUBCOMMANDS),
     ["benchmark", "network", "--help"],
     ["recipes"],
     ["doctor"],
@@ -58,19 +58,19 @@ def test_help_and_early_errors_answer_without_paddle():
     assert all(line.startswith("error: ") for line in errors)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_of_a_subcommand_exits_with_zero(verb):
-    result = run_tool(verb, "--help")
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_help_of_a_subcommand_exits_with_zero(subcommand):
+    result = run_tool(subcommand, "--help")
     assert (result.returncode, result.stderr) == (0, "")
-    assert f"usage: paddle-alexnet {verb}" in result.stdout
+    assert f"usage: paddle-alexnet {subcommand}" in result.stdout
 
 
-def test_an_unknown_verb_is_one_line_with_a_guess_only_if_one_is_near():
+def test_an_unknown_subcommand_is_one_line_with_a_guess_only_if_one_is_near():
     assert_user_error(run_tool("trian"), "'trian'", "did you mean 'train'")
     far = run_tool("qqq")
     assert_user_error(far, "unknown subcommand 'qqq'; there are: train, evaluate")
     assert "did you mean" not in far.stderr
-    assert run_tool("--help").stdout.count("\n  ") >= len(VERBS)
+    assert run_tool("--help").stdout.count("\n  ") >= len(SUBCOMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,16 @@ def test_module_and_script_of_a_checkout_fail_as_the_command_does(program, subco
 
 def test_tools_has_a_script_for_each_subcommand_that_a_checkout_is_used_with():
     scripts = {path.stem.replace("_", "-") for path in (REPOSITORY / "tools").glob("[a-z]*.py")}
-    assert scripts | {"recipes", "completion", "help"} >= set(VERBS)
-    assert scripts <= set(VERBS)
+    assert scripts | {"recipes", "completion", "help"} >= set(SUBCOMMANDS)
+    assert scripts <= set(SUBCOMMANDS)
 
 
 @pytest.mark.parametrize(
     "device, meant", [("cuda", "gpu:0"), ("CUDA:1", "gpu:1"), ("gpu", "gpu:0"), ("cpu:0", "cpu"), ("foo", "auto")]
 )
-@pytest.mark.parametrize("verb", ["evaluate", "predict", "benchmark network"])
-def test_a_wrong_device_is_one_line_that_says_what_is_meant(verb, device, meant):
-    words = [*verb.split(), "a", "b"][: 3 if verb == "predict" else 2]
+@pytest.mark.parametrize("subcommand", ["evaluate", "predict", "benchmark network"])
+def test_a_wrong_device_is_one_line_that_says_what_is_meant(subcommand, device, meant):
+    words = [*subcommand.split(), "a", "b"][: 3 if subcommand == "predict" else 2]
     assert_user_error(run_tool(*words, "--device", device), "auto, cpu, gpu:N", f"write {meant}")
     assert_user_error(run_tool("train", "-o", f"device={device}"), "auto, cpu, gpu:N", f"write {meant}")
 
@@ -165,9 +165,9 @@ def test_a_reader_that_has_read_enough_ends_the_command_quietly():
     assert (child.returncode, errors) == (141, b"")
 
 
-def test_help_without_a_verb_and_of_a_verb_and_the_version(capsys):
+def test_help_without_a_subcommand_and_of_a_subcommand_and_the_version(capsys):
     shown = run_tool("--help")
-    assert shown.stdout.count("\n  ") >= len(VERBS)
+    assert shown.stdout.count("\n  ") >= len(SUBCOMMANDS)
     assert main([]) == 0
     assert capsys.readouterr().out == shown.stdout
     assert run_tool("help").stdout == shown.stdout
@@ -202,10 +202,10 @@ def test_an_option_of_another_program_names_the_setting_that_it_means(words, rem
 def test_a_folder_is_the_data_set(demo_set, tmp_path, finished_run):
     for words, said in [
         ([tmp_path / "none"], f"{tmp_path / 'none'}: image folder not found"),
-        ([demo_set, "-o", f"data.root={demo_set}"], "the images are named twice"),
-        ([finished_run.output], f"write --resume {finished_run.output}"),
-        (["half.yaml"], "write -c half.yaml"),
-        (["labels.csv"], "write -o data.csv=labels.csv"),
+        ([demo_set, "-o", f"data.root={demo_set}"], "data.root or data.csv names images too"),
+        ([finished_run.output], f"use --resume {finished_run.output}"),
+        (["half.yaml"], "use -c half.yaml"),
+        (["labels.csv"], "use -o data.csv=labels.csv"),
     ]:
         assert_user_error(run_tool("train", *words), said)
     small = [
@@ -228,7 +228,7 @@ def test_weights_without_images_are_refused_at_once(finished_run, tmp_path):
     assert (result.stdout, list(tmp_path.iterdir())) == ("", [])
 
 
-def test_a_shell_completes_verbs_options_and_presets(tmp_path):
+def test_a_shell_completes_subcommands_options_and_presets(tmp_path):
     pytest.importorskip("shtab", reason='shtab is not installed: pip install -e ".[completion]"')
     script = tmp_path / "completion.bash"
     script.write_text(run_tool("completion", "bash").stdout)

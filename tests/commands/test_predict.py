@@ -48,7 +48,7 @@ def test_json_is_an_object_a_line(model, folder, tmp_path):
     printed = run_tool("predict", model, folder, "--top", 2, "--json", "-")
     assert printed.returncode == 1
     assert printed.stdout.splitlines() == lines
-    assert "1 of 3 images could not be read" in printed.stderr
+    assert "1 of 3 images are unreadable" in printed.stderr
 
 
 def test_images_are_copied_by_class_and_nothing_is_replaced(model, folder, tmp_path):

@@ -29,7 +29,7 @@ def test_without_data_it_is_the_demo_recipe_and_the_first_line_says_what_else_th
     (line,) = result.stdout.splitlines()
     assert "recipe demo" in line
     assert "-c scratch" in line
-    assert "train FOLDER" in line
+    assert "name their folder" in line
 
 
 def test_with_data_or_by_name_it_is_the_full_size_recipe(configs, demo_set, tmp_path):

@@ -93,7 +93,7 @@ def test_one_unreadable_image_among_many_is_named_and_the_rest_predicted(exporte
     assert result.returncode == 1, result.stderr
     *_, lines_end, count = result.stdout.splitlines()
     assert lines_end == f"wrote {tmp_path / 'top.csv'}"
-    assert count == "1 of 7 images could not be read"
+    assert count == "1 of 7 images are unreadable"
     assert f"{folder / '0.jpg'}  unreadable image (not an image)" in result.stdout
     assert f"{folder}/caf\\xe9\\n.png  " in result.stdout
     table = pd.read_csv(tmp_path / "top.csv", dtype=str, keep_default_na=False)

@@ -70,7 +70,7 @@ def test_runs_on_different_data_are_not_ranked_against_each_other(two_runs, tmp_
     assert text.count("<svg") == 8 and text.count("<polyline") == 4 * 3
     assert "Data set 1: <b>b</b> has the lowest" in text and "Data set 2: <b>" not in text
     printed = run_tool("compare", a.path, b.path, c.path, "--output", tmp_path / "page.html").stdout
-    assert "note: the runs were validated on 2 different sets of images" in printed
+    assert "warning: the runs were validated on 2 different sets of images" in printed
     assert "lowest val loss on data set 1: b" in printed
 
 

@@ -204,7 +204,7 @@ def test_a_cosine_of_another_length_is_remarked_on(averaged, demo_set, tmp_path,
 
 def said(result):
     """The words of the command that goes on with a run, after the program's."""
-    (line,) = re.findall("^to go on: (.+)$", result.stdout, re.MULTILINE)
+    (line,) = re.findall("^to resume: (.+)$", result.stdout, re.MULTILINE)
     words = shlex.split(line)
     return words[words.index("train") :]
 
@@ -230,7 +230,7 @@ def test_a_second_signal_is_obeyed_at_once(demo_set, tmp_path, monkeypatch):
     ("data.mixup=0", "data.mixup=0.2, not 0.0"),
     ("optimizer.learning_rate=0.1", "optimizer.learning_rate=0.02, not 0.1"),
     ("train.epochs=3", "has come to epoch 3: set a larger train.epochs"),
-    ("output=elsewhere", "goes on in its own folder"),
+    ("output=elsewhere", "keeps its folder"),
 ])  # fmt: skip
 def test_what_would_be_another_run_is_refused_by_its_key(finished, demo_set, override, key):
     before = sums(finished)
@@ -415,8 +415,8 @@ def test_an_average_that_is_not_finite_is_one_line(averaged, tmp_path):
 
 
 def test_what_cannot_be_gone_on_from_is_one_line(finished, tmp_path):
-    assert_user_error(run_tool("train", "--resume", tmp_path / "nothing"), "no run there")
-    assert_user_error(run_tool("train", "--resume", finished, "-c", "paddle2"), "leave out --config")
+    assert_user_error(run_tool("train", "--resume", tmp_path / "nothing"), "is not a run; ")
+    assert_user_error(run_tool("train", "--resume", finished, "-c", "paddle2"), "leave --config out")
     best = finished / "checkpoints" / "best"
     assert_user_error(
         run_tool("train", "--resume", best, "-o", "train.epochs=4"), "without state.json", "model.weights"

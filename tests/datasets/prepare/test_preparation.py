@@ -368,13 +368,13 @@ def test_tool_says_what_was_left_out_and_that_a_split_is_empty(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "left out: 1 other files (.txt 1), such as a/notes.txt"
-    assert lines[-1] == "no images in val: training needs some, give --split other percentages"
+    assert lines[-1] == "no images in val, which training requires; change the percentages of --split"
 
 
 def test_tool_fails_in_one_line(tmp_path):
     done = run_tool("prepare-data", "--source", tmp_path / "none", "--output", tmp_path / "out", "--split", "60,20,20")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {tmp_path / 'none'}: no such file")
+    assert done.stderr.startswith(f"error: {tmp_path / 'none'}: not found; name a folder")
     assert len(done.stderr.splitlines()) == 1
 
 
