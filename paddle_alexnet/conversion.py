@@ -16,8 +16,8 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin, input_in_words
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import is_file, is_folder, names_in
 from paddle_alexnet.system.progress import working
+from paddle_alexnet.system.user_path import user_path
 from paddle_alexnet.weights.formats import WRITERS, read_arrays, write_arrays
 from paddle_alexnet.weights.layout import (
     LAYOUTS,
@@ -74,7 +74,7 @@ def convert(
     Raises UserError if the source cannot be read, does not fit or has other classes, or if there is something at the
     target already.
     """
-    source, target = source.expanduser(), target.expanduser()
+    source, target = user_path(source), user_path(target)
     target_format = _check_target(target, target_format)
     to_file = target.suffix.lower() in WRITERS
     if classes is not None and to_file:
@@ -193,7 +193,7 @@ def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
 
 def _check_target(target: Path, given: Optional[str]) -> str:
     """The format to write: what the suffix says, a checkpoint folder where there is none."""
-    if is_file(target) or (is_folder(target) and names_in(target)):
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise UserError(f"{target}: is there already: name another, or remove it")
     if target.name.lower().endswith(".weights.h5"):
         raise UserError(f"{target}: .weights.h5 is another layout: name it .h5, Keras reads that")

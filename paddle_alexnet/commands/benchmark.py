@@ -15,7 +15,7 @@ from paddle_alexnet.commands.options import (
 from paddle_alexnet.config.choices import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import is_folder, write_text
+from paddle_alexnet.system.files import write_text
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     from paddle_alexnet.system.output_files import check_output
 
     path = arguments.json
-    if path and not is_folder(path.parent):
+    if path and not path.parent.is_dir():
         raise UserError(f"{path}: folder {path.parent} not found; make it or name another file")
     check_output(path, "JSON")
     if arguments.subject == "loader":

@@ -1,7 +1,6 @@
 """Compare runs: their best epochs and different settings in a table, and their curves on an HTML page."""
 
 import argparse
-from pathlib import Path
 
 from paddle_alexnet.commands.options import print_table, typed_path
 
@@ -9,7 +8,7 @@ from paddle_alexnet.commands.options import print_table, typed_path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", type=typed_path, nargs="+", metavar="RUN", help="folders of two or more runs")
     parser.add_argument(
-        "--output", type=typed_path, default=Path("compare.html"), help="page to write (default: %(default)s)"
+        "--output", type=typed_path, default="compare.html", help="page to write (default: %(default)s)"
     )
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Optional
 from paddle_alexnet.commands.options import add_device_option, positive, typed_path
 from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import exists, is_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,9 +32,7 @@ _MAPS = ("gradcam", "occlusion")  # have one number for each pixel of the image
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=typed_path, metavar="RUN_OR_CHECKPOINT")
     parser.add_argument("images", type=typed_path, nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument(
-        "--output", type=typed_path, default=Path("explanation"), metavar="DIR", help="default: %(default)s"
-    )
+    parser.add_argument("--output", type=typed_path, default="explanation", metavar="DIR", help="default: %(default)s")
     parser.add_argument("--only", metavar="VIEW[,VIEW…]", help="views to draw (default: all)")
     parser.add_argument("--class", dest="label", metavar="NAME", help="class to explain (default: the most probable)")
     parser.add_argument(
@@ -78,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.array is not None:
         _check_array(arguments.array, chosen, images)
         check_output(arguments.array, "NPY", inputs=images)
-    if exists(arguments.output) and not is_folder(arguments.output):
+    if arguments.output.exists() and not arguments.output.is_dir():
         raise UserError(f"{arguments.output}: is a file; name a folder as --output")
     for name in ("filters", *(f"{name}-{view}" for name in _names(images) for view in chosen)):
         check_output(arguments.output / f"{name}.png", "PNG", inputs=images)

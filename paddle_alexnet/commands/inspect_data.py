@@ -1,7 +1,6 @@
 """Check a data set before training: its contents, its faults, and a contact sheet of its images."""
 
 import argparse
-from pathlib import Path
 
 from paddle_alexnet.commands.options import add_excel_option, positive, typed_path
 
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sheet",
         type=typed_path,
-        default=Path("contact-sheet.png"),
+        default="contact-sheet.png",
         metavar="FILE.png",
         help="contact sheet to write (default: %(default)s)",
     )

@@ -16,7 +16,7 @@ from paddle_alexnet.config.choices import DEFAULT_RECIPE, PRECISIONS, check_colo
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.system.device import check_device
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import user_path
+from paddle_alexnet.system.user_path import user_path
 
 if TYPE_CHECKING:
     from paddle_alexnet.config.schema import Config

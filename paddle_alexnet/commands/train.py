@@ -15,7 +15,7 @@ from paddle_alexnet.evaluation.classification import interval_text
 from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.run_folder import RunFolder, run_of
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import is_file
+from paddle_alexnet.system.user_path import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.config = Path(DEMO_RECIPE)
     config = _recipe_of(arguments.resume, arguments) if arguments.resume else read_recipe(arguments)
     data = config.data
-    root, csv, classes = (Path(text) if text else None for text in (data.root, data.csv, data.classes))
     from paddle_alexnet.data.table import check_there, find_root
 
-    root = find_root(root, csv)
+    given, csv, classes = (user_path(text) if text else None for text in (data.root, data.csv, data.classes))
+    root = find_root(given, csv)
     if root is not None:
         check_there(root, csv, classes)
     if config.model.weights:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
             )
         from paddle_alexnet.runs.model_folder import find_model
 
-        find_model(Path(config.model.weights))
+        find_model(config.model.weights)
     if demo:
         note(
             f"recipe {DEMO_RECIPE}: a small network on drawn patterns; "
@@ -123,7 +123,7 @@ def _recipe_of(resume: Path, arguments: argparse.Namespace) -> Config:
     if arguments.config:
         raise UserError("--config: a resumed run has its own recipe; leave --config out")
     run = RunFolder(run_of(resume))
-    if not is_file(run.config):
+    if not run.config.is_file():
         raise UserError(f"{resume}: is not a run; name the folder that training wrote")
     for override in arguments.override:
         if override.startswith("output="):

@@ -18,8 +18,9 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from paddle_alexnet.config.choices import nearest, one_of
 from paddle_alexnet.config.schema import Config, key_types
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import exists, read_small, write_text
+from paddle_alexnet.system.files import read_small, write_text
 from paddle_alexnet.system.text_files import decode
+from paddle_alexnet.system.user_path import user_path
 
 LARGEST_RECIPE = 100_000  # bytes; and characters of a value
 DEEPEST = 5  # collections within collections
@@ -47,7 +48,7 @@ def find_recipe(name: Path) -> Path:
 
     Raises UserError if there is none, naming the nearest of `recipes()`.
     """
-    if exists(name):
+    if name.exists():
         return name
     if len(name.parts) > 1 or name.suffix:
         raise UserError(f"{name}: no such recipe file; those that come with the package are {', '.join(recipes())}")
@@ -64,7 +65,7 @@ def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> C
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}  # of each value: the file or the override, for messages
     if path is not None:
-        values = _read_recipe(find_recipe(path))
+        values = _read_recipe(find_recipe(user_path(path)))
         origin = dict.fromkeys(values, str(path))
     for override in overrides:
         key, value = _read_override(override)

@@ -16,8 +16,8 @@ from pydantic.dataclasses import dataclass
 from paddle_alexnet.config.choices import KERNELS, LRN_BACKENDS, check_color, one_of
 from paddle_alexnet.system.device import check_device
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import user_path
 from paddle_alexnet.system.limits import available_cores
+from paddle_alexnet.system.user_path import user_path
 
 # Built at first use: to ask for help needs none of it.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)

@@ -21,7 +21,7 @@ import numpy as np
 from paddle_alexnet.data.dataset import Decoded, ImageDataset, UnreadableImages
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import atomic_file, resolved, write_text
+from paddle_alexnet.system.files import atomic_file, write_text
 from paddle_alexnet.system.limits import available_memory
 from paddle_alexnet.system.progress import progress
 from paddle_alexnet.system.typed_values import check_types
@@ -96,7 +96,7 @@ def _allocate(file: Path) -> None:
 
 def in_cache_folder(folder: Path, root: Path) -> Path:
     """Create and return the cache folder. Raises UserError if `folder` is inside the data, which is never changed."""
-    if resolved(root) in [resolved(folder), *resolved(folder).parents]:
+    if root.resolve() in [folder.resolve(), *folder.resolve().parents]:
         raise UserError(f"{folder}: is inside the data folder {root}; choose another folder with data.cache_folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)

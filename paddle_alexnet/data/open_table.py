@@ -8,7 +8,7 @@ from paddle_alexnet.data.demo import DEMO_NAME, draw_demo
 from paddle_alexnet.data.table import ImageTable, find_root, read_table
 from paddle_alexnet.data.tree import say_notes
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import exists
+from paddle_alexnet.system.user_path import UserPath
 
 _log = logging.getLogger(__name__)
 
@@ -19,16 +19,16 @@ def open_table(data: DataConfig, *, beside: Path) -> ImageTable:
     Args:
         beside: If necessary, the demo set is drawn into `demo-data` beside this path.
     """
-    csv, classes = (Path(text) if text else None for text in (data.csv, data.classes))
-    root = find_root(Path(data.root) if data.root else None, csv)
+    csv, classes = (UserPath(text) if text else None for text in (data.csv, data.classes))
+    root = find_root(UserPath(data.root) if data.root else None, csv)
     if root is None:
         root = beside.parent / "demo-data"
         _log.info(f"data.root is not set and data/labels.csv not found; training on the {DEMO_NAME} in {root}")
-        if not exists(root):
+        if not root.exists():
             try:
                 draw_demo(root)
             except UserError:
-                if not exists(root):  # otherwise another run has just drawn the same images
+                if not root.exists():  # otherwise another run has just drawn the same images
                     raise
     table = read_table(root, csv, classes)
     say_notes(table.root, table.notes)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.cache import open_cache
@@ -12,6 +11,7 @@ from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.statistics import Statistics, open_statistics
 from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.user_path import UserPath
 
 
 def open_loaders(
@@ -51,7 +51,7 @@ def open_loaders(
         truncated=data.truncated,
         background=data.background,
     )
-    folder = Path(config.output).parent / "cache" if data.cache_folder is None else Path(data.cache_folder)
+    folder = UserPath(data.cache_folder) if data.cache_folder else UserPath(config.output).parent / "cache"
     decoding = preprocess.decoded_by(data.decoder)  # for this run only, not for the trained model
     unreadable, workers = UnreadableImages(data.fault_limit), data.workers
     train_set, val_set = (ImageDataset(table, split, decoding) for split in ("train", "val"))

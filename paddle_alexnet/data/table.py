@@ -18,8 +18,9 @@ from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.splits import SPLIT_NAMES, SPLITS
 from paddle_alexnet.data.tree import has_folders, list_tree
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import exists, is_file, is_folder, write_csv
+from paddle_alexnet.system.files import write_csv
 from paddle_alexnet.system.text_files import open_csv, why
+from paddle_alexnet.system.user_path import UserPath
 
 LARGEST_CSV = 4_000_000_000  # bytes; an ImageNet row has 60
 _COLUMNS = ("filename", "label", "split")
@@ -69,7 +70,9 @@ def find_root(root: Optional[Path], csv: Optional[Path]) -> Optional[Path]:
     """Return `root`, else the CSV's folder, else `data` if it holds a data set, else None."""
     if root is None and csv is not None:
         return csv.parent
-    return Path("data") if root is None and is_file(Path("data/labels.csv")) else root
+    if root is None and UserPath("data/labels.csv").is_file():
+        return UserPath("data")
+    return root
 
 
 def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> Path:
@@ -78,18 +81,18 @@ def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] 
     Raises:
         UserError: The folder, the CSV or the class list is not found, empty or too large.
     """
-    if not is_folder(root):
+    if not root.is_dir():
         raise UserError(f"{root}: image folder not found; check data.root, or create one with prepare-data")
     if csv is None or csv == root:
         csv = root / "labels.csv"
-        if not exists(csv) and has_folders(root):
+        if not csv.exists() and has_folders(root):
             csv = root
-    if not exists(csv):
+    if not csv.exists():
         raise UserError(f"{csv}: CSV not found; check data.csv, or create one with prepare-data")
-    if classes is not None and not exists(classes):
+    if classes is not None and not classes.exists():
         raise UserError(f"{classes}: class list not found; check data.classes")
     for path in filter(None, (None if csv == root else csv, classes)):
-        if not is_file(path) or not 0 < path.stat().st_size <= LARGEST_CSV:  # an endless file of /proc has 0 bytes
+        if not path.is_file() or not 0 < path.stat().st_size <= LARGEST_CSV:  # an endless file of /proc has 0 bytes
             raise UserError(f"{path}: must be a regular file of 1 byte to {LARGEST_CSV / 1e9:g} GB; choose another")
     return csv
 
@@ -129,7 +132,7 @@ def read_rows(
     csv = check_there(root, csv, classes if isinstance(classes, Path) else None)
     rows, malformed = _from_tree(root) if csv == root else _from_csv(csv, root)
     beside = (csv if csv == root else csv.parent) / "classes.txt"
-    if classes is None and is_file(beside):
+    if classes is None and beside.is_file():
         classes = beside
     if classes is None:
         classes = ClassList.from_lines(sorted(filter(is_plain, set(rows.labels))), str(csv))

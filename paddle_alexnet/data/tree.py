@@ -13,7 +13,6 @@ from paddle_alexnet.data.findings import shown
 from paddle_alexnet.data.formats import HEIC_REMEDY, HEIC_SUFFIXES, IMAGE_SUFFIXES
 from paddle_alexnet.data.splits import SPLIT_NAMES, draw_splits, open_to
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import resolved
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ class Tree:
         self._examples: dict[str, Path] = {}
         self._empty: list[Path] = []
         self._circles: dict[Path, None] = {}
-        self._roots = [resolved(root)]  # of the tree and of followed links
+        self._roots = [root.resolve()]  # of the tree and of followed links
         self._followed: dict[Path, bool] = {}
         self._taken = self._nested = 0
 
@@ -88,7 +87,7 @@ class Tree:
             found += [(folder, None) for folder in folders]
         else:
             return None
-        self._roots += [resolved(folder) for folder, _ in found if folder.is_symlink()]
+        self._roots += [folder.resolve() for folder, _ in found if folder.is_symlink()]
         labels: list[tuple[Path, str, Optional[str]]]
         labels = [(folder, as_label(folder.name, shown(str(folder))), split) for folder, split in found]
         filled = {label for folder, label, _ in labels if self.images_within(folder)}
@@ -132,7 +131,7 @@ class Tree:
         if not folder.is_symlink():
             return True
         if folder not in self._followed:
-            target = resolved(folder)
+            target = folder.resolve()
             again = any(target in (root, *root.parents) or root in target.parents for root in self._roots)
             self._followed[folder] = not again
             if again:
@@ -150,13 +149,13 @@ class Tree:
             try:
                 with os.scandir(folder) as entries:
                     for entry in sorted(entries, key=lambda entry: entry.name):
-                        self._sort_in(entry, folders, images)
+                        self._sort_in(folder / entry.name, entry, folders, images)
             except OSError:
                 self._leave_out("unreadable folders", folder)
         return self._listed[folder]
 
-    def _sort_in(self, entry: "os.DirEntry[str]", folders: list[Path], images: list[str]) -> None:
-        path, suffix = Path(entry.path), os.path.splitext(entry.name)[1].lower()
+    def _sort_in(self, path: Path, entry: "os.DirEntry[str]", folders: list[Path], images: list[str]) -> None:
+        suffix = os.path.splitext(entry.name)[1].lower()
         if is_hidden(entry.name):
             self._leave_out("hidden", path)
             return
@@ -208,8 +207,8 @@ def as_label(text: str, where: str) -> str:
 
 def check_inside(path: Path, source: Path) -> None:
     """Raise UserError for a symbolic link that leaves `source`, whose author could copy any of the user's files."""
-    target = resolved(path)
-    if resolved(source) not in (target, *target.parents):
+    target = path.resolve()
+    if source.resolve() not in (target, *target.parents):
         raise UserError(
             f"{path}: is a symbolic link to {target}, outside {source}; replace it by the file, "
             "or set follow_links if you trust the links"

@@ -10,7 +10,6 @@ from paddle_alexnet.evaluation.classification import interval_text
 from paddle_alexnet.report.run_summary import Run, read_run
 from paddle_alexnet.report.validation import images_of
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import resolved
 
 FIGURES = ("epochs", "best epoch", "val loss", "val top-1", "images/s", "data")
 
@@ -50,7 +49,7 @@ class Comparison:
 
 def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Read runs and compare them. Raises UserError if one cannot be read, or if there are fewer than two."""
-    if len({resolved(path) for path in paths}) < len(paths) or len(paths) < 2:
+    if len({path.resolve() for path in paths}) < len(paths) or len(paths) < 2:
         raise UserError("name two runs or more, each once, to compare them")
     runs = tuple(read_run(path) for path in paths)
     facts = [{**run.settings, **_versions(run)} for run in runs]

@@ -14,7 +14,6 @@ from paddle_alexnet.report.validation import Validation, read_validation
 from paddle_alexnet.runs.environment import read_environment
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import exists, is_file, resolved
 from paddle_alexnet.system.typed_values import check_types
 
 
@@ -44,7 +43,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return resolved(self.folder.path).name
+        return self.folder.path.resolve().name
 
     @property
     def settings(self) -> dict[str, str]:
@@ -60,7 +59,7 @@ class Run:
 def read_run(path: Union[str, Path]) -> Run:
     """Read a run's folder. Raises UserError if it is none, or if a file in it is damaged."""
     folder = RunFolder(path)
-    if not is_file(folder.config):
+    if not folder.config.is_file():
         raise UserError(f"{path}: no run there: name the folder that a training wrote, with its config.yaml")
     rows = _read_metrics(folder.metrics)
     return Run(
@@ -75,7 +74,7 @@ def read_run(path: Union[str, Path]) -> Run:
 
 def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
     """The epochs in a `metrics.csv`, each with the data in words; none where it is not there."""
-    if not exists(path):
+    if not path.exists():
         return []
     names = Epoch.__dataclass_fields__
     try:

@@ -24,7 +24,7 @@ from paddle_alexnet.evaluation.classification import Answers, class_figures, con
 from paddle_alexnet.plots.fonts import drawable_names
 from paddle_alexnet.plots.pictures import draw_confusion, draw_mistakes
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import atomic_folder, exists, read_small, write_csv
+from paddle_alexnet.system.files import atomic_folder, read_small, write_csv
 from paddle_alexnet.system.typed_values import check_types
 
 MISTAKES = 24  # shown
@@ -106,7 +106,7 @@ def write_validation(
 
 def read_validation(place: Path) -> Optional[Validation]:
     """What `write_validation` wrote, None where it wrote nothing. Raises UserError where it is damaged."""
-    if not exists(place):
+    if not place.exists():
         return None
     try:
         figures = check_types(_Figures, json.loads(read_small(place / "figures.json", at_most=10_000)))

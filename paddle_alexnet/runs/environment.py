@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import exists, read_small, write_text
+from paddle_alexnet.system.files import read_small, write_text
 from paddle_alexnet.system.limits import computing_threads
 from paddle_alexnet.system.typed_values import check_types
 
@@ -43,7 +43,7 @@ def save_environment(place: Path, device: str) -> None:
 
 def read_environment(place: Path) -> dict[str, str]:
     """What `save_environment` wrote; nothing where there is no such file. Raises UserError for another file."""
-    if not exists(place):
+    if not place.exists():
         return {}
     try:
         return check_types(dict[str, str], json.loads(read_small(place, at_most=100_000)))

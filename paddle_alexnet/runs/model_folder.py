@@ -17,7 +17,8 @@ from paddle_alexnet.runs.metadata import MAX_BYTES as MAX_METADATA
 from paddle_alexnet.runs.metadata import Metadata, from_json, is_ours, to_json
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import atomic_folder, exists, names_in, refuse_strays, sync
+from paddle_alexnet.system.files import atomic_folder, refuse_strays, sync
+from paddle_alexnet.system.user_path import user_path
 
 METADATA = "metadata.json"
 _WEIGHTS = {"weights.pdparams", "model.pdiparams", "model.onnx"}  # every model has one of these
@@ -73,7 +74,7 @@ def check_replaceable(place: Path, kind: str, *, aside: bool = False) -> None:
 
     A damaged model may be replaced. With `aside`, files beside those of the model are no obstacle.
     """
-    if not exists(place):
+    if not user_path(place).exists():
         return
     if aside:
         own_files(place)
@@ -93,7 +94,7 @@ def own_files(place: Path) -> set[str]:
     A model whose metadata are damaged may have any of the names that models have. Raises UserError if the folder is
     not a model's.
     """
-    names = set(names_in(place))
+    names = {path.name for path in place.iterdir()}
     content = b""
     if METADATA in names:
         content = _read(place, METADATA, at_most=MAX_METADATA)
@@ -112,17 +113,13 @@ def find_model(path: Union[str, os.PathLike[str]]) -> Path:
 
     Raises UserError if there is no model.
     """
-    why = ""
-    try:
-        place = Path(path).expanduser().resolve()
-        place = place.parent if place.is_file() else place
-        run = RunFolder(place)
-        place = run.best if run.checkpoints.is_dir() else place
-        if any((folder / METADATA).is_file() for folder in _places(place)):
-            return place
-    except (OSError, RuntimeError, ValueError) as error:  # an unknown user's home, a name that is too long or holds NUL
-        why = f" ({getattr(error, 'strerror', None) or error})"
-    raise UserError(f"{path}: no model there{why}: name a run, a checkpoint or an exported folder")
+    place = user_path(path).resolve()
+    place = place.parent if place.is_file() else place
+    run = RunFolder(place)
+    place = run.best if run.checkpoints.is_dir() else place
+    if any((folder / METADATA).is_file() for folder in _places(place)):
+        return place
+    raise UserError(f"{path}: no model there: name a run, a checkpoint or an exported folder")
 
 
 def files_of(path: Union[str, os.PathLike[str]]) -> list[Path]:

@@ -10,17 +10,8 @@ from pathlib import Path
 from typing import Optional, Union
 
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import (
-    exists,
-    free_name,
-    is_file,
-    is_folder,
-    lock,
-    names_in,
-    read_small,
-    remove_left_behind,
-    resolved,
-)
+from paddle_alexnet.system.files import free_name, lock, read_small, remove_left_behind
+from paddle_alexnet.system.user_path import user_path
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +22,8 @@ class RunFolder:
     """The paths in a run's folder."""
 
     def __init__(self, path: Union[str, os.PathLike[str]]) -> None:
-        path = Path(path).expanduser()
-        self.path = path if path.name not in ("", "..") else resolved(path)
+        path = user_path(path)
+        self.path = path if path.name not in ("", "..") else path.resolve()
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.curves = self.path / "curves.png"
@@ -49,9 +40,8 @@ class RunFolder:
 
     def earlier(self) -> list[Path]:
         """The states that are kept under names of their own, oldest first, where more than the newest is kept."""
-        names = names_in(self.checkpoints) if is_folder(self.checkpoints) else []
-        states = (self.checkpoints / name for name in names if re.fullmatch(_EARLIER, name))
-        return [state for state in states if is_file(state / "metadata.json")]
+        states = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return [path for path in states if re.fullmatch(_EARLIER, path.name) and (path / "metadata.json").is_file()]
 
     def files(self) -> tuple[Path, ...]:
         """The files that a run writes beside its folders."""
@@ -59,7 +49,7 @@ class RunFolder:
 
     def is_run(self) -> bool:
         """Whether there is a run here, however far it came, known by what no other program writes."""
-        if not is_folder(self.path):
+        if not self.path.is_dir():
             return False
         from paddle_alexnet.config.recipe import DATA_COMMENT  # both imports take time
         from paddle_alexnet.runs.metadata import is_ours
@@ -79,14 +69,14 @@ class RunFolder:
         rest = [path for path in self._entries() if not half.fullmatch(path.name)]
         return (
             rest == [self.checkpoints]
-            and is_folder(self.checkpoints)
-            and all(map(half.fullmatch, names_in(self.checkpoints)))
+            and self.checkpoints.is_dir()
+            and all(half.fullmatch(path.name) for path in self.checkpoints.iterdir())
         )
 
     def _entries(self) -> list[Path]:
         """What is in the folder, but for the lock, which is empty."""
-        entries = [self.path / name for name in names_in(self.path)]
-        return [path for path in entries if path != self._lock or path.is_symlink() or os.path.getsize(path)]
+        lock = self._lock
+        return [path for path in self.path.iterdir() if path != lock or path.is_symlink() or os.path.getsize(path)]
 
     def _written(self) -> str:
         """A regular expression for the names of what a run writes whole, beside which a killed one leaves its half."""
@@ -108,10 +98,10 @@ class RunFolder:
         try:
             if not self.is_run():
                 self._refuse_foreign()
-            elif exists(self._lock) and (held := self._acquire()) is not None:
+            elif self._lock.exists() and (held := self._acquire()) is not None:
                 os.close(held)
-            nearest = next(path for path in (self.path, *self.path.absolute().parents) if exists(path))
-            if not (is_folder(nearest) and os.access(nearest, os.W_OK | os.X_OK)):
+            nearest = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+            if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
                 raise OSError(f"{nearest} is not a folder that can be written")
         except OSError as error:
             raise self._unwritable(error) from None
@@ -141,7 +131,7 @@ class RunFolder:
             self._release(held)
 
     def _refuse_foreign(self) -> None:
-        if is_folder(self.path) and (others := self._entries()):
+        if self.path.is_dir() and (others := self._entries()):
             raise UserError(
                 f"{self.path}: holds files that are not a run's ({others[0].name}): name another folder as output"
             )
@@ -155,7 +145,7 @@ class RunFolder:
         self._remove_left_behind()
         self.path.rename(kept)
         RunFolder(kept)._release(held)
-        size = sum(path.stat().st_size for path in kept.rglob("*") if path.is_file()) / 1e6
+        size = sum(path.stat().st_size for path in kept.rglob("*") if os.path.isfile(path)) / 1e6
         _log.info(
             f"{self.path} held an earlier run: kept as {kept} ({size:.0f} MB; remove that folder if you do not need it)"
         )
@@ -189,7 +179,7 @@ class RunFolder:
 def _beginning(path: Path) -> bytes:
     """Return the first bytes of a regular file, none if that cannot be read."""
     with suppress(OSError):
-        if path.is_file():
+        if os.path.isfile(path):
             with path.open("rb") as stream:
                 return stream.read(4096)
     return b""
@@ -197,6 +187,7 @@ def _beginning(path: Path) -> bytes:
 
 def run_of(path: Path) -> Path:
     """The folder of the run that a path to it, or to a checkpoint in it, means."""
-    place = resolved(path.expanduser())
-    inside = place.parent.name == "checkpoints" and not is_folder(place / "checkpoints")
-    return place.parent.parent if inside else path.expanduser()
+    path = user_path(path)
+    place = path.resolve()
+    inside = place.parent.name == "checkpoints" and not (place / "checkpoints").is_dir()
+    return place.parent.parent if inside else path

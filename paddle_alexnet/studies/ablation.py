@@ -20,7 +20,7 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.runs.train_state import read_state
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import is_folder, write_csv
+from paddle_alexnet.system.files import write_csv
 from paddle_alexnet.system.output_files import check_output, save_figure
 from paddle_alexnet.training.trainer import train
 
@@ -120,7 +120,7 @@ def _network(model: ModelConfig) -> AlexNet:
 
 def _train(run: RunFolder, config: Config) -> None:
     """Train, or go on, unless that is done. Raises UserError if the folder holds a run with other settings."""
-    if not is_folder(run.last):
+    if not run.last.is_dir():
         train(config)
         return
     if load_config(run.config) != with_absolute_paths(config):

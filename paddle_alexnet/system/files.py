@@ -1,4 +1,4 @@
-"""Paths as users type them, files of theirs, and writing in one step or not at all.
+"""Files that are written in one step or not at all, and locks.
 
 Whoever reads finds the old content or the new one, whole.
 What is being written lies beside its place under a name of its own, locked while its writer lives. What a killed
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, TextIO
 
 from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.user_path import UserPath
 
 try:
     import fcntl
@@ -36,75 +37,15 @@ _LITTER = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.nfs[0-9a-f]+")
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
 
 
-def user_path(text: str) -> Path:
-    """A path as a user types it, `~` meaning their home folder. Raises UserError where no file can be called so."""
-    if not text or "\0" in text:
-        raise UserError(f"{text!r} is no path: name a file or a folder")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise UserError(f"{text}: there is no such home folder; write ./{text} for a folder of that name") from None
-
-
-def exists(path: Path) -> bool:
-    """Return whether something is at a path. Raises UserError if that cannot be found out, as do the next two.
-
-    `Path.exists` raises OSError for a name that is too long and for a folder that may not be entered.
-    """
-    return bool(_mode(path))
-
-
-def is_file(path: Path) -> bool:
-    """Return whether a path names a regular file."""
-    return stat.S_ISREG(_mode(path))
-
-
-def is_folder(path: Path) -> bool:
-    """Return whether a path names a folder."""
-    return stat.S_ISDIR(_mode(path))
-
-
-def names_in(folder: Path) -> list[str]:
-    """Return the sorted names of what a folder holds. Raises UserError if it cannot be listed.
-
-    Ask `os.path.isdir` and `os.path.isfile` about them: `DirEntry.is_dir` raises OSError for a loop of links.
-    """
-    try:
-        return sorted(os.listdir(folder))
-    except (OSError, ValueError) as error:
-        raise _unseen(folder, error) from None
-
-
-def _mode(path: Path) -> int:
-    """Return the mode of what a path names, links followed; 0 if nothing is there."""
-    try:
-        return os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
-    except (OSError, ValueError) as error:
-        raise _unseen(path, error) from None
-
-
-def _unseen(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: cannot be looked at ({getattr(error, 'strerror', None) or error}); name another path")
-
-
-def resolved(path: Path) -> Path:
-    """Return the absolute path without links. Raises UserError if it cannot be one.
-
-    A loop of links stays in it, where `Path.resolve` raises RuntimeError.
-    """
-    try:
-        return Path(os.path.realpath(path))
-    except (OSError, ValueError) as error:
-        raise _unseen(path, error) from None
-
-
 def read_small(path: Path, *, at_most: int) -> bytes:
     """Read a file of at most so many bytes. Raises OSError for a larger one, a folder, a pipe or a device."""
-    if not path.is_file():
-        raise OSError("there is none" if not path.exists() else "it is not a regular file")
-    if not path.stat().st_size:  # what /proc calls a file may have no end
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise OSError("there is none") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is not a regular file")
+    if not found.st_size:  # what /proc calls a file may have no end
         return b""
     with path.open("rb") as stream:
         content = stream.read(at_most + 1)
@@ -119,9 +60,9 @@ def atomic_file(place: Path) -> Iterator[Path]:
 
     Raises UserError if the disk refuses, and says whether what was there is untouched.
     """
-    target = resolved(place)
-    if exists(target) and not is_file(target):
-        if is_folder(target):
+    target = UserPath(place).resolve()
+    if target.exists() and not target.is_file():
+        if target.is_dir():
             raise UserError(f"{place}: is a folder: name a file")
         try:
             yield target  # a pipe or a device
@@ -147,14 +88,14 @@ def atomic_folder(place: Path, *, replace: Optional[OwnFiles] = None, aside: boo
 
     Raises UserError if something else is in the way or the disk refuses, and says whether what was there is untouched.
     """
-    target = resolved(place)
+    target = UserPath(place).resolve()
     if replace is None:
-        if exists(target) and not (is_folder(target) and not names_in(target)):
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise UserError(f"{place}: exists and is not empty; choose another folder or move it away")
     else:
         with _untouched(place):
             _finish_swap(target, replace)
-        if exists(target) and not aside:
+        if target.exists() and not aside:
             refuse_strays(place, replace)
     with _untouched(place):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -195,9 +136,10 @@ def strays(folder: Path, own: OwnFiles) -> list[str]:
 
     Raises UserError if the folder is another program's, or cannot be listed.
     """
-    if not is_folder(folder):
+    folder = UserPath(folder)
+    if not folder.is_dir():
         raise UserError(f"{folder}: already exists and is no folder; choose another folder")
-    names = names_in(folder)
+    names = [path.name for path in folder.iterdir()]
     ours = own(folder) if names else ()
     return [
         name for name in names if (name not in ours and not _LITTER.fullmatch(name)) or os.path.isdir(folder / name)
@@ -467,7 +409,7 @@ def _old(place: Path) -> Path:
 def _finish_swap(place: Path, own: OwnFiles) -> None:
     """Put the old folder back if a process died between the two renames of `_swap`."""
     old = _old(place)
-    if is_folder(old) and not os.path.lexists(place):
+    if old.is_dir() and not os.path.lexists(place):
         with suppress(UserError):  # somebody else's folder of that name
             strays(old, own)
             old.rename(place)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Optional
 from PIL import Image, PngImagePlugin
 
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import atomic_file, exists, is_file, is_folder
+from paddle_alexnet.system.files import atomic_file
+from paddle_alexnet.system.user_path import UserPath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,18 +36,18 @@ def check_output(place: Optional[Path], kind: str, *, inputs: Iterable[Optional[
         kind: CSV, JSON, HTML, PNG or NPY.
         inputs: files that are read; None is no input.
     """
-    if place is None or not exists(place):
+    if place is None or not (place := UserPath(place)).exists():
         return
-    if is_folder(place):
+    if place.is_dir():
         raise UserError(f"{place}: is a folder; name a file")
-    if not is_file(place):
+    if not place.is_file():
         return  # a pipe or a device
     remedy = "name another file or move it away"
     if kind == "CSV" and _is_table(place):
         raise UserError(f"{place}: already exists and is the table of a data set; {remedy}")
     found = os.stat(place)
     for path in inputs:
-        if path is not None and exists(path) and os.path.samestat(os.stat(path), found):
+        if path is not None and UserPath(path).exists() and os.path.samestat(os.stat(path), found):
             raise UserError(f"{place}: is an input, which would be lost; name another file")
     if not found.st_size:
         return

@@ -11,7 +11,6 @@ from paddle.callbacks import Callback
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.run_folder import RunFolder
-from paddle_alexnet.system.files import is_folder
 from paddle_alexnet.training.callbacks.checkpoints import SaveModels, SaveState
 from paddle_alexnet.training.callbacks.ema import AverageWeights
 from paddle_alexnet.training.callbacks.progress_bar import Progress, ShowEpoch
@@ -51,11 +50,11 @@ def say_what_is_kept(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if is_folder(folder.best):
+        if folder.best.is_dir():
             _log.info(f"the best model so far is kept: {folder.best}")
         else:
             _log.info(f"no epoch was finished: {folder.path} holds no model")
-        if is_folder(folder.last):
+        if folder.last.is_dir():
             _log.info(f"the state of the run so far: {folder.last}")
         raise
 

@@ -30,7 +30,6 @@ from paddle_alexnet.runs.train_state import (
     read_state,
 )
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import is_folder, resolved
 from paddle_alexnet.system.typed_values import check_types
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.model import in_full_precision
@@ -262,15 +261,15 @@ def _other_images(saved: Saved, why: str) -> UserError:
 def find_state(path: Path) -> Saved:
     """The newest state of a run, or that of a checkpoint in it. Raises UserError if there is none or it is damaged."""
     run = RunFolder(run_of(path))
-    place = run.last if resolved(run.path) == resolved(path.expanduser()) else path.expanduser()
+    place = run.last if run.path.resolve() == path.expanduser().resolve() else path.expanduser()
     if not run.is_run():
         raise UserError(f"{path}: no run there: name the folder of one, its output")
-    if not is_folder(place):
+    if not place.is_dir():
         raise UserError(f"{path}: no state to go on from: the run ended before its first was saved; train anew")
     try:
         return read_state(place)
     except UserError as error:
-        others = [str(state) for state in run.earlier() if resolved(state) != resolved(place)]
+        others = [str(state) for state in run.earlier() if state.resolve() != place.resolve()]
         raise UserError(f"{error}" + (f"; an earlier state is {others[-1]}" if others else "")) from None
 
 

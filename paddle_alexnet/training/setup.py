@@ -17,7 +17,6 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.run_folder import RunFolder, run_of
 from paddle_alexnet.runs.train_state import ImageFiles, Saved, files_of, fingerprint
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import exists
 from paddle_alexnet.training.callbacks.seed_step import seed_everything
 from paddle_alexnet.training.distributed import first_before_others, rank
 from paddle_alexnet.training.initial_weights import InitialWeights, choose_initial_weights
@@ -100,7 +99,7 @@ def check_space(folder: RunFolder, network: AlexNet, config: Config) -> None:
     state, kept = weights * (1 + moments + bool(config.train.ema)), config.train.keep_checkpoints
     states = 2 if kept == 1 else kept + 2  # `last`, what is kept, and one that is being written
     needed = weights * 2 + state * states  # the best checkpoint, its inference model, and the states
-    nearest = next(path for path in (folder.path, *folder.path.absolute().parents) if exists(path))
+    nearest = next(path for path in (folder.path, *folder.path.absolute().parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     if free < needed:
         needs = f"a run needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free: name another disk as output"

@@ -13,7 +13,6 @@ from paddle.callbacks import Callback
 
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.pipeline import open_loaders
-from paddle_alexnet.system.files import is_folder
 from paddle_alexnet.training.callback_order import build_callbacks
 from paddle_alexnet.training.distributed import first_before_others, parallel, rank, ranks
 from paddle_alexnet.training.history import Epoch
@@ -77,5 +76,5 @@ def train(
             model.fit(train_loader, val_loader, epochs=left, verbose=0, callbacks=called.ordered)
     if len(history.epochs) < epochs:
         _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
-    log = run.folder.visualdl if is_folder(run.folder.visualdl) else None
+    log = run.folder.visualdl if run.folder.visualdl.is_dir() else None
     return Results(run.folder.path, tuple(history.epochs), history.best, log, len(val_loader.dataset))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import stat
 import subprocess
 import sys
@@ -23,16 +24,12 @@ from paddle_alexnet.system.files import (
     atomic_folder,
     copy_file,
     copy_into,
-    exists,
     growing_csv,
-    is_file,
-    is_folder,
-    names_in,
     read_small,
-    user_path,
     write_csv,
     write_text,
 )
+from paddle_alexnet.system.user_path import UserPath, user_path
 from paddle_alexnet.training.resume import find_state
 
 
@@ -356,13 +353,19 @@ def test_an_older_folder_is_put_back_if_the_new_one_cannot_take_its_place(tmp_pa
 
 def test_a_path_that_cannot_be_looked_at_is_one_line(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for path in (tmp_path / ("a" * 256), tmp_path / "loop", tmp_path / "loop" / "a", Path("a\0b")):
-        for look in (exists, is_file, is_folder, names_in, write_text_to, fill_folder):
+    for path in map(UserPath, (tmp_path / ("a" * 256), tmp_path / "loop", tmp_path / "loop" / "a", "a\0b")):
+        for look in (UserPath.exists, UserPath.is_file, UserPath.is_dir, list_folder, write_text_to, fill_folder):
             with pytest.raises(UserError, match="cannot be looked at"):
                 look(path)
-    assert not exists(tmp_path / "none") and not exists(Path(__file__) / "below")
-    assert is_folder(tmp_path) and not is_file(tmp_path) and is_file(Path(__file__))
+    here, file = UserPath(tmp_path), UserPath(__file__)
+    assert not (here / "none").exists() and not (file / "below").exists()
+    assert here.is_dir() and not here.is_file() and file.is_file()
+    assert [path.name for path in (here / "loop").resolve().parents[0].iterdir()] == ["loop"]
     assert names(tmp_path) == ["loop"]
+
+
+def list_folder(place):
+    list(place.iterdir())
 
 
 def write_text_to(place):
@@ -392,13 +395,23 @@ def test_a_folder_without_permission_is_one_line(tmp_path):
     closed = tmp_path / "closed"
     (closed / "a").mkdir(parents=True)
     closed.chmod(0o700)
-    looks = [exists, is_file, is_folder, names_in, write_text_to, fill_folder]
+    looks = [UserPath.exists, UserPath.is_file, UserPath.is_dir, list_folder, write_text_to, fill_folder]
     looks += [check_there, find_classes, find_recipe, read_run, RunFolder.check, RunFolder.is_run, find_state]
     os.seteuid(65534)
     try:
         for look in looks:
-            for path in (closed / "a", closed / "a" / "b"):
+            for path in (UserPath(closed) / "a", UserPath(closed) / "a" / "b"):
                 with pytest.raises(UserError):
                     look(RunFolder(path) if look in (RunFolder.check, RunFolder.is_run) else path)
     finally:
         os.seteuid(0)
+
+
+def test_a_path_of_a_user_keeps_its_type(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = user_path("a")
+    path.mkdir()
+    others = [path / "b", path.parent, path.absolute(), path.resolve(), path.with_name("c")]
+    (path / "b").touch()
+    assert {type(each) for each in [*others, *path.iterdir(), *path.glob("*")]} == {UserPath}
+    assert path.resolve() == tmp_path / "a" and pickle.loads(pickle.dumps(path)) == Path("a")

@@ -32,7 +32,7 @@ from paddle_alexnet.datasets.inspect.checks import (
 from paddle_alexnet.datasets.inspect.decoded_file import CHECKS_JPEG, Photo, look_at_all
 from paddle_alexnet.datasets.inspect.duplicates import MOST_WITHIN_SPLIT
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import exists, is_folder, resolved, write_csv
+from paddle_alexnet.system.files import write_csv
 from paddle_alexnet.system.output_files import check_output
 from paddle_alexnet.system.progress import progress
 from paddle_alexnet.system.text_files import open_csv
@@ -149,7 +149,7 @@ def _dropped_csv(csv: Path) -> Path:
 def _dropped_before(csv: Path) -> dict[str, str]:
     """The images whose rows were dropped, with reasons. Raises UserError if their list cannot be read."""
     path = _dropped_csv(csv)
-    if not exists(path):
+    if not path.exists():
         return {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -168,11 +168,11 @@ def check_outputs(*, root: Path, csv: Path, sheet: Path, report: Optional[Path],
             continue
         if path.suffix.lower() != suffix:
             raise UserError(f"{path}: name a {suffix} file")
-        if not is_folder(path.parent):
+        if not path.parent.is_dir():
             raise UserError(f"{path}: no such folder; make it first")
-        if resolved(root) in resolved(path).parents:
+        if root.resolve() in path.resolve().parents:
             raise UserError(f"{path}: lies inside the data folder {root}, which stays as it is; name a path elsewhere")
-        if resolved(path) == resolved(csv):
+        if path.resolve() == csv.resolve():
             raise UserError(f"{path}: is the table to read; name another file to write")
         check_output(path, kind, inputs=[csv])
     if fixing:

@@ -17,7 +17,6 @@ from paddle_alexnet.data.tree import image_suffix, is_hidden
 from paddle_alexnet.datasets.prepare.ilsvrc import val_labels
 from paddle_alexnet.datasets.prepare.sources import Found, Record
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import is_file, is_folder
 
 Span = tuple[int, int]  # offset and size in a file
 
@@ -31,8 +30,8 @@ _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz"}
 
 def find_archive(source: Path) -> Optional[Path]:
     """The training archive that a source is or holds, if it does."""
-    archive = source / _TRAIN_TAR if is_folder(source) else source
-    return archive if re.search(r"\.(tar|tgz|tar\.\w+)$", archive.name.lower()) and is_file(archive) else None
+    archive = source / _TRAIN_TAR if source.is_dir() else source
+    return archive if re.search(r"\.(tar|tgz|tar\.\w+)$", archive.name.lower()) and archive.is_file() else None
 
 
 def from_archive(archive: Path) -> Found:
@@ -55,7 +54,7 @@ def from_archive(archive: Path) -> Found:
 
 def _labeled_val(archive: Path, notes: list[str]) -> dict[str, list[Record]]:
     """The validation archive's images by wnid; nothing where it or its labels are missing."""
-    if not is_file(archive):
+    if not archive.is_file():
         return {}
     files = sorted(
         path for path in archive.parent.glob("*val*") if path.suffix in (".txt", ".csv") and os.path.isfile(path)

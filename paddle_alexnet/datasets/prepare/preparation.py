@@ -18,7 +18,7 @@ from paddle_alexnet.data.table import write_tables
 from paddle_alexnet.datasets.prepare.archives import find_archive, from_archive
 from paddle_alexnet.datasets.prepare.sources import Record, find_classes, read_lines
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import atomic_folder, exists, is_folder, resolved
+from paddle_alexnet.system.files import atomic_folder
 from paddle_alexnet.system.progress import progress
 
 _CHUNK = 1 << 20  # bytes copied at a time
@@ -75,9 +75,9 @@ def prepare(
     """
     if "\0" in f"{source}{output}":
         raise UserError(f"{source}, {output}: a path cannot hold a NUL")
-    if not exists(source):
+    if not source.exists():
         raise UserError(f"{source}: no such file or folder; the source is a folder, an archive or a .csv")
-    if is_folder(source) and resolved(source) in resolved(output).parents:
+    if source.is_dir() and source.resolve() in output.resolve().parents:
         raise UserError(f"{output}: lies inside the source {source}; choose a folder outside it")
     if seed < 0:
         raise UserError(f"seed {seed}: give 0 or more")

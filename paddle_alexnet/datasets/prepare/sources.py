@@ -16,7 +16,6 @@ from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
 from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.tree import Tree, as_label, check_inside
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import is_file, names_in
 from paddle_alexnet.system.text_files import decode, open_csv, why
 
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # Imagenette's: 0 % of its labels are wrong
@@ -62,12 +61,12 @@ def find_classes(source: Path, *, group: Optional[str] = None, follow_links: boo
     A column of a table named `group` gives the groups of its pictures. Raises UserError for what is no source, and
     for rows and symbolic links that leave it; of links only where they are not to be followed.
     """
-    if is_file(source):
+    if source.is_file():
         if source.suffix.lower() != ".csv":
             raise UserError(f"{source}: not a source; give a folder of images, an ILSVRC-2012 .tar or a .csv")
         return Found(_from_table(source, group=group, follow_links=follow_links))
-    for path in (source / name for name in names_in(source) if name.endswith(".csv")):
-        if is_file(path) and {"path", "is_valid"} <= set(_header(path)):
+    for path in source.iterdir():
+        if path.suffix == ".csv" and path.is_file() and {"path", "is_valid"} <= set(_header(path)):
             return Found(_from_table(path, group=group, follow_links=follow_links))
     tree = Tree(source, follow_links=follow_links)
     found: dict[str, list[Record]] = {}
