@@ -8,7 +8,7 @@ import pytest
 from browser import CHROMEDRIVER, CHROMIUM, Browser, open_browser
 from helpers import small_config
 from PIL import Image
-from tiny import narrow
+from tiny import TINY, narrow
 
 import paddle_alexnet
 from paddle_alexnet.data.demo import draw_demo
@@ -45,6 +45,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n in range(12):
         Image.new("RGB", (40, 30), (20 * n, 255 - 20 * n, 90)).save(root / f"{n}.png")
     return root
+
+
+@pytest.fixture(scope="module")
+def tiny_preset() -> Iterator[None]:
+    """A preset `tiny`, for the tests of a module that asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "tiny", TINY)
+        yield
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 from helpers import assert_user_error, run_tool
 from hostile import Call
 from rounding import FEW
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import AlexNet, Predictor, UserError, load_config
 from paddle_alexnet.config.schema import DataConfig
@@ -26,13 +25,15 @@ from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
 from paddle_alexnet.training.initial_weights import choose_initial_weights
 from paddle_alexnet.weights.layout import layers
 
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
+
 
 def layer_names():
     return [layer.name for layer in layers("tiny")]
 
 
 @pytest.fixture(scope="module")
-def network(tiny_preset):  # noqa: F811
+def network(tiny_preset):
     paddle.seed(3)
     return AlexNet("tiny", 10)
 

@@ -8,10 +8,11 @@ import pytest
 from helpers import REPOSITORY, assert_user_error, run_tool
 from PIL import Image
 from planted import RED, planted, red_and_green
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.model_folder import write_model
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 @pytest.fixture(scope="module")

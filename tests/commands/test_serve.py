@@ -9,10 +9,11 @@ import urllib.request
 import pytest
 from helpers import REPOSITORY, assert_user_error, metadata_of, run_tool
 from planted import red_and_green
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import save_checkpoint
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 @pytest.fixture(scope="module")

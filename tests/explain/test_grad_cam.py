@@ -5,11 +5,12 @@ import paddle
 import pytest
 from planted import GREEN, RED, SIDE, planted, red_and_green
 from rounding import FEW
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet.explain.drawing import onto
 from paddle_alexnet.explain.grad_cam import grad_cam
 from paddle_alexnet.network.alexnet import AlexNet
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 PLACES = [((5, 8), (60, 55)), ((62, 10), (12, 64)), ((8, 62), (66, 30))]
 

@@ -4,11 +4,12 @@ import numpy as np
 import paddle
 import pytest
 from rounding import LOGITS
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet.explain.layers import last_hidden_layer, normalizations, rectified_convolutions, watch
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.presets import PRESETS, walk
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 def test_it_keeps_what_the_layers_put_out_and_leaves_nothing_behind():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from planted import GREEN, RED, planted, red_and_green
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import UserError
 from paddle_alexnet.explain.neighbors import Gallery, choose_gallery, gather, hidden_features, read_gallery
 from paddle_alexnet.runs.metadata import Origin
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 def test_the_nearest_come_first_and_a_picture_is_not_its_own_neighbor():

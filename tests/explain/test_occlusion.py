@@ -1,10 +1,12 @@
 """Occlusion: a class loses where its object is covered."""
 
 import numpy as np
+import pytest
 from planted import GREEN, RED, SIDE, planted, red_and_green
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet.explain.occlusion import by_pixel, occlusion, starts_of
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 def test_what_covers_the_object_takes_its_probability_and_nothing_else_does():

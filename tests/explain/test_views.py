@@ -8,12 +8,13 @@ import pytest
 from helpers import metadata_of
 from PIL import Image
 from planted import GREEN, RED, SIDE, planted, red_and_green
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import UserError
 from paddle_alexnet.explain import views
 from paddle_alexnet.explain.drawing import WHOLE, Row, Tile, colored, onto, overlay, scaled, sheet
 from paddle_alexnet.network.alexnet import AlexNet
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 @pytest.fixture(scope="module")

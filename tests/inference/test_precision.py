@@ -11,11 +11,12 @@ import paddle
 import pytest
 from helpers import REPOSITORY, assert_user_error, metadata_of, run_tool
 from rounding import NOISE
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import AlexNet, Predictor, UserError
 from paddle_alexnet.data.image_files import find_images
 from paddle_alexnet.export.exporter import export
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 PADDLE_2 = paddle.__version__ < "3"
 AVAILABLE = ["int8"] * PADDLE_2

@@ -1,7 +1,7 @@
 """A run answers by its exported model where that is the same network, and by its best checkpoint where it is not."""
 
-import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from helpers import run_tool
@@ -21,36 +21,45 @@ def run(finished_run, tmp_path):
     return shutil.copytree(finished_run.output, tmp_path / "run")
 
 
-def test_a_run_answers_by_its_exported_model(run):
+def test_answering_folder_of_a_run_is_its_exported_model(run):
     assert answered_by(run) == run / "inference"
     assert Predictor(run).metadata.kind == "inference"
 
 
 @pytest.mark.parametrize("name", ["checkpoints/best", "checkpoints/last/metadata.json", "inference"])
-def test_a_model_that_is_named_answers_itself(run, name):
+def test_answering_folder_of_a_model_is_that_model(run, name):
     assert answered_by(run / name) == (run / name.partition("/metadata.json")[0])
 
 
 @pytest.mark.parametrize("options", [("--softmax",), ("--batch", 2), ("--image-size", 132)])
-def test_an_export_in_other_terms_does_not_answer_for_the_run(run, options):
+def test_answering_folder_with_an_export_in_other_terms_is_the_best_checkpoint(run, options):
     shutil.rmtree(run / "inference")
     assert run_tool("export", run, *options).returncode == 0
     assert answered_by(run) == run / "checkpoints" / "best"
 
 
-def test_nor_does_a_missing_one_or_one_of_another_epoch(run, tmp_path):
-    place = run / "inference"
-    moved = place.rename(tmp_path / "moved")
-    assert answered_by(run) == run / "checkpoints" / "best"
-    shutil.copytree(run / "checkpoints" / "best", place)  # of that epoch, but none that is exported
-    assert answered_by(run) == run / "checkpoints" / "best"
-    shutil.rmtree(place)
-    moved.rename(place)
-    best = run / "checkpoints" / "best"
-    shutil.rmtree(best)
-    shutil.copytree(run / "checkpoints" / "last", best)
-    epochs = [json.loads((folder / "metadata.json").read_text())["origin"]["epoch"] for folder in (best, place)]
-    assert answered_by(run) == (place if epochs[0] == epochs[1] else best)
+def test_answering_folder_without_an_export_is_the_best_checkpoint(run):
+    best, export = run / "checkpoints" / "best", run / "inference"
+    shutil.rmtree(export)
+    assert answered_by(run) == best
+    shutil.copytree(best, export)  # of that epoch, but no export
+    assert answered_by(run) == best
+
+
+@pytest.mark.parametrize(("of_best", "of_export", "answers"), [(7, 7, "inference"), (7, 6, "checkpoints/best")])
+def test_answering_folder_with_an_export_of_another_epoch_is_the_best_checkpoint(run, of_best, of_export, answers):
+    set_epoch(run / "checkpoints" / "best", of_best)
+    set_epoch(run / "inference", of_export)
+    assert answered_by(run) == run / answers
+
+
+def set_epoch(place, epoch):
+    """Write a model again, as one of another epoch."""
+    model = model_folder.read_model(place)
+    metadata = replace(model.metadata, origin=replace(model.metadata.origin, epoch=epoch))
+    model_folder.write_model(
+        place, metadata, lambda folder: [(folder / name).write_bytes(content) for name, content in model.files.items()]
+    )
 
 
 def test_predict_reads_each_metadata_file_once(run, demo_set, monkeypatch):

@@ -18,7 +18,6 @@ from helpers import REPOSITORY
 from PIL import Image
 from planted import GREEN, RED, planted, red_and_green
 from rounding import PROBABILITIES
-from tiny import tiny_preset  # noqa: F401
 
 pytest.importorskip("fastapi", reason="the service needs the extra [serve]")
 
@@ -30,6 +29,8 @@ from paddle_alexnet.service.limits import Limits
 from paddle_alexnet.service.samples import Sample
 from paddle_alexnet.service.served_model import Served, open_served
 from paddle_alexnet.service.server import listen
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 def png(pixels):

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from planted import red_and_green
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import UserError
 from paddle_alexnet.export.exporter import export
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.service.samples import samples
 from paddle_alexnet.service.served_model import open_served
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 @pytest.fixture(scope="module")

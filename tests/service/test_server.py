@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from planted import red_and_green
-from tiny import tiny_preset  # noqa: F401
 
 pytest.importorskip("fastapi", reason="the service needs the extra [serve]")
 
@@ -16,6 +15,8 @@ from running_service import running
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.service.limits import Limits
 from paddle_alexnet.service.served_model import open_served
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 GET = b"GET /health HTTP/1.1\r\nhost: x\r\n"
 POST = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/png\r\n"

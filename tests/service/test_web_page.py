@@ -5,7 +5,6 @@ import shutil
 import pytest
 from PIL import Image
 from planted import GREEN, RED, planted, red_and_green
-from tiny import tiny_preset  # noqa: F401
 
 pytest.importorskip("fastapi", reason="the service needs the extra [serve]")
 
@@ -15,6 +14,8 @@ from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.service.limits import Limits
 from paddle_alexnet.service.samples import Sample
 from paddle_alexnet.service.served_model import open_served
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 READY = "!asking && !document.getElementById('answer').hidden"
 LABELS = "return [...document.querySelectorAll('#top b')].map(b => b.textContent)"

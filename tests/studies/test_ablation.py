@@ -5,12 +5,13 @@ import csv
 import pytest
 from helpers import assert_user_error, run_tool, small_config
 from PIL import Image
-from tiny import tiny_preset  # noqa: F401
 
 from paddle_alexnet import UserError
 from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, MaxPool, ablated, walk
 from paddle_alexnet.studies import ablation
 from paddle_alexnet.studies.ablation import ablate
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 @pytest.mark.parametrize("preset", ["small", "paper", "source145", "owt", "tensorflow", "caffenet"])

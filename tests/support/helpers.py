@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import paddle
@@ -27,6 +27,7 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata, Origin
+from paddle_alexnet.training.history import Epoch
 from paddle_alexnet.training.optimizers import build_optimizer
 from paddle_alexnet.training.parameter_groups import resolve_groups
 from paddle_alexnet.training.schedules import build_schedule
@@ -77,6 +78,12 @@ def save_untrained(place: Path, *, preset: str = "small", classes: int = 3, geom
     metadata = metadata_of(network)
     save_checkpoint(place, network, replace(metadata, preprocess=replace(metadata.preprocess, geometry=geometry)))
     return place
+
+
+def make_epoch(epoch: int = 1, **values: Any) -> Epoch:
+    """Return the row of an epoch that improved, with some of its values replaced."""
+    row = {"train_loss": 2.0, "train_top1": 0.1, "val_loss": 1.5, "val_top1": 0.5, "learning_rate": 1e-4}
+    return Epoch(epoch, **{**row, "images_per_second": 9.5, "improved": True, "data": "images", **values})
 
 
 def run_tool(verb: str, *arguments: object, cwd: Optional[Path] = None) -> "subprocess.CompletedProcess[str]":

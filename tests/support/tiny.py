@@ -1,12 +1,9 @@
-"""Networks for tests that need none in full: a preset of 26,000 weights, and the presets with few linear weights."""
+"""Networks for tests that need no full one: a preset of 26,000 weights, and the presets with few linear weights."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 
-import pytest
-
-from paddle_alexnet.network.presets import PRESETS, Conv, Dropout, Flatten, Linear, MaxPool, Preset, ReLU, Stage
+from paddle_alexnet.network.presets import Conv, Dropout, Flatten, Linear, MaxPool, Preset, ReLU, Stage
 
 WIDTH = 32  # outputs of a narrow network's first two linear layers
 
@@ -31,14 +28,6 @@ TINY = Preset(
     },
     quirks=frozenset({"dead_fc2"}),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny_preset() -> Iterator[None]:
-    """Import it into a test file, and there is a preset `tiny`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", TINY)
-        yield
 
 
 def narrow(preset: Preset) -> Preset:

@@ -1,11 +1,10 @@
-from paddle_alexnet.training.history import Epoch, History
+from helpers import make_epoch
+
+from paddle_alexnet.training.history import History
 
 
-def test_the_best_is_the_last_that_improved():
-    def epoch(number, improved):
-        return Epoch(number, 1.0, 0.5, 1.0, 0.5, 0.1, 10.0, improved, "photographs")
-
+def test_best_epoch_is_the_last_that_improved():
     assert History().best is None
-    assert History([epoch(1, False)]).best is None
-    history = History([epoch(1, True), epoch(2, True), epoch(3, False)])
+    assert History([make_epoch(1, improved=False)]).best is None
+    history = History([make_epoch(number, improved=number < 3) for number in (1, 2, 3)])
     assert (history.best.epoch, history.last.epoch) == (2, 3)

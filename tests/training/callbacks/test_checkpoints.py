@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import paddle
+from helpers import make_epoch
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
@@ -15,9 +16,9 @@ from paddle_alexnet.runs.model_folder import read_model
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.training.callbacks import checkpoints as save
 from paddle_alexnet.training.callbacks.checkpoints import SaveModels
-from paddle_alexnet.training.history import Epoch, History
+from paddle_alexnet.training.history import History
 
-FIRST = Epoch(1, 2.0, 0.1, 1.5, 0.5, 1e-4, 9.5, True, "photographs")
+FIRST = make_epoch()
 
 
 def test_best_and_export_are_of_the_epochs_that_improved(tmp_path, monkeypatch):

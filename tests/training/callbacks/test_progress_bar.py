@@ -3,11 +3,12 @@ from types import SimpleNamespace
 
 import paddle
 import pytest
+from helpers import make_epoch
 
 from paddle_alexnet import AlexNet
 from paddle_alexnet.training.callbacks import progress_bar as progress
 from paddle_alexnet.training.callbacks.progress_bar import Progress, ShowEpoch, seconds_per_image
-from paddle_alexnet.training.history import Epoch, History
+from paddle_alexnet.training.history import History
 
 
 class Terminal(io.StringIO):
@@ -138,7 +139,7 @@ def test_the_result_of_an_epoch_fits_80_columns_and_says_what_became_of_it(clock
     callback.on_train_begin({})
     for number, val_loss, improved in ((1, 2.5, True), (2, 3.5, False), (10, 1.25, True)):
         clock[0] = number * 30
-        history.epochs.append(Epoch(number, 2.0, 0.1, val_loss, 0.5, 1e-4, 9.54, improved, "photographs"))
+        history.epochs.append(make_epoch(number, val_loss=val_loss, improved=improved))
         callback.on_eval_end({})
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80

@@ -4,12 +4,13 @@ from types import SimpleNamespace
 
 import paddle
 import pytest
+from helpers import make_epoch
 
 from paddle_alexnet import UserError
 from paddle_alexnet.training.callbacks.stopping import StopEarly, StopOnNaN, WarnOfNoProgress, first_not_finite
-from paddle_alexnet.training.history import Epoch, History
+from paddle_alexnet.training.history import History
 
-FIRST = Epoch(1, math.log(10), 0.1, math.log(10), 0.1, 1e-4, 9.5, True, "photographs")
+FIRST = make_epoch(train_loss=math.log(10), val_loss=math.log(10))
 
 
 class Network(paddle.nn.Sequential):
@@ -81,7 +82,7 @@ def test_images_and_weights_are_looked_at_first(image, weight, where):
 
 
 def warnings(caplog, train_loss, val_loss, *, steps=100):
-    history = History([Epoch(1, train_loss, 0.1, val_loss, 0.1, 1e-4, 9.5, True, "photographs")])
+    history = History([make_epoch(train_loss=train_loss, val_loss=val_loss)])
     callback = WarnOfNoProgress(history, range(steps), 10)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
@@ -107,7 +108,7 @@ def test_patience_is_counted_from_the_best_epoch():
     callback.set_model(SimpleNamespace(stop_training=False))
     stopped = []
     for number, improved in enumerate([True, False, True, False, False], start=1):
-        history.epochs.append(Epoch(number, 1.0, 0.1, 1.0, 0.1, 1e-4, 9.5, improved, "photographs"))
+        history.epochs.append(make_epoch(number, improved=improved))
         callback.on_eval_end({})
         stopped.append(callback.model.stop_training)
     assert stopped == [False, False, False, False, True]

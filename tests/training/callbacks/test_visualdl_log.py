@@ -6,13 +6,13 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from helpers import REPOSITORY
+from helpers import REPOSITORY, make_epoch
 from paddle import nn
 
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.training.callbacks.recording import LogVisualDL
-from paddle_alexnet.training.history import Epoch, History
+from paddle_alexnet.training.history import History
 
 
 def full(**scalar):
@@ -23,7 +23,7 @@ def log_an_epoch(folder, history):
     callback = LogVisualDL(RunFolder(folder), history, data="photographs", config=Config())
     callback.set_model(SimpleNamespace(network=nn.Sequential(nn.Conv2D(3, 8, 11), nn.ReLU(), nn.Conv2D(8, 4, 3))))
     callback.on_train_begin({})
-    history.epochs.append(Epoch(1, 2.0, 0.1, 1.5, 0.5, 1e-4, 9.5, True, "photographs"))
+    history.epochs.append(make_epoch())
     callback.on_eval_end({})
     return callback
 
