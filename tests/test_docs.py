@@ -87,6 +87,24 @@ def test_every_link_leads_somewhere(page):
             assert not anchor or anchor in anchors(there), target
 
 
+def test_paths_that_contributing_names_exist():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"(?<![\w.])((?:[a-z_]+/)+(?:[\w.]+\.py)?)(?=[`, ])", text))
+    assert "tests/config/test_recipe.py" in paths
+    roots = (REPOSITORY, REPOSITORY / "paddle_alexnet", REPOSITORY / "paddle_alexnet" / "network")
+    assert [path for path in sorted(paths) if not any((root / path).exists() for root in roots)] == []
+
+
+def test_rooms_that_contributing_draws_are_the_layers_that_are_checked():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = re.search(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1].splitlines()
+    settings = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.search(r"^layers = \[\n(.*?)^\]", settings, re.MULTILINE | re.DOTALL)[1]
+    checked = [re.findall(r"\w+", line) for line in layers.splitlines()]
+    assert [line[: len("   ".join(rooms))].split() for line, rooms in zip(drawn, checked)] == checked
+    assert len(drawn) == len(checked)
+
+
 @cache
 def anchors(page: Path) -> set[str]:
     """What MkDocs calls the headings of a page."""
