@@ -54,7 +54,7 @@ class Loader:
     Args:
         preprocess: May differ from the dataset's own only in normalization.
         augmentation: Config of the random augmentation; with mixup, labels are probabilities [N, C] float32.
-        statistics: Of the train split, for `augment`.
+        statistics: Statistics of the train split, for `augment`.
         unreadable: Receives unreadable images; raises UserError beyond its limit.
         crops: 10 yields ten images in a row per sample.
         on_device: Send uint8 images to the device and normalize there.

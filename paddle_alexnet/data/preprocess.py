@@ -156,7 +156,7 @@ class Preprocess:
     ) -> Image.Image:
         """Decode the part `part(width, height)` of an image into RGB of size×size.
 
-        With `sides`, resize the part to `sides(width, height)` and crop size×size around the center.
+        If `sides` is given, resize the part to `sides(width, height)` and crop size×size around the center.
         """
         name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the image"
         try:

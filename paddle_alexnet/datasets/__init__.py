@@ -1,1 +1,1 @@
-"""Data sets before training: preparing and inspecting them."""
+"""Preparation and inspection of data sets before training."""

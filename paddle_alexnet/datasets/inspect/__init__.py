@@ -1,1 +1,1 @@
-"""A look at a data set before training: what is in it, and what is wrong with it."""
+"""Inspection of a data set's content and faults before training."""

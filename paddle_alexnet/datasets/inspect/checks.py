@@ -1,4 +1,4 @@
-"""What is wrong with a data set: in its rows, its images, its classes, and between its splits."""
+"""Checks of a data set's rows, images, classes and splits."""
 
 import os
 import posixpath
@@ -23,10 +23,11 @@ _IMAGENET_TRAIN = re.compile(r"n\d{8}_\d+\D")
 
 
 def row_frame(rows: Rows, classes: ClassList, findings: Sequence[Finding]) -> pd.DataFrame:
-    """The complete rows of a CSV with what they say.
+    """Return the complete rows of a CSV as a table.
 
-    Columns line, filename, label and split (categories), class_index and split_index (-1 for an unknown one), `file`,
-    the path below the root in one spelling, and `sound`, whether no finding is about the row.
+    Returns:
+        Columns line, filename, label and split (categories), class_index and split_index (-1 if unknown), `file` (the
+        normalized path below the root) and `sound` (whether the row has no finding).
     """
     labels, splits = rows.codes(classes)
     lines = np.array(rows.lines, np.int64)
@@ -45,7 +46,7 @@ def row_frame(rows: Rows, classes: ClassList, findings: Sequence[Finding]) -> pd
 
 
 def check_images(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> tuple[pd.DataFrame, list[Finding]]:
-    """The rows whose image can be decoded, and what is wrong or odd with all of them."""
+    """Return the rows whose image can be decoded, and the findings of all images."""
     findings = [
         note._replace(line=line, file=filename)
         for line, filename, file in zip(rows["line"], rows["filename"], rows["file"])
@@ -56,10 +57,9 @@ def check_images(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> tuple[pd.Da
 
 
 def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Finding]:
-    """Rows whose picture another row has already, of which that of the later split counts as the original.
+    """Return the rows whose image is a duplicate; the one in the later split counts as the original.
 
-    So whoever drops these rows keeps the test split whole, then the validation split. Where the labels of two such rows
-    differ, both are findings: nothing tells which is right.
+    Dropping duplicates therefore keeps the test split whole, then val. If the labels differ, both rows are findings.
     """
     rows = rows.assign(content=[photos[file].sha256 for file in rows["file"]])
     rows = rows.sort_values(["split_index", "line"], ascending=[False, True])
@@ -88,26 +88,26 @@ def check_copies(rows: pd.DataFrame, photos: Mapping[str, Photo]) -> list[Findin
         findings.append(Finding(kind, copy.line, copy.filename, detail))
     for line, (row, other) in sorted({row.line: (row, other) for row, other in reversed(conflicts)}.items()):
         where = row_in_words(other.line, other.filename)
-        detail = f"labeled {row.label!r}; {where}, has it as {other.label!r}"
+        detail = f"labeled {row.label!r}; {where}, is labeled {other.label!r}"
         findings.append(Finding("conflict", line, row.filename, detail))
     return findings
 
 
 def _pairs(rows: pd.DataFrame, other: np.ndarray) -> list[tuple[Any, Any]]:
-    """Each row beside the one whose index `other` has for it."""
+    """Return each row with the row at its index in `other`."""
     return list(zip(rows[other >= 0].itertuples(), rows.iloc[other[other >= 0]].itertuples()))
 
 
 def check_names(rows: pd.DataFrame) -> list[Finding]:
-    """What the names of files tell of ImageNet's splits, which Imagenette mixes."""
+    """Find ImageNet's splits by file names; Imagenette mixes them."""
     names = [posixpath.basename(file) for file in rows["file"]]
     from_val = np.array([bool(_IMAGENET_VAL.match(name)) for name in names], bool)
     from_train = np.array([bool(_IMAGENET_TRAIN.match(name)) for name in names], bool)
     trained = rows["split_index"].to_numpy() == SPLITS.index("train")
     findings = []
     for kind, some, what in (
-        ("imagenet-val", from_val & trained, "never evaluate on that set what is trained here"),
-        ("held-out", from_train & ~trained, "whatever was pretrained on ImageNet has seen them"),
+        ("imagenet-val", from_val & trained, "never evaluate the trained model on ImageNet's validation set"),
+        ("held-out", from_train & ~trained, "models pretrained on ImageNet have seen them"),
     ):
         if some.any():
             first = next(rows[some].itertuples())
@@ -118,9 +118,9 @@ def check_names(rows: pd.DataFrame) -> list[Finding]:
 
 
 def check_links(rows: pd.DataFrame, root: Path) -> list[Finding]:
-    """Whether images are symbolic links, or lie below one, that leave the data folder."""
+    """Find images that are, or are below, symbolic links that leave the data folder."""
     whole = os.path.realpath(root)
-    folders: dict[str, str] = {}  # with their links followed
+    folders: dict[str, str] = {}  # to their real paths
     outside = []
     for row in rows.drop_duplicates("file").itertuples():
         folder, name = posixpath.split(row.file)
@@ -132,12 +132,12 @@ def check_links(rows: pd.DataFrame, root: Path) -> list[Finding]:
     if not outside:
         return []
     where = row_in_words(outside[0].line, outside[0].filename)
-    detail = f"{len(outside)} images, the first in {where}: a copy lacks them"
+    detail = f"{len(outside)} images, the first in {where}; a copy of the folder lacks them"
     return [Finding("link", 0, "", detail)]
 
 
 def check_classes(counts: pd.DataFrame, *, top_k: Optional[int]) -> list[Finding]:
-    """What a table of images by class (rows) and split (columns) lacks."""
+    """Find classes and splits without images, in counts by class (rows) and split (columns)."""
     empty = [split for split in SPLITS if not counts[split].any()]
     details = [f"split {split}: no images" for split in empty if split != "test"]
     for name, row in counts.iterrows():
@@ -150,13 +150,13 @@ def check_classes(counts: pd.DataFrame, *, top_k: Optional[int]) -> list[Finding
     if "test" in empty:
         findings.append(Finding("no-test", 0, "", "split test: no images"))
     if top_k is not None and top_k >= len(counts):
-        detail = f"top-{top_k} of {len(counts)} classes counts every answer as right: report top-1"
+        detail = f"top-{top_k} of {len(counts)} classes is always correct; report top-1"
         findings.append(Finding("top-k", 0, "", detail))
     return findings
 
 
 def check_folder(root: Path, listed: Set[str], *, csv: Path) -> list[Finding]:
-    """Image files below a folder that are not among the listed ones; hidden ones do not count."""
+    """Find image files that are not listed, except hidden ones."""
     findings = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -165,20 +165,20 @@ def check_folder(root: Path, listed: Set[str], *, csv: Path) -> list[Finding]:
             file = name if below == "." else f"{below}/{name}"
             suffix = os.path.splitext(name)[1].lower()
             if suffix in IMAGE_SUFFIXES and not name.startswith(".") and file not in listed:
-                where = "no class's folder" if csv.is_dir() else f"no row of {csv.name}"
+                where = "no class folder" if csv.is_dir() else f"no row of {csv.name}"
                 findings.append(Finding("unlisted", 0, file, f"in {where}"))
     return findings
 
 
 def _kind(copy: Any, original: Any) -> str:
-    """What two rows with the same bytes are."""
+    """Return the kind of finding of two rows with the same bytes."""
     if copy.split_index != original.split_index:
         return "leak"
     return "repeated" if copy.file == original.file else "duplicate"
 
 
 def _spelling(filename: str) -> str:
-    """A path without `.` and repeated slashes, so that two spellings of one file are equal."""
+    """Return a path without `.` and repeated slashes, so that equal files have equal paths."""
     folder, name = posixpath.split(filename)
     below = posixpath.normpath(folder or ".")
     return name if below == "." else f"{below}/{name}"

@@ -1,4 +1,4 @@
-"""A contact sheet: some pictures of every class, to see at a glance what a network will be shown."""
+"""A contact sheet with some images of every class."""
 
 import math
 import warnings
@@ -18,14 +18,13 @@ _INK, _FAINT, _PAPER, _FRAME = "#1a1a1a", "#6b6b6b", "#f6f6f4", "#e2e2e2"
 
 
 def draw_sheet(inspection: Inspection, path: Path) -> str:
-    """Write the sheet as a PNG and say so; the pictures on it are read a second time.
+    """Write the sheet as a PNG and return a message. Raises UserError if the file cannot be written.
 
-    They are shown as training takes them, turned as EXIF asks, but in their own proportions. Raises
-    UserError if the file cannot be written.
+    Images have their EXIF orientation applied as in training, but keep their aspect ratios.
     """
     rows = inspection.rows
     if not len(rows):
-        return "no contact sheet: there is no sound image"
+        return "no contact sheet: the data set has no valid image"
     counts = inspection.counts[:_MOST_CLASSES]
     pictures = 8 if len(counts) <= 20 and counts.sum(axis=1).max() > 4 else 4
     size = 120 if len(counts) <= 100 else 56
@@ -36,7 +35,7 @@ def draw_sheet(inspection: Inspection, path: Path) -> str:
     columns = -(-len(counts) // deep)
     sheet = Image.new("RGB", (_MARGIN + columns * width, _MARGIN + _TITLE + deep * height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    first = f", the first {len(counts)} of them" if len(counts) < len(inspection.classes) else ""
+    first = f" (the first {len(counts)} shown)" if len(counts) < len(inspection.classes) else ""
     folder = inspection.root.resolve().name
     title = f"{f'{folder}: ' if can_draw(folder) else ''}{len(rows)} images, {len(inspection.classes)} classes{first}"
     draw_text(draw, (_MARGIN, _MARGIN), title, room=sheet.width - 2 * _MARGIN, size=20, ink=_INK)
@@ -56,13 +55,13 @@ def draw_sheet(inspection: Inspection, path: Path) -> str:
             sheet.paste(small, (left + place * (size + _GAP), top + _LABEL))
     save_image(path, sheet)
     meaning = legend(names)
-    return f"wrote {path}" + (f"\nno font here has the names of all classes; {meaning}" if meaning else "")
+    return f"wrote {path}" + (f"\nno installed font has the names of all classes; {meaning}" if meaning else "")
 
 
 def _small(path: Path, size: int) -> Image.Image:
-    """A picture, fit into a square."""
+    """Return an image padded to a square."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow has to say about an image, the findings say
+        warnings.simplefilter("ignore")  # the findings cover Pillow's warnings
         with open_image(path) as image:
             scales = scales_within(image)
             decode_at(image, max([s for s in scales if min(image.size) // s >= 2 * size], default=scales[0]))

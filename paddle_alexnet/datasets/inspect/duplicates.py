@@ -1,4 +1,4 @@
-"""The same picture twice, though its bytes differ: in two splits, or under two labels."""
+"""Near-duplicate images of different bytes, in two splits or under two labels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,43 +9,46 @@ from paddle_alexnet.system.progress import progress
 
 THUMBNAIL = 16  # pixels a side
 
-# Measured on 1,000 photographs. The correlation of two gray thumbnails is above 0.97 for 99 % and more of copies that
-# were made half or a third as large, squashed, saved with a JPEG quality of 20, mirrored, made gray or half as bright,
-# for 99 % of those with a border of 5 % a side and all of those cut by 5 % a side, where the center of the one is
-# compared with the whole of the other. Of different photographs the highest is 0.957. Drawings of the same lines in
-# other colors are above it too: their colors correlate by less than 0.8, those of 99 % of the copies by more.
+# Measured on 1,000 images: the correlation of gray thumbnails is above 0.97 for at least 99 % of the copies that were
+# resized to a half or a third, squashed, saved with a JPEG quality of 20, mirrored, converted to gray, halved in
+# brightness, or given a border of 5 % per side, and for all that were cropped by 5 % per side (the center of one
+# against the whole other). Different images reach 0.957. Drawings of the same lines in other colors exceed 0.97, but
+# their colors correlate by less than 0.8; the colors of 99 % of the copies by more.
 _LEAST_CORRELATION = 0.97
 _LEAST_CORRELATION_OF_COLORS = 0.8
-_LEAST_CONTRAST = 3.0  # standard deviation in levels of 0..255; below it there is no picture to compare
-_LEAST_COLOR = 8.0  # root mean square of R, G, B less their mean, in levels; below it there is no color to compare
-_BLOCK = 2048  # pictures compared with as many at a time, 17 MB of float32
+_LEAST_CONTRAST = 3.0  # standard deviation in levels of 0..255 below which images are not compared
+_LEAST_COLOR = 8.0  # root mean square of R, G, B minus their mean, in levels, below which colors are not compared
+_BLOCK = 2048  # images compared with as many at a time, 17 MB of float32
 _PAIRS = 1 << 15  # pairs whose colors are compared at a time, 200 MB
-MOST_WITHIN_SPLIT = 50_000  # the time grows with the square: for these it is about that of reading them
+MOST_WITHIN_SPLIT = 50_000  # images; beyond them the quadratic comparison takes longer than reading
 
 
 class Copies(NamedTuple):
-    """For each picture the index of the same one in a later split, and of one with another label: int64 [N], or -1."""
+    """The index of a near-duplicate of each image, int64 [N], or -1."""
 
     in_later_split: np.ndarray
     other_label: np.ndarray
 
 
 class _Pictures(NamedTuple):
-    """Thumbnails of all pictures whose contrast suffices, float32."""
+    """Thumbnails of all images with enough contrast, float32."""
 
-    number: np.ndarray  # [n] among all pictures
-    whole: np.ndarray  # [n, pixels] gray, of mean 0 and length 1
+    number: np.ndarray  # [n], index among all images
+    whole: np.ndarray  # [n, pixels], gray, of mean 0 and length 1
     center: np.ndarray  # [n, pixels]
-    colors: np.ndarray  # [n, 2, pixels * 3] of the whole and the center, R, G, B less their mean
+    colors: np.ndarray  # [n, 2, pixels * 3], R, G, B minus their mean, of whole and center
 
 
 def find_copies(
     *, thumbnails: Sequence[bytes], centers: Sequence[bytes], splits: np.ndarray, labels: np.ndarray
 ) -> Copies:
-    """Compare all pictures of a data set; those of one split only where they are no more than MOST_WITHIN_SPLIT.
+    """Find near-duplicates in a data set, also mirrored; within a split only up to MOST_WITHIN_SPLIT images.
 
-    A thumbnail is 16×16×3 bytes of the whole picture, a center of all but 5 % at each side; `splits` and `labels` are
-    int [N]. A mirrored picture is the same one.
+    Args:
+        thumbnails: 16×16×3 bytes of each image.
+        centers: The same of each image without 5 % at each side.
+        splits: Integers [N].
+        labels: Integers [N].
     """
     copies = Copies(np.full(len(splits), -1), np.full(len(splits), -1))
     if len(splits):
@@ -59,7 +62,7 @@ def find_copies(
         pairs = [
             (a, b)
             for number, (split, a) in enumerate(blocks)
-            for other, b in blocks[number:]  # of the same split or a later one
+            for other, b in blocks[number:]  # in the same split or a later one
             if split != other or split not in large
         ]
         for a, b in progress(pairs, what="compare", total=len(pairs), unit="block") if len(pairs) > 20 else pairs:
@@ -70,7 +73,7 @@ def find_copies(
 def _compare(
     pictures: _Pictures, a: np.ndarray, b: np.ndarray, copies: Copies, *, splits: np.ndarray, labels: np.ndarray
 ) -> None:
-    """Note the pairs of two blocks that are alike; `b` is of the same split or a later one."""
+    """Record the near-duplicates of two blocks; `b` is in the same split or a later one."""
     whole_a, whole_b = pictures.whole[a], pictures.whole[b]
     center_a, center_b = pictures.center[a], pictures.center[b]
     for one, other, views in ((whole_a, whole_b, (0, 0)), (whole_a, center_b, (0, 1)), (center_a, whole_b, (1, 0))):
@@ -92,7 +95,7 @@ def _note_pairs(
     splits: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    """Note those of some pairs with the same gray thumbnails that tell something new and have the same colors."""
+    """Record the pairs that are new and have the same colors, among pairs with the same gray thumbnails."""
     first, later = pictures.number[a], pictures.number[b]
     leaks, disagree = splits[first] != splits[later], labels[first] != labels[later]
     new = leaks & (copies.in_later_split[first] < 0)
@@ -124,7 +127,7 @@ def _prepare(thumbnails: Sequence[bytes], centers: Sequence[bytes]) -> _Pictures
 
 
 def _same_colors(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Whether the colors of pairs [pairs, pixels * 3] agree, or one of the two has none: bool [pairs]."""
+    """Return for pairs [pairs, pixels * 3] whether their colors agree or one has no color, bool [pairs]."""
     a, b = a.astype(np.float32), b.astype(np.float32)
     lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     without = np.minimum(*lengths) < _LEAST_COLOR * np.sqrt(a.shape[1])
@@ -133,11 +136,11 @@ def _same_colors(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _mirror(thumbnails: np.ndarray, channels: int) -> np.ndarray:
-    """Thumbnails [n, pixels * channels] with left and right exchanged."""
+    """Flip thumbnails [n, pixels * channels] horizontally."""
     squares = thumbnails.reshape(len(thumbnails), THUMBNAIL, THUMBNAIL, channels)
     return squares[:, :, ::-1].reshape(thumbnails.shape)
 
 
 def _pixels(thumbnails: Sequence[bytes]) -> np.ndarray:
-    """Float32 [n, pixels, 3]."""
+    """Return float32 [n, pixels, 3]."""
     return np.frombuffer(b"".join(thumbnails), np.uint8).reshape(len(thumbnails), -1, 3).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Look at a data set before anything is computed from it: what is in it, and what is wrong with it."""
+"""Inspection of a data set: counts, colors and findings of every row and image."""
 
 import csv as table
 import logging
@@ -43,44 +43,43 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a look at every row and every image of a data set gave.
-
-    `rows` are the sound ones, by which one could train, as `doctor.row_frame` gives them; `photos` go by
-    their `file`. `counts` has a row a class and a column a split. `accepted` are kinds of findings that somebody has
-    looked at and lives with: they are no faults, and their rows stay.
-    """
+    """The result of `inspect`."""
 
     root: Path
     csv: Path
     classes: ClassList
-    rows: pd.DataFrame
-    photos: dict[str, Photo]
-    counts: pd.DataFrame
+    rows: pd.DataFrame  # the valid ones, see `row_frame`
+    photos: dict[str, Photo]  # by their `file`
+    counts: pd.DataFrame  # by class (rows) and split (columns)
     findings: list[Finding]
-    accepted: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()  # kinds of findings that are no faults and drop no rows
 
 
 def inspect(
     root: Path, csv: Optional[Path] = None, *, top_k: Optional[int] = None, workers: int = 2, accept: Sequence[str] = ()
 ) -> Inspection:
-    """Read every row and decode every image once; whatever is wrong with them becomes a finding.
+    """Read every row and decode every image once; faults become findings.
 
-    `csv` is by default `labels.csv` in `root`, else the class folders of `root`; the classes are those of `classes.txt`
-    beside it, else its sorted labels. `top_k` is the measure that somebody means to report, `accept` names kinds of
-    findings. Raises UserError where there is nothing to look at.
+    Args:
+        csv: By default `labels.csv` in `root`, else the class folders of `root`; classes as in `read_rows`.
+        top_k: The k that will be reported; a k of all classes is a finding.
+        accept: Kinds of findings to accept.
+
+    Raises:
+        UserError: The data set is not found or unreadable, or an argument is invalid.
     """
     for name, value in (("top_k", top_k), ("workers", workers)):
         if value is not None and value < 1:
-            raise UserError(f"{name} {value}: give 1 or more")
+            raise UserError(f"{name} {value}: must be 1 or more; choose another")
     accepted = frozenset(one_of(kind, KINDS, what="kind of finding") for kind in accept)
     csv, complete, classes, malformed = read_rows(root, csv)
     of_rows = sorted(check_rows(complete, root, classes), key=lambda finding: abs(finding.line))
     every_row = row_frame(complete, classes, of_rows)
     no_file = [finding.line for finding in of_rows if finding.kind in ("outside", "missing")]
-    there = every_row[~every_row["line"].isin(no_file)]  # with rows whose label or split is wrong
+    there = every_row[~every_row["line"].isin(no_file)]  # including wrong labels and splits
     files = there["file"].unique().tolist()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow has to say about an image, the findings say
+        warnings.simplefilter("ignore")  # the findings cover Pillow's warnings
         seen = progress(look_at_all(root, files, workers=workers), what="inspect", total=len(files))
         photos = {photo.file: photo for photo in seen}
     decoded, of_images = check_images(there, photos)
@@ -96,20 +95,20 @@ def inspect(
 
 def _say_what_was_not_checked(rows: pd.DataFrame) -> None:
     if not CHECKS_JPEG:
-        _log.info('not looked for: damaged data in JPEG files; pip install "paddle-alexnet[inspect]" for that')
+        _log.info('not checked: damaged data in JPEG files; pip install "paddle-alexnet[inspect]" to check')
     for split, count in rows["split"].value_counts().items():
         if count > MOST_WITHIN_SPLIT:
-            _log.info(f"not looked for: similar pictures under two labels within {split}, of {count:,} images")
+            _log.info(f"not checked: similar images under two labels within {split}, of {count:,} images")
 
 
 def fix(inspection: Inspection) -> str:
-    """Write the CSV without its bad rows beside itself, if there are any, and say what was dropped.
+    """Write a cleaned CSV and a list of the dropped files beside the CSV, and return a message.
 
-    The files of these rows go into a list, so that an inspection of the cleaned CSV knows them.
+    The list tells a later inspection of the cleaned CSV which files are unlisted on purpose.
     """
     dropped = [f for f in inspection.findings if severity(f.kind, inspection.accepted) == "drop"]
     if not dropped:
-        return "nothing to fix: no row needs dropping"
+        return "nothing to fix: no row must be dropped"
     lines = dropped_lines(dropped)
     cleaned_csv(inspection.csv)
     files = {**_dropped_before(inspection.csv), **_dropped_files(inspection, dropped)}
@@ -118,13 +117,13 @@ def fix(inspection: Inspection) -> str:
     kinds = Counter(finding.kind for finding in dropped)
     reasons = ", ".join(f"{title}: {kinds[kind]}" for kind, (_, title) in KINDS.items() if kinds[kind])
     return (
-        f"wrote {target} without {len(lines)} rows ({reasons}) and {_dropped_csv(inspection.csv)} with their images, "
-        "which stay where they are"
+        f"wrote {target} without {len(lines)} rows ({reasons}) and {_dropped_csv(inspection.csv)} with their images; "
+        "the image files are unchanged"
     )
 
 
 def _dropped_files(inspection: Inspection, dropped: Sequence[Finding]) -> dict[str, str]:
-    """The images that lose all their rows, with reasons; that of an incomplete row may stand in any of its fields."""
+    """Return the images that lose all their rows, with reasons; an incomplete row may name one in any field."""
     lines = {finding.line: finding.detail for finding in dropped}
     kept = set(inspection.rows["file"][~inspection.rows["line"].isin(list(lines))])
     if inspection.csv.is_dir():
@@ -140,14 +139,14 @@ def _dropped_files(inspection: Inspection, dropped: Sequence[Finding]) -> dict[s
 
 
 def _dropped_csv(csv: Path) -> Path:
-    """The list of images whose rows were dropped from a CSV, or from the one that it was before it was cleaned."""
+    """Return the path of the list of dropped images, the same for a CSV and its cleaned CSVs."""
     if csv.is_dir():
         return csv / "labels.dropped.csv"
     return csv.with_name(re.sub(r"(\.cleaned)*$", "", csv.stem) + ".dropped.csv")
 
 
 def _dropped_before(csv: Path) -> dict[str, str]:
-    """The images whose rows were dropped, with reasons. Raises UserError if their list cannot be read."""
+    """Return the images of dropped rows with reasons. Raises UserError if their list is unreadable."""
     path = _dropped_csv(csv)
     if not path.exists():
         return {}
@@ -155,25 +154,25 @@ def _dropped_before(csv: Path) -> dict[str, str]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             rows = table.DictReader(stream)
             if rows.fieldnames != ["filename", "reason"]:
-                raise ValueError("its columns are not filename and reason")
+                raise ValueError("its columns must be filename and reason")
             return check_types(dict[str, str], {row["filename"]: row["reason"] for row in rows})
     except (OSError, ValueError, KeyError, table.Error) as error:
-        raise UserError(f"{path}: cannot read the list of dropped images ({error}); move it away") from None
+        raise UserError(f"{path}: the list of dropped images is unreadable ({error}); move it away") from None
 
 
 def check_outputs(*, root: Path, csv: Path, sheet: Path, report: Optional[Path], fixing: bool) -> None:
-    """Raises UserError before any work if a file could not be written, or only onto the data."""
+    """Raise UserError if an output cannot be written or would replace data."""
     for path, suffix, kind in ((sheet, ".png", "PNG"), (report, ".csv", "CSV")):
         if path is None:
             continue
         if path.suffix.lower() != suffix:
-            raise UserError(f"{path}: name a {suffix} file")
+            raise UserError(f"{path}: must have the suffix {suffix}; rename it")
         if not path.parent.is_dir():
-            raise UserError(f"{path}: no such folder; make it first")
+            raise UserError(f"{path}: folder not found; create it first")
         if root.resolve() in path.resolve().parents:
-            raise UserError(f"{path}: lies inside the data folder {root}, which stays as it is; name a path elsewhere")
+            raise UserError(f"{path}: is inside the data folder {root}, which is never changed; choose another folder")
         if path.resolve() == csv.resolve():
-            raise UserError(f"{path}: is the table to read; name another file to write")
+            raise UserError(f"{path}: is the table to read; choose another file to write")
         check_output(path, kind, inputs=[csv])
     if fixing:
         cleaned_csv(csv)
@@ -181,11 +180,11 @@ def check_outputs(*, root: Path, csv: Path, sheet: Path, report: Optional[Path],
 
 
 def format_inspection(inspection: Inspection) -> str:
-    """Counts, sizes, formats and colors as text."""
+    """Return counts, sizes, formats and colors as text."""
     rows, counts = inspection.rows, inspection.counts.copy()
     counts["total"] = counts.sum(axis=1)
     counts = pd.concat([counts, counts.sum().to_frame("total").T])
-    parts = [f"{inspection.csv}: {len(inspection.classes)} classes, {len(rows)} sound rows", counts.to_string()]
+    parts = [f"{inspection.csv}: {len(inspection.classes)} classes, {len(rows)} valid rows", counts.to_string()]
     if len(rows):
         photos = [inspection.photos[file] for file in rows["file"]]
         parts += [_sizes(photos), _kinds(photos), _colors(rows, photos)]
@@ -222,7 +221,7 @@ def _kinds(photos: list[Photo]) -> str:
 
 
 def _colors(rows: pd.DataFrame, photos: list[Photo]) -> str:
-    """Mean and standard deviation of R, G, B, in which every image counts the same, as in training."""
+    """Return mean and standard deviation of R, G, B, with every image weighted equally, as in training."""
     levels = np.array([photo.levels for photo in photos])
     table = {}
     for index, split in enumerate(SPLITS):

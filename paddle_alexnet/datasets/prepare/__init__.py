@@ -1,1 +1,1 @@
-"""From labeled pictures, however they are stored, to a data set that training reads."""
+"""Preparation of data sets from class folders, tables and archives."""

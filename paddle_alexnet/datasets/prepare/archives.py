@@ -1,7 +1,7 @@
-"""ILSVRC-2012's archives: the training archive of one archive a class, and the validation archive beside it.
+"""ILSVRC-2012's archives: the training archive with an archive per class, and the validation archive beside it.
 
-The archives are read by a reader of plain tar alone, which believes no number in them before it has checked it:
-Python's tarfile reads links, sparse files and sizes of any kind, and takes a cut archive for a whole one.
+This reader of plain tar checks every number. Python's tarfile also reads links, sparse files and any size, and accepts
+truncated archives.
 """
 
 import itertools
@@ -29,15 +29,15 @@ _COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz"}
 
 
 def find_archive(source: Path) -> Optional[Path]:
-    """The training archive that a source is or holds, if it does."""
+    """Return the training archive, which is `source` or a file in it, or None."""
     archive = source / _TRAIN_TAR if source.is_dir() else source
     return archive if re.search(r"\.(tar|tgz|tar\.\w+)$", archive.name.lower()) and archive.is_file() else None
 
 
 def from_archive(archive: Path) -> Found:
-    """The classes of ILSVRC-2012's training archive, with what a validation archive beside it adds.
+    """Return the classes of ILSVRC-2012's training archive and of a validation archive beside it.
 
-    The records of a class are listed only when they are asked for, so that the rest of the archive is never read.
+    Records are listed lazily, so that unused classes of the archive are never read.
     """
     notes: list[str] = []
     val = _labeled_val(archive.with_name(_VAL_TAR), notes)
@@ -48,24 +48,24 @@ def from_archive(archive: Path) -> Found:
             images = _images_in(archive, split="train" if val else None, notes=notes, within=span)
             found[wnid] = itertools.chain(images, val.get(wnid, []))
     if not found:
-        raise UserError(f"{archive}: holds no class archives such as n01440764.tar; give {_TRAIN_TAR}")
+        raise UserError(f"{archive}: has no class archives such as n01440764.tar; give {_TRAIN_TAR}")
     return Found(found, notes)
 
 
 def _labeled_val(archive: Path, notes: list[str]) -> dict[str, list[Record]]:
-    """The validation archive's images by wnid; nothing where it or its labels are missing."""
+    """Return the validation archive's images by wnid; nothing if the archive or its labels are missing."""
     if not archive.is_file():
         return {}
     files = sorted(
         path for path in archive.parent.glob("*val*") if path.suffix in (".txt", ".csv") and os.path.isfile(path)
     )
     if not files:
-        notes.append(f"left out: {archive.name}, because no list of its labels ({_LABEL_FILES}) lies beside it")
+        notes.append(f"left out: {archive.name}, because it has no list of labels ({_LABEL_FILES}) beside it")
         return {}
     records = list(_images_in(archive, split="val", notes=notes))
     file, labels = val_labels(files, names=[record.name for record in records])
     if len(labels) > len(records):
-        notes.append(f"{archive.name} holds {len(records)} of the {len(labels)} images that {file.name} lists")
+        notes.append(f"{archive.name} has {len(records)} of the {len(labels)} images that {file.name} lists")
     found: dict[str, list[Record]] = {}
     for record in records:
         found.setdefault(labels[Path(record.name).stem], []).append(record)
@@ -82,20 +82,24 @@ def _images_in(
         else:
             left_out += 1
     if left_out:
-        notes.append(f"left out: {left_out} files in {archive.name} that are no images by their names")
+        notes.append(f"left out: {left_out} files in {archive.name} without an image suffix")
 
 
 def list_tar(archive: Path, *, within: Optional[Span] = None) -> Iterator[tuple[str, Span]]:
-    """Base name and span of each file in a plain tar, or in the one within a span of it.
+    """Yield base name and span of each file in a plain tar.
 
-    Raises UserError for one that is compressed or cut, and for members that are no plain files or folders.
+    Args:
+        within: Span of a tar inside the archive to list instead.
+
+    Raises:
+        UserError: The tar is compressed or truncated, or has members other than plain files and folders.
     """
     start, size = within or (0, archive.stat().st_size)
     try:
         with archive.open("rb") as stream:
             yield from _files(stream, start, start + size)
     except ValueError as error:
-        raise UserError(f"{archive}: not a complete, plain tar: {error}") from None
+        raise UserError(f"{archive}: must be a complete, plain tar: {error}") from None
 
 
 def _files(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[str, Span]]:
@@ -103,7 +107,7 @@ def _files(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[str, Span]]
     magic = stream.read(2)
     if magic in _COMPRESSED:
         raise ValueError(f"it is compressed; {_COMPRESSED[magic]} it first")
-    extended: dict[str, str] = {}  # what the members before this one say about it
+    extended: dict[str, str] = {}  # from extended headers before a member
     while True:
         stream.seek(start)
         header = stream.read(_BLOCK)
@@ -112,49 +116,49 @@ def _files(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[str, Span]]
         if not any(header):
             return
         if _number(header[148:156]) != sum(header) - sum(header[148:156]) + 8 * ord(" "):
-            raise ValueError(f"no header of a member at byte {start:,}")
+            raise ValueError(f"byte {start:,} begins no header; download it again")
         kind = header[156:157]
         size = _number(extended["size"].encode(), base=10) if "size" in extended else _number(header[124:136])
         data, start = start + _BLOCK, start + _BLOCK * (1 + -(-size // _BLOCK))
         if start > end:
-            raise ValueError("a member runs past its end; download it again")
+            raise ValueError("a member extends past its end; download it again")
         if kind in (b"x", b"L"):
             if size > _LONGEST_NAME:
-                raise ValueError("a member's name is too long")
+                raise ValueError("a member's name is too long; rename it")
             text = stream.read(size)
             extended.update(
                 _pax(text) if kind == b"x" else {"path": text.rstrip(b"\0").decode(errors="surrogateescape")}
             )
             continue
         if kind == b"S" or any(key.startswith("GNU.sparse") for key in extended):
-            raise ValueError("it holds sparse files: pack it without them")
+            raise ValueError("it has sparse files; pack it without them")
         name = posixpath.basename(extended.get("path", _text(header[:100])))
         if kind in (b"0", b"\0", b"7"):
             yield name, (data, size)
         elif kind in (b"1", b"2"):
-            raise ValueError(f"{name!r} in it is a link: pack the file itself")
+            raise ValueError(f"{name!r} in it is a link; pack the file itself")
         if kind not in (b"g", b"K"):
             extended = {}
 
 
 def _number(field: bytes, *, base: int = 8) -> int:
-    """A number of a header: digits, or GNU's base 256. Raises ValueError for anything else, such as a minus."""
+    """Return a header's number, in digits or GNU's base 256. Raises ValueError for other text, such as a minus."""
     if field[:1] == b"\x80":
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b"\0 ")
     if not re.fullmatch(rb"[0-9]{0,20}", digits):
-        raise ValueError(f"{digits!r} is no number")
+        raise ValueError(f"{digits!r} is not a number; download it again")
     return int(digits or b"0", base)
 
 
 def _pax(text: bytes) -> dict[str, str]:
-    """The records `<length> <key>=<value>` of an extended header."""
+    """Return the records `<length> <key>=<value>` of an extended header."""
     records: dict[str, str] = {}
     while text:
         length, _, _ = text.partition(b" ")
         key, _, value = text[: int(length)].partition(b" ")[2].rstrip(b"\n").partition(b"=")
         if not key or not 5 <= int(length) <= len(text):
-            raise ValueError("an extended header is broken")
+            raise ValueError("an extended header is damaged; download it again")
         records[key.decode()] = value.decode(errors="surrogateescape")
         text = text[int(length) :]
     return records

@@ -1,7 +1,7 @@
-"""Which class a validation picture of ILSVRC-2012 shows, from any of the published lists of labels.
+"""Labels of ILSVRC-2012's validation images, from any of the published lists.
 
-The numbers in such a list count the classes in one of two orders, from 0 or from 1, which no list says. Pictures
-whose class is known tell which; a list that names none of them is refused.
+Lists number the classes in one of two orders, from 0 or from 1, without saying which. Images of known class decide; a
+list without any of them is refused.
 """
 
 import re
@@ -16,10 +16,10 @@ from paddle_alexnet.system.errors import UserError
 VAL_IMAGES = 50_000
 
 _NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
-_REMEDY = "put a list of lines 'ILSVRC2012_val_00000001.JPEG n01751748' in its place"
+_REMEDY = "replace it by a list of lines 'ILSVRC2012_val_00000001.JPEG n01751748'"
 
-# The first and the last validation pictures, with the place of their class among the sorted wnids: the first and last
-# lines of Caffe's val.txt, which the devkit's ILSVRC2012_validation_ground_truth.txt agrees with (490, 361, 171, ...).
+# Class indices among the sorted wnids of the first and last validation images: the first and last lines of Caffe's
+# val.txt, which agrees with the devkit's ILSVRC2012_validation_ground_truth.txt (490, 361, 171, ...).
 _FIRST = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332)
 _LAST = (283, 26, 232, 982, 355)
 _KNOWN = {
@@ -27,8 +27,7 @@ _KNOWN = {
     **dict(enumerate(_LAST, start=VAL_IMAGES - len(_LAST) + 1)),
 }
 
-# ILSVRC's own order of the classes (ILSVRC2012_ID of the devkit's meta.mat, in map_clsloc.txt): the place of each among
-# the sorted wnids.
+# The devkit's class order (ILSVRC2012_ID of meta.mat, in map_clsloc.txt) as indices among the sorted wnids.
 _DEVKIT_ORDER = """
 278 212 250 193 217 147 387 285 350 283 286 353 334 150 249 362 246 166 218 172 177 148 357 386 178 202 194 271 229
 290 175 163 191 276 299 197 380 364 339 359 251 165 157 361 179 268 233 356 266 264 225 349 335 375 282 204 352 272
@@ -68,11 +67,13 @@ _DEVKIT_ORDER = """
 
 
 def val_labels(files: Sequence[Path], *, names: Sequence[str]) -> tuple[Path, dict[str, str]]:
-    """The list of labels that tells most, and the wnid of each image in it by its name without ending.
+    """Return the most informative list of labels, and the wnid of each of its images by name without suffix.
 
-    A list holds lines `<name> <wnid>` or `<name> <number>` (Caffe's val.txt), Kaggle's `ImageId,PredictionString`, or
-    one wnid or number a line, in the order of the pictures' numbers (the devkit's). Raises UserError for a list that
-    is none of these, whose numbers could mean several things, or that lacks a name.
+    A list has lines `<name> <wnid>` or `<name> <number>` (Caffe's val.txt), Kaggle's `ImageId,PredictionString`, or a
+    wnid or number per line in the order of the images' numbers (the devkit).
+
+    Raises:
+        UserError: The list has another form, is ambiguous, or lacks one of `names`.
     """
     best = max(files, key=_tells)  # wnids before numbers, names before bare lines
     rows = _rows(best)
@@ -81,7 +82,7 @@ def val_labels(files: Sequence[Path], *, names: Sequence[str]) -> tuple[Path, di
     labels: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
         if len(row) != 2 or not (is_wnid(row[1]) or row[1].isdecimal()):
-            raise UserError(f"{best}: row {number} is {' '.join(row)!r}; write a file name and a wnid")
+            raise UserError(f"{best}: row {number} is {' '.join(row)!r}; use a file name and a wnid")
         labels[Path(row[0]).stem] = row[1]
     numbered = {stem: int(label) for stem, label in labels.items() if not is_wnid(label)}
     labels.update(_wnids(best, numbered) if numbered else {})
@@ -97,27 +98,27 @@ def _tells(path: Path) -> tuple[bool, bool]:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """The fields of each line: a name, if there is one, and a label."""
+    """Return the fields of each line: a name, if any, and a label."""
     lines = [line.strip() for line in read_lines(path) if line.strip()]
     if lines and lines[0] == "ImageId,PredictionString":  # "n03995372 85 1 499 272 ...": a class and its boxes
         try:
             return [[row[0], *" ".join(row[1:]).split()[:1]] for row in reader(lines[1:])]
         except Error as error:
-            raise UserError(f"{path}: cannot be read as a table ({error})") from None
+            raise UserError(f"{path}: is unreadable as a table ({error}); {_REMEDY}") from None
     return [line.split() for line in lines]
 
 
 def _in_order(path: Path, count: int, *, names: Sequence[str]) -> list[str]:
-    """The names that bare lines stand for: the line of a picture's own number, or the sorted names one by one."""
+    """Return the names of bare labels: by the images' numbers, or the sorted `names`."""
     if count == VAL_IMAGES and all(_NUMBERED.match(name) for name in names):
         return [f"ILSVRC2012_val_{number:08d}" for number in range(1, VAL_IMAGES + 1)]
     if count != len(names):
-        raise UserError(f"{path}: {count} lines for {len(names)} images; give one an image, or {_REMEDY}")
+        raise UserError(f"{path}: has {count} lines for {len(names)} images; give one per image, or {_REMEDY}")
     return sorted(names)
 
 
 def _wnids(path: Path, numbers: dict[str, int]) -> dict[str, str]:
-    """The wnids that numbers stand for, in the one way of counting that the known pictures prove."""
+    """Return the wnids of numbers in the one numbering that agrees with the known images."""
     by_wnid = sorted(imagenet_words())
     devkit = [by_wnid[int(place)] for place in _DEVKIT_ORDER.split()]
     known = {f"ILSVRC2012_val_{number:08d}": by_wnid[place] for number, place in _KNOWN.items()}
@@ -126,7 +127,7 @@ def _wnids(path: Path, numbers: dict[str, int]) -> dict[str, str]:
         if seen and all(order.get(number) == wnid for number, wnid in seen):
             unknown = [number for number in numbers.values() if number not in order]
             if unknown:
-                raise UserError(f"{path}: class {unknown[0]} is none of ILSVRC-2012's 1000; {_REMEDY}")
+                raise UserError(f"{path}: class {unknown[0]} is not among ILSVRC-2012's 1000; {_REMEDY}")
             return {stem: order[number] for stem, number in numbers.items()}
-    reason = "fit no order of the classes" if seen else "do not say in which order they count the classes"
-    raise UserError(f"{path}: its bare numbers {reason}; {_REMEDY}")
+    reason = "match no class order" if seen else "have an unknown class order"
+    raise UserError(f"{path}: its numbers {reason}; {_REMEDY}")

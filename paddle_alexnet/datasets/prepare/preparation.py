@@ -1,4 +1,4 @@
-"""From labeled pictures, however they are stored, to images/, labels.csv and classes.txt."""
+"""Data set preparation: from a source of labeled images to images/, labels.csv and classes.txt."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from paddle_alexnet.system.progress import progress
 
 _CHUNK = 1 << 20  # bytes copied at a time
 
-# The ten classes of the 2020 fluid script, in the order of its label indices.
+# The ten classes of the 2020 fluid script in its label order.
 FLUID_CLASSES = (
     "n02091244 Ibizan hound",
     "n02114548 white wolf",
@@ -40,16 +40,13 @@ FLUID_CLASSES = (
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written where; `counts` has a row a class and a column a split, with totals.
-
-    `notes` say what of the source was taken and left out in a way that somebody may not expect.
-    """
+    """A prepared data set."""
 
     root: Path
     csv: Path
     classes: Path
-    counts: pd.DataFrame
-    notes: tuple[str, ...]
+    counts: pd.DataFrame  # images by class (rows) and split (columns), with totals
+    notes: tuple[str, ...]  # on unusual and skipped files of the source
 
 
 def prepare(
@@ -64,27 +61,33 @@ def prepare(
     link: bool = False,
     follow_links: bool = False,
 ) -> Prepared:
-    """Sort a source's images into splits and write them to a new folder.
+    """Divide a source's images into splits and write them to a new folder.
 
-    That gets `images/<label>/`, labels.csv and classes.txt. Without `classes` every class is taken, sorted by label;
-    of an ILSVRC-2012 archive, the ten of FLUID_CLASSES. `split` is the percentages of SPLITS, within each class.
-    Images with the same `group`, a column of a table or else a regular expression that is searched in their names,
-    get the same split. The same source and seed give the same bytes, and a source with more images the same splits
-    but for those at the cuts. With `link` there are symbolic links in place of copies. Raises UserError for whatever
-    cannot be used; the source is never changed.
+    The folder gets `images/<label>/`, labels.csv and classes.txt. The same source and seed give the same bytes; more
+    images leave the others' splits unchanged, except at the cuts. The source never changes.
+
+    Args:
+        classes: By default all, sorted by label; for an ILSVRC-2012 archive, FLUID_CLASSES.
+        synset_words: File of lines `n01440764 tench, Tinca tinca` that names wnids.
+        split: Percentages of SPLITS within each class.
+        group: Column of a table, or a regular expression for file names; images of a group get the same split.
+        link: Create symbolic links instead of copies.
+
+    Raises:
+        UserError: The source or an argument is invalid, or the output is not empty or cannot be written.
     """
     if "\0" in f"{source}{output}":
-        raise UserError(f"{source}, {output}: a path cannot hold a NUL")
+        raise UserError(f"{source}, {output}: a path must not have a NUL; choose another")
     if not source.exists():
-        raise UserError(f"{source}: no such file or folder; the source is a folder, an archive or a .csv")
+        raise UserError(f"{source}: source not found; give a folder, an archive or a .csv")
     if source.is_dir() and source.resolve() in output.resolve().parents:
-        raise UserError(f"{output}: lies inside the source {source}; choose a folder outside it")
+        raise UserError(f"{output}: is inside the source {source}; choose a folder outside it")
     if seed < 0:
-        raise UserError(f"seed {seed}: give 0 or more")
+        raise UserError(f"seed {seed}: must be 0 or more; choose another")
     check_split(split)
     archive = find_archive(source)
     if archive and link:
-        raise UserError(f"{archive}: images inside an archive cannot be linked to, only copied")
+        raise UserError(f"{archive}: images inside an archive cannot be linked; copy them")
     if archive and classes is None:
         classes = ClassList.from_lines(FLUID_CLASSES, "the default classes")
     words = _read_words(synset_words) if synset_words else {}
@@ -103,16 +106,16 @@ def prepare(
 
 
 def parse_classes(text: str) -> ClassList:
-    """Classes from the name of a file with one a line, or from names and wnids between commas."""
+    """Return the classes of a class list's file, or of comma-separated names and wnids."""
     if os.path.isfile(text):
         return ClassList.read(Path(text))
     if "," not in text:
-        raise UserError(f"classes {text}: no such file; give a class list, or two or more classes as a,b")
+        raise UserError(f"classes {text}: file not found; give a class list, or two or more classes as a,b")
     return ClassList.from_lines([part.strip() for part in text.split(",") if part.strip()], "classes")
 
 
 def labels_of(classes: ClassList) -> list[str]:
-    """What stands in the label column: the wnid where there is one, else the name."""
+    """Return each class's label: its wnid, else its name."""
     return [wnid or name for wnid, name in zip(classes.wnids, classes.names)]
 
 
@@ -123,7 +126,7 @@ def _read_words(path: Path) -> dict[str, str]:
         if is_wnid(wnid) and text:
             words[wnid] = text.strip()
         elif line.strip():
-            raise UserError(f"{path}: line {number} is {line!r}; write 'n01440764 tench, Tinca tinca'")
+            raise UserError(f"{path}: line {number} is {line!r}; use the form 'n01440764 tench, Tinca tinca'")
     return words
 
 
@@ -134,8 +137,8 @@ def _choose(
     words: Mapping[str, str],
     source: Path,
 ) -> tuple[ClassList, list[str]]:
-    """The classes in output order, and the label that the source has for each."""
-    if classes is None:  # all but the empty ones
+    """Return the classes in output order, and the source's label of each."""
+    if classes is None:  # all except empty ones
         labels = sorted(label for label, records in found.items() if records)
         classes = ClassList(tuple(labels), (None,) * len(labels))
     wanted = classes
@@ -167,7 +170,7 @@ def _choose(
         origins += labels
     if len(lines) < 2:
         taken = f"only {origins[0]}" if origins else "none"
-        raise UserError(f"{source}: {taken} of its {len(found)} classes is taken; give two or more")
+        raise UserError(f"{source}: {taken} of its {len(found)} classes is selected; choose two or more")
     return ClassList.from_lines(lines, str(source)), origins
 
 
@@ -179,13 +182,13 @@ def _place(
     group: Optional[str],
     source: Path,
 ) -> tuple[list[tuple[Record, tuple[str, str, str]]], list[str]]:
-    """Each record beside its row of labels.csv: filename, label, split. And notes on splits that were divided."""
+    """Return each record with its row of labels.csv (filename, label, split), and notes on divided splits."""
     asked = {record.split for records in images.values() for record in records}
     for label, records in images.items():
         if not records:
-            raise UserError(f"{source}: class {label} has no images; leave it out of the classes")
+            raise UserError(f"{source}: class {label} has no images; remove it from the classes")
         if len(asked) > 1 and all(record.split != "train" for record in records):
-            raise UserError(f"{source}: class {label} has no training images; leave it out of the classes")
+            raise UserError(f"{source}: class {label} has no training images; remove it from the classes")
     group_of = _grouping(group)
     pairs = [
         (label, record)
@@ -204,10 +207,10 @@ def _place(
             splits[index] = name
         if split is not None and len(among) > 1:
             sizes = " and ".join(f"{drawn.count(name)} {name}" for name in among)
-            notes.append(f"divided: the {len(pool)} images that the source has in {split}, into {sizes}")
+            notes.append(f"divided: the source's {len(pool)} {split} images, into {sizes}")
     torn = sorted({name for name, count in Counter(name for name, _ in set(zip(groups, splits))).items() if count > 1})
     if torn:
-        notes.append(f"groups: {len(torn)} are in several splits of the source itself, such as {torn[0]}")
+        notes.append(f"groups: {len(torn)} span several splits of the source, such as {torn[0]}")
     placed = []
     taken: dict[str, set[str]] = {label: set() for label in images}
     for (label, record), split in zip(pairs, splits):
@@ -217,11 +220,11 @@ def _place(
 
 
 def _grouping(group: Optional[str]) -> Callable[[str, Record], str]:
-    """What tells the group of an image from its label and record; without `group` each image is one of its own."""
+    """Return a function from label and record to the image's group; without `group`, each image is its own."""
     try:
         pattern = re.compile(group or "")
     except re.error as error:
-        raise UserError(f"group {group!r}: neither a column of the table nor a regular expression ({error})") from None
+        raise UserError(f"group {group!r}: must be a column or a regular expression ({error}); correct it") from None
 
     def group_of(label: str, record: Record) -> str:
         if record.group is not None:
@@ -231,14 +234,14 @@ def _grouping(group: Optional[str]) -> Callable[[str, Record], str]:
             return f"{record.split}/{label}/{name}"
         match = pattern.search(name)
         if not match:
-            raise UserError(f"group {group!r}: is not found in the name {name!r}; write a pattern that every name has")
+            raise UserError(f"group {group!r}: not found in the name {name!r}; use a pattern that matches every name")
         return next((part for part in match.groups() if part is not None), match.group())
 
     return group_of
 
 
 def _free_name(name: str, taken: set[str]) -> str:
-    """The name, numbered where train/ and val/ both have an image of that name."""
+    """Return the name with a number if train/ and val/ both have an image of this name."""
     stem, suffix = os.path.splitext(name)
     number = 1
     while name in taken:
@@ -249,7 +252,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _write_image(record: Record, target: Path, *, link: bool) -> None:
-    """Raises OSError where not all of the image could be written."""
+    """Copy or link an image. Raises OSError if the copy is incomplete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if link:
         target.symlink_to(record.file.absolute())

@@ -111,7 +111,7 @@ def test_sound_set(root):
     assert inspection.findings == []
     assert inspection.counts.to_numpy().tolist() == [[4, 2, 2]] * 3
     text = format_inspection(inspection)
-    assert "3 classes, 24 sound rows" in text
+    assert "3 classes, 24 valid rows" in text
     assert [line.split()[-3:] for line in text.splitlines() if line.startswith(("width", "height"))] == [
         ["64", "64", "100"],
         ["40", "48", "48"],
@@ -144,7 +144,7 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "size wide": ("s.png", png(65_501, 1, pixels=bytes(196_504)), "65501×1 pixels"),
     "tiny": ("t.png", encode(picture(506, size=(2, 1)), "PNG"), "2×1 pixels"),
     "tiny wide": ("t.png", encode(picture(507, size=(300, 7)), "PNG"), "300×7 pixels"),
-    "flat": ("f.jpg", encode(Image.new("RGB", (64, 48), "teal")), "one color all over"),
+    "flat": ("f.jpg", encode(Image.new("RGB", (64, 48), "teal")), "a single color"),
     "unreadable zero": ("s.png", png(0, 4), "unreadable"),
     "extension": ("e.jpg", encode(picture(501), "PNG"), "PNG by its content, named .jpg"),
     "extension none": ("e", JPEG, "JPEG by its content, named without an extension"),
@@ -267,7 +267,7 @@ def test_empty_table(root):
     (root / "labels.csv").write_text(HEADER + "\n")
     inspection = inspect(root, top_k=1)
     assert {f.kind for f in inspection.findings} == {"gap", "no-test", "unlisted"}
-    assert "0 sound rows" in format_inspection(inspection)
+    assert "0 valid rows" in format_inspection(inspection)
     assert draw_sheet(inspection, root.parent / "sheet.png").startswith("no contact sheet")
 
 
@@ -275,7 +275,7 @@ def test_top_k(root):
     assert inspect(root).findings == [] == found(root, top_k=2)
     for top_k in (3, 5):
         [finding] = found(root, top_k=top_k)
-        assert str(finding) == f"top-{top_k} of 3 classes counts every answer as right: report top-1"
+        assert str(finding) == f"top-{top_k} of 3 classes is always correct; report top-1"
 
 
 def test_names_of_imagenet(root):
@@ -480,7 +480,7 @@ def test_fix(root):
     assert [line for line in lines if line in cleaned.read_text().splitlines()] == cleaned.read_text().splitlines()
     again = inspect(root, cleaned, top_k=1)
     assert {f.kind for f in again.findings} == {"extension"}
-    assert fix(again) == "nothing to fix: no row needs dropping"
+    assert fix(again) == "nothing to fix: no row must be dropped"
     with pytest.raises(UserError, match="never overwritten"):
         fix(inspection)
     assert tree(root) == after
@@ -526,12 +526,12 @@ def test_fix_leaves_the_columns_that_it_does_not_know(root):
 @pytest.mark.parametrize(
     ("option", "path", "message"),
     [
-        ("sheet", "set/sheet.png", "lies inside the data folder"),
-        ("report", "set/images/report.csv", "lies inside the data folder"),
+        ("sheet", "set/sheet.png", "is inside the data folder"),
+        ("report", "set/images/report.csv", "is inside the data folder"),
         ("report", "other.csv", "is the table to read"),
         ("sheet", "sheet.jpg", "name a .png file"),
         ("report", "report.txt", "name a .csv file"),
-        ("sheet", "nowhere/sheet.png", "no such folder"),
+        ("sheet", "nowhere/sheet.png", "folder not found"),
     ],
 )
 def test_outputs_are_checked_first(root, tmp_path, option, path, message):

@@ -52,16 +52,16 @@ def test_a_tar_of_gnu_tar(tmp_path):
 BAD = {
     "negative size": (member("a.JPEG", size=-512), "no header|is no number"),
     "base-256 negative": (member("a.JPEG", size=-(1 << 70)), "is no number|no header"),
-    "size beyond its end": (member("a.JPEG", picture("a"), size=1 << 33), "runs past its end"),
+    "size beyond its end": (member("a.JPEG", picture("a"), size=1 << 33), "extends past its end"),
     "sparse": (member("a.JPEG", type=b"S"), "sparse"),
     "symbolic link": (member("a.JPEG", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "'a.JPEG' in it is a link"),
     "hard link": (member("a.JPEG", type=tarfile.LNKTYPE, linkname="b"), "is a link"),
     "endless long name": (member("a", bytes(70_000), type=b"L"), "name is too long"),
-    "broken extended header": (member("a", b"12 path", type=b"x"), "extended header is broken|invalid"),
+    "broken extended header": (member("a", b"12 path", type=b"x"), "extended header is damaged|invalid"),
     "negative extended size": (member("a", b"11 size=-5\n", type=b"x") + member("a.JPEG"), "is no number"),
     "sparse in pax": (member("a", b"25 GNU.sparse.major=1234\n", type=b"x") + member("a.JPEG"), "sparse"),
     "no tar": (b"text" * 512, "is no number"),
-    "no tar either": (bytes(148) + b"0" * 364, "no header of a member at byte 0"),
+    "no tar either": (bytes(148) + b"0" * 364, "byte 0 begins no header"),
     "empty": (b"", "ends before its end mark"),
 }
 
@@ -70,7 +70,7 @@ BAD = {
 def test_members_that_cannot_be_believed(tmp_path, case):
     data, message = BAD[case]
     (tmp_path / "x.tar").write_bytes(data + (bytes(1024) if data else b""))
-    with pytest.raises(UserError, match=f"not a complete, plain tar: .*({message})"):
+    with pytest.raises(UserError, match=f"must be a complete, plain tar: .*({message})"):
         list(list_tar(tmp_path / "x.tar"))
 
 
@@ -82,7 +82,7 @@ def test_every_cut_is_seen(tmp_path):
     assert len(list(list_tar(tmp_path / "x.tar"))) == 3
     for length in range(mark + 511, 0, -73):  # in headers, in files and just after them
         (tmp_path / "cut.tar").write_bytes(whole[:length])
-        with pytest.raises(UserError, match=r"cut.tar: not a complete, plain tar: .*download it again"):
+        with pytest.raises(UserError, match=r"cut.tar: must be a complete, plain tar: .*download it again"):
             list(list_tar(tmp_path / "cut.tar"))
 
 
@@ -115,7 +115,7 @@ def test_validation_archive_without_labels_is_told(tmp_path):
     found = from_archive(train)
     assert {record.split for record in found.classes[HOUND]} == {None}
     [note] = found.notes
-    assert note.startswith("left out: ILSVRC2012_img_val.tar, because no list of its labels")
+    assert note.startswith("left out: ILSVRC2012_img_val.tar, because it has no list of labels")
 
 
 def test_fewer_images_than_labels_and_other_files_are_told(tmp_path):
@@ -127,6 +127,6 @@ def test_fewer_images_than_labels_and_other_files_are_told(tmp_path):
     found = from_archive(train)
     assert [record.split for record in found.classes[HOUND]] == ["train"] * 2 + ["val"] * 2
     assert found.notes == [
-        "left out: 2 files in ILSVRC2012_img_val.tar that are no images by their names",
+        "left out: 2 files in ILSVRC2012_img_val.tar without an image suffix",
         "ILSVRC2012_img_val.tar holds 2 of the 4 images that val.txt lists",
     ]

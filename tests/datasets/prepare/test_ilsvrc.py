@@ -60,10 +60,10 @@ def test_each_class_has_one_number(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([f"{name} {number}" for name, number in zip(NAMES, [66, *CAFFE[1:]])], "fit no order of the classes"),
-        ([f"{name} {number}" for name, number in zip(NAMES, [1000, *CAFFE[1:]])], "fit no order"),
-        ([f"{name} {CAFFE[0]}" for name in NAMES], "fit no order"),
-        (["490"] * 10, "fit no order"),
+        ([f"{name} {number}" for name, number in zip(NAMES, [66, *CAFFE[1:]])], "match no class order"),
+        ([f"{name} {number}" for name, number in zip(NAMES, [1000, *CAFFE[1:]])], "match no class order"),
+        ([f"{name} {CAFFE[0]}" for name in NAMES], "match no class order"),
+        (["490"] * 10, "match no class order"),
         (["490"] * 9, "9 lines for 10 images"),
         ([f"{name} {number}" for name, number in zip(NAMES[:9], CAFFE)], "no line for ILSVRC2012_val_00000010"),
         ([*(f"{name} {number}" for name, number in zip(NAMES, CAFFE)), "x.JPEG 1000"], "class 1000 is none"),
@@ -79,7 +79,7 @@ def test_what_cannot_be_proven_is_refused(tmp_path, lines, message):
 
 def test_numbers_of_unknown_pictures_are_refused(tmp_path):
     names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(11, 101)]
-    with pytest.raises(UserError, match=r"do not say in which order .* n01751748"):
+    with pytest.raises(UserError, match=r"have an unknown class order .* n01751748"):
         read(tmp_path / "val.txt", [f"{name} {number}" for number, name in enumerate(names)], names)
 
 

@@ -61,7 +61,7 @@ def test_labels_stay_text(tmp_path):
 def test_train_and_val_folders_draw_test_from_val(tmp_path):
     source = make_tree(tmp_path / "src", {"train/a": 4, "train/b": 4, "val/a": 30, "val/b": 30})
     prepared = prepare(source, tmp_path / "out")
-    assert prepared.notes == ("divided: the 60 images that the source has in val, into 20 val and 40 test",)
+    assert prepared.notes == ("divided: the source's 60 val images, into 20 val and 40 test",)
     expected = {"train": 4, "val": 10, "test": 20}
     assert counts(tmp_path / "out") == {(c, s): n for s, n in expected.items() for c in "ab"}
     # 000.JPEG is in train/a and in val/a: neither may replace the other.
@@ -108,7 +108,7 @@ def test_archive_with_labeled_validation_images(tmp_path):
         name = Path(filename).name
         assert labels.get(name, label) == label
         assert (tmp_path / "out" / "images" / label / name).read_bytes() == picture(name)
-    assert prepared.notes == ("divided: the 60 images that the source has in val, into 20 val and 40 test",)
+    assert prepared.notes == ("divided: the source's 60 val images, into 20 val and 40 test",)
 
 
 def test_damaged_archive_leaves_nothing(tmp_path):
@@ -213,7 +213,7 @@ def test_groups_of_a_table(tmp_path):
 def test_groups_that_the_source_divides_are_told(tmp_path):
     source = make_tree(tmp_path / "src", {f"{split}/{label}": 3 for split in SPLITS for label in "ab"})
     prepared = prepare(source, tmp_path / "out", group=r"^\d+")
-    assert prepared.notes == ("groups: 3 are in several splits of the source itself, such as 000",)
+    assert prepared.notes == ("groups: 3 span several splits of the source, such as 000",)
 
 
 @pytest.mark.parametrize(
@@ -320,11 +320,11 @@ def test_unusable_classes(tmp_path):
     (tmp_path / "gap" / "b").mkdir()
     make_tree(tmp_path / "val_only", {"train/a": 2, "val/a": 2, "val/b": 2})
     for name, message in {
-        "nowhere": "nowhere: no such file",
+        "nowhere": "nowhere: source not found",
         "one": "one: only a of its 1 classes",
         "gap": "gap: only a of its 2 classes",
         "val_only": "class b has no training images",
-        "nul\0": "cannot hold a NUL",
+        "nul\0": "must not have a NUL",
     }.items():
         with pytest.raises(UserError, match=message):
             prepare(tmp_path / name, tmp_path / "out")
@@ -336,7 +336,7 @@ def test_unusable_options(tmp_path):
     archive = make_train_tar(tmp_path / "tar", [HOUND, WOLF], 3)
     with pytest.raises(UserError, match="inside an archive cannot be linked"):
         prepare(archive, tmp_path / "out", link=True)
-    with pytest.raises(UserError, match="lies inside the source"):
+    with pytest.raises(UserError, match="is inside the source"):
         prepare(source, source / "out")
     with pytest.raises(UserError, match=r"^/: exists and is not empty"):
         prepare(source, Path("/"))
@@ -344,7 +344,7 @@ def test_unusable_options(tmp_path):
         prepare(source, tmp_path / "out", seed=-1)
     with pytest.raises(UserError, match="out: cannot write it"):
         prepare(source, archive / "out")
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="source not found"):
         parse_classes("list.txt")
 
 

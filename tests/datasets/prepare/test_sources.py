@@ -132,13 +132,13 @@ def test_column_of_groups(tmp_path):
         (("../x.jpg", "a"), r"line 3: '\.\./x.jpg' leaves"),
         (("x/../../x.jpg", "a"), "line 3: .* leaves"),
         (("gone.jpg", "a"), "line 3: no such file 'gone.jpg'"),
-        (("./x//000.JPEG", "a"), "line 3: x/000.JPEG is listed already in line 2"),
+        (("./x//000.JPEG", "a"), "line 3: x/000.JPEG is also in line 2"),
         (("x/001.JPEG", "a/b"), "line 3: label 'a/b'"),
         (("x/001.JPEG", ".."), "line 3: label '..'"),
         (("x/001.JPEG", "a\nb"), "line 4: label .* without line breaks"),
         (("x/001.JPEG", ""), "line 3: label ''"),
-        (("x/001.JPEG",), "line 3: 1 fields, where the header has 2"),
-        (("x/001.JPEG", "a", "b"), "line 3: 3 fields, where the header has 2"),
+        (("x/001.JPEG",), "line 3: has 1 fields, the header 2"),
+        (("x/001.JPEG", "a", "b"), "line 3: has 3 fields, the header 2"),
     ],
 )
 def test_rows_that_cannot_be_used(tmp_path, row, message):
@@ -193,10 +193,10 @@ def test_unusable_sources(tmp_path):
     put(tmp_path / "binary.csv", b"path,label\n\xff\xfe,a\n")
     for name, message in {
         "empty": "empty: no images in it",
-        "flat": "000.JPEG: its name does not begin with a wnid",
+        "flat": "000.JPEG: the name must begin with a wnid",
         "notes.txt": "notes.txt: not a source",
-        "columns.csv": "columns.csv: needs a column path",
-        "header.csv": "header.csv: the table has no rows",
+        "columns.csv": "columns.csv: must have columns path",
+        "header.csv": "header.csv: must have rows",
         "binary.csv": "binary.csv: cannot be read as a table",
     }.items():
         with pytest.raises(UserError, match=message):
