@@ -320,8 +320,8 @@ def test_same_content(root):
     assert finding[:3] == ("duplicate", line, "images/dog/copy.jpg")
     assert finding.detail == "in train; the same as line 2, images/cat/0.jpg, in train, labeled 'cat' there"
     assert [str(conflict) for conflict in conflicts] == [
-        f"line 2: images/cat/0.jpg: labeled 'cat'; line {line}, images/dog/copy.jpg, has it as 'dog'",
-        f"line {line}: images/dog/copy.jpg: labeled 'dog'; line 2, images/cat/0.jpg, has it as 'cat'",
+        f"line 2: images/cat/0.jpg: labeled 'cat'; line {line}, images/dog/copy.jpg, is labeled 'dog'",
+        f"line {line}: images/dog/copy.jpg: labeled 'dog'; line 2, images/cat/0.jpg, is labeled 'cat'",
     ]
 
 
@@ -529,8 +529,8 @@ def test_fix_leaves_the_columns_that_it_does_not_know(root):
         ("sheet", "set/sheet.png", "is inside the data folder"),
         ("report", "set/images/report.csv", "is inside the data folder"),
         ("report", "other.csv", "is the table to read"),
-        ("sheet", "sheet.jpg", "name a .png file"),
-        ("report", "report.txt", "name a .csv file"),
+        ("sheet", "sheet.jpg", "must have the suffix .png"),
+        ("report", "report.txt", "must have the suffix .csv"),
         ("sheet", "nowhere/sheet.png", "folder not found"),
     ],
 )

@@ -50,17 +50,17 @@ def test_a_tar_of_gnu_tar(tmp_path):
 
 
 BAD = {
-    "negative size": (member("a.JPEG", size=-512), "no header|is no number"),
-    "base-256 negative": (member("a.JPEG", size=-(1 << 70)), "is no number|no header"),
+    "negative size": (member("a.JPEG", size=-512), "no header|is not a number"),
+    "base-256 negative": (member("a.JPEG", size=-(1 << 70)), "is not a number|no header"),
     "size beyond its end": (member("a.JPEG", picture("a"), size=1 << 33), "extends past its end"),
     "sparse": (member("a.JPEG", type=b"S"), "sparse"),
     "symbolic link": (member("a.JPEG", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "'a.JPEG' in it is a link"),
     "hard link": (member("a.JPEG", type=tarfile.LNKTYPE, linkname="b"), "is a link"),
     "endless long name": (member("a", bytes(70_000), type=b"L"), "name is too long"),
     "broken extended header": (member("a", b"12 path", type=b"x"), "extended header is damaged|invalid"),
-    "negative extended size": (member("a", b"11 size=-5\n", type=b"x") + member("a.JPEG"), "is no number"),
+    "negative extended size": (member("a", b"11 size=-5\n", type=b"x") + member("a.JPEG"), "is not a number"),
     "sparse in pax": (member("a", b"25 GNU.sparse.major=1234\n", type=b"x") + member("a.JPEG"), "sparse"),
-    "no tar": (b"text" * 512, "is no number"),
+    "no tar": (b"text" * 512, "is not a number"),
     "no tar either": (bytes(148) + b"0" * 364, "byte 0 begins no header"),
     "empty": (b"", "ends before its end mark"),
 }
@@ -128,5 +128,5 @@ def test_fewer_images_than_labels_and_other_files_are_told(tmp_path):
     assert [record.split for record in found.classes[HOUND]] == ["train"] * 2 + ["val"] * 2
     assert found.notes == [
         "left out: 2 files in ILSVRC2012_img_val.tar without an image suffix",
-        "ILSVRC2012_img_val.tar holds 2 of the 4 images that val.txt lists",
+        "ILSVRC2012_img_val.tar has 2 of the 4 images that val.txt lists",
     ]

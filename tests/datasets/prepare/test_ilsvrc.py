@@ -66,7 +66,7 @@ def test_each_class_has_one_number(tmp_path):
         (["490"] * 10, "match no class order"),
         (["490"] * 9, "9 lines for 10 images"),
         ([f"{name} {number}" for name, number in zip(NAMES[:9], CAFFE)], "no line for ILSVRC2012_val_00000010"),
-        ([*(f"{name} {number}" for name, number in zip(NAMES, CAFFE)), "x.JPEG 1000"], "class 1000 is none"),
+        ([*(f"{name} {number}" for name, number in zip(NAMES, CAFFE)), "x.JPEG 1000"], "class 1000 is not among"),
         (["cat"] * 10, "row 1 is '.* cat'"),
         (["ImageId,PredictionString", *(Path(name).stem for name in NAMES)], "row 1 is"),
         ([f"{name} {WNIDS[0]} x" for name in NAMES], "row 1 is"),
@@ -79,7 +79,7 @@ def test_what_cannot_be_proven_is_refused(tmp_path, lines, message):
 
 def test_numbers_of_unknown_pictures_are_refused(tmp_path):
     names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(11, 101)]
-    with pytest.raises(UserError, match=r"have an unknown class order .* n01751748"):
+    with pytest.raises(UserError, match=r"have an unknown class order; .* n01751748"):
         read(tmp_path / "val.txt", [f"{name} {number}" for number, name in enumerate(names)], names)
 
 

@@ -217,7 +217,7 @@ def test_groups_that_the_source_divides_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("group", "message"), [("(", "nor a regular expression"), ("^(p)", "is not found in the name '000.JPEG'")]
+    ("group", "message"), [("(", "or a regular expression"), ("^(p)", "not found in the name '000.JPEG'")]
 )
 def test_impossible_groups_are_refused(tmp_path, group, message):
     with pytest.raises(UserError, match=rf"group .* {message}"):
@@ -344,7 +344,7 @@ def test_unusable_options(tmp_path):
         prepare(source, tmp_path / "out", seed=-1)
     with pytest.raises(UserError, match="out: cannot write it"):
         prepare(source, archive / "out")
-    with pytest.raises(UserError, match="source not found"):
+    with pytest.raises(UserError, match="file not found"):
         parse_classes("list.txt")
 
 

@@ -131,7 +131,7 @@ def test_column_of_groups(tmp_path):
         (("/etc/passwd", "a"), "line 3: '/etc/passwd' leaves the table's folder"),
         (("../x.jpg", "a"), r"line 3: '\.\./x.jpg' leaves"),
         (("x/../../x.jpg", "a"), "line 3: .* leaves"),
-        (("gone.jpg", "a"), "line 3: no such file 'gone.jpg'"),
+        (("gone.jpg", "a"), "line 3: file 'gone.jpg' not found"),
         (("./x//000.JPEG", "a"), "line 3: x/000.JPEG is also in line 2"),
         (("x/001.JPEG", "a/b"), "line 3: label 'a/b'"),
         (("x/001.JPEG", ".."), "line 3: label '..'"),
@@ -192,12 +192,12 @@ def test_unusable_sources(tmp_path):
     put_table(tmp_path / "header.csv", ("path", "label"))
     put(tmp_path / "binary.csv", b"path,label\n\xff\xfe,a\n")
     for name, message in {
-        "empty": "empty: no images in it",
+        "empty": "empty: has no images",
         "flat": "000.JPEG: the name must begin with a wnid",
-        "notes.txt": "notes.txt: not a source",
+        "notes.txt": "notes.txt: is not a source",
         "columns.csv": "columns.csv: must have columns path",
         "header.csv": "header.csv: must have rows",
-        "binary.csv": "binary.csv: cannot be read as a table",
+        "binary.csv": "binary.csv: is unreadable as a table",
     }.items():
         with pytest.raises(UserError, match=message):
             find_classes(tmp_path / name)
