@@ -95,6 +95,12 @@ def test_paths_that_contributing_names_exist():
     assert [path for path in sorted(paths) if not any((root / path).exists() for root in roots)] == []
 
 
+def test_test_files_that_ci_names_exist():
+    named = re.findall(r"\btests/[\w/.]+", (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
+
+
 def test_rooms_that_contributing_draws_are_the_layers_that_are_checked():
     text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     drawn = re.search(r"^```\n(commands .*?)^```$", text, re.MULTILINE | re.DOTALL)[1].splitlines()
