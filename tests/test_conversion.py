@@ -163,7 +163,7 @@ def test_every_layer_that_does_not_fit_is_listed_and_the_right_preset_named(pdpa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_than_weights_is_refused(tmp_path):
+def test_convert_of_a_file_without_alexnet_weights_raises(tmp_path):
     np.savez(tmp_path / "resnet.npz", conv=np.zeros((8, 3, 7, 7)), gamma=np.zeros(8), beta=np.zeros(8))
     with pytest.raises(UserError, match="1 weights and 2 biases"):
         convert(tmp_path / "resnet.npz", tmp_path / "ours")
@@ -330,7 +330,7 @@ def test_quirks_are_kept_or_given(pdparams, tmp_path):
         convert(pdparams, tmp_path / "no", quirks=["lrn_exclusive"])
 
 
-def test_one_of_several_sets_of_weights(state, tmp_path):
+def test_convert_of_a_file_with_several_sets_asks_for_a_key(state, tmp_path):
     average = {name: value + 1 for name, value in state.items()}
     (tmp_path / "a.pdparams").write_bytes(pickle.dumps({"state_dict": state, "state_dict_ema": average}))
     refused = run_tool("convert_weights", tmp_path / "a.pdparams", tmp_path / "ours")
@@ -413,7 +413,7 @@ def test_a_converted_checkpoint_is_evaluated_exported_and_predicted_with(pdparam
     assert probabilities.sum() == pytest.approx(1)
 
 
-def test_what_is_there_is_never_overwritten(pdparams, tmp_path):
+def test_convert_to_an_existing_path_raises(pdparams, tmp_path):
     before = pdparams.read_bytes()
     with pytest.raises(UserError, match="is there already"):
         convert(pdparams, pdparams)

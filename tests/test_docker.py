@@ -12,7 +12,7 @@ DOCKERFILES = ("Dockerfile", "Dockerfile.gpu")
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_what_is_copied_is_there_and_sent_to_the_daemon(name):
+def test_dockerfile_copies_files_that_exist_and_are_not_ignored(name):
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     sources = [source for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for source in line.split()]
     ignored, *kept = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").split("\n*\n")
@@ -23,7 +23,7 @@ def test_what_is_copied_is_there_and_sent_to_the_daemon(name):
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_nothing_runs_as_root(name):
+def test_dockerfile_ends_with_a_user_other_than_root(name):
     text = (REPOSITORY / name).read_text(encoding="utf-8")
     users = re.findall(r"^USER (.*)$", text, re.MULTILINE)
     assert users and users[-1] not in ("root", "0")

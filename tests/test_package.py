@@ -52,7 +52,7 @@ def test_importing_paddle_leaves_the_root_logger_alone():
     assert python(code + "import paddle; print((r.handlers, r.level) == before)") == "True"
 
 
-def test_what_the_user_has_set_stays():
+def test_environment_variables_of_the_user_stay():
     code = "import os, paddle_alexnet; print(os.environ['OMP_NUM_THREADS'], os.environ['GLOG_minloglevel'])"
     assert python(code, OMP_NUM_THREADS="1", GLOG_minloglevel="0") == "1 0"
 

@@ -28,7 +28,7 @@ def test_a_ring_sends_what_the_formula_says():
     assert cluster.all_reduce(1e9, 8) == pytest.approx(10 * 2 * 7 / 8 + 14e-3)
 
 
-def test_one_gpu_waits_for_nobody_and_neither_do_many_with_fast_links():
+def test_simulate_one_gpu_or_many_with_fast_links_takes_the_time_of_one():
     for way in ("data", "weird trick"):
         assert seconds(gpus=1, way=way) == pytest.approx(0.1)
         assert seconds(gpus=64, link=1e18, network=1e18, way=way) == pytest.approx(0.1)
@@ -86,7 +86,7 @@ def test_the_command_prints_the_table_and_writes_it(tmp_path):
         (["alexnet", "--rate", "1", "--link", "1"], "unknown preset"),
     ],
 )
-def test_what_is_wrong_is_one_line(words, part):
+def test_benchmark_scaling_with_wrong_options_is_a_user_error(words, part):
     assert_user_error(run_tool("benchmark", "scaling", *words), part)
 
 

@@ -83,6 +83,6 @@ def test_without_a_root_the_loader_times_the_demo_set(calls):
         ([], "SUBJECT"),
     ],
 )
-def test_what_is_wrong_is_one_line(calls, words, part):
+def test_benchmark_with_wrong_options_is_a_user_error(calls, words, part):
     assert_user_error(run_tool("benchmark", *words), part)
     assert calls == []

@@ -31,7 +31,7 @@ def test_a_command_is_started_as_this_process_was(here, monkeypatch, started, ex
     assert command_line("prepare-data", "my run") == expected
 
 
-def test_what_the_shell_finds_needs_no_path(here, monkeypatch):
+def test_command_line_of_a_program_on_the_path_has_no_folder(here, monkeypatch):
     monkeypatch.setenv("PATH", str(here / ".venv" / "bin"))
     monkeypatch.setattr(sys, "argv", [str(here / ".venv" / "bin" / "paddle-alexnet")])
     assert command_line("predict", "runs/a", "IMAGE") == "paddle-alexnet predict runs/a IMAGE"

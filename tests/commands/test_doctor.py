@@ -21,6 +21,6 @@ def test_faults_alone_set_the_exit_code(monkeypatch, state, code):
     assert json.loads(result.stdout) == [{"state": state, "detail": "this", "remedy": "do that"}]
 
 
-def test_this_machine_can_be_looked_at():
+def test_doctor_on_this_machine_prints_python_and_cores():
     result = run_tool("doctor")
     assert result.returncode in (0, 1) and "Python 3." in result.stdout and "usable cores" in result.stdout

@@ -78,7 +78,7 @@ def test_the_map_itself_is_written_as_an_array(model, image, tmp_path, view):
     assert_user_error(run_tool("explain", model, image, other, "--only", view, "--array", place), "one image")
 
 
-def test_what_cannot_be_done_is_one_line(model, image, tmp_path):
+def test_explain_with_wrong_arguments_is_a_user_error(model, image, tmp_path):
     exported = replace(red_and_green()[1], kind="inference")
     write_model(tmp_path / "exported", exported, lambda folder: (folder / "model.pdmodel").write_bytes(b"a program"))
     assert_user_error(run_tool("explain", tmp_path / "exported", image), "is an export", "name its run or a checkpoint")

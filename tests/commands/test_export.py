@@ -27,7 +27,7 @@ def few_pictures(monkeypatch):
 @pytest.mark.parametrize(
     "options", [(), ("--image-size", 140, "--batch", 3, "--softmax")], ids=["as it is", "otherwise"]
 )
-def test_what_is_exported_predicts_as_the_network_does(to, options, checkpoint, demo_set, tmp_path):
+def test_exported_model_predicts_as_the_network_does(to, options, checkpoint, demo_set, tmp_path):
     if to == "onnx":
         pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
     result = run_tool("export", checkpoint, "--to", to, "--output", tmp_path / "model", *options)

@@ -82,7 +82,7 @@ def test_an_unknown_subcommand_is_one_line_with_a_guess_only_if_one_is_near():
         (BrokenPipeError(), 141, ""),
     ],
 )
-def test_what_ends_a_command_is_its_exit_code_and_a_line(monkeypatch, error, code, line):
+def test_main_after_an_exception_prints_a_line_and_returns_its_exit_code(monkeypatch, error, code, line):
     def run(arguments):
         raise error
 

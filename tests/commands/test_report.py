@@ -94,7 +94,7 @@ def test_metrics_of_other_types_are_one_line(finished_run, tmp_path, line):
     assert_user_error(run_tool("report", run), "metrics.csv: not the metrics of a run")
 
 
-def test_what_cannot_be_done_is_one_line(finished_run, tmp_path):
+def test_report_commands_with_wrong_arguments_are_user_errors(finished_run, tmp_path):
     assert_user_error(run_tool("report", tmp_path), str(tmp_path), "no run there")
     assert_user_error(run_tool("compare", finished_run.output), "two runs or more")
     assert_user_error(run_tool("evaluate", finished_run.output, "--confusion", "matrix.jpg"), ".csv or .png")

@@ -28,7 +28,7 @@ def test_without_its_packages_it_says_which_to_install(model, monkeypatch):
     assert_user_error(run_tool("serve", model), "fastapi", 'pip install "paddle-alexnet[serve]"')
 
 
-def test_what_cannot_be_done_is_one_line(model, tmp_path):
+def test_serve_with_wrong_arguments_is_a_user_error(model, tmp_path):
     pytest.importorskip("fastapi", reason="the service needs the extra [serve]")
     assert_user_error(run_tool("serve", tmp_path), "no model there")
     assert_user_error(run_tool("serve", model, "--port", 70000), "70000", "no such port")
@@ -36,7 +36,7 @@ def test_what_cannot_be_done_is_one_line(model, tmp_path):
 
 
 @pytest.mark.parametrize("host, warned", [("127.0.0.1", False), ("0.0.0.0", True)])
-def test_it_says_where_it_serves_and_warns_where_others_can_reach_it(model, monkeypatch, host, warned):
+def test_serve_prints_its_address_and_warns_if_others_can_reach_it(model, monkeypatch, host, warned):
     server = pytest.importorskip("paddle_alexnet.service.server", reason="the service needs the extra [serve]")
     served = []
 

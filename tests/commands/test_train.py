@@ -32,7 +32,7 @@ def test_without_data_it_is_the_demo_recipe_and_the_first_line_says_what_else_th
     assert "name their folder" in line
 
 
-def test_with_data_or_by_name_it_is_the_full_size_recipe(configs, demo_set, tmp_path):
+def test_train_with_data_or_by_name_takes_the_full_size_recipe(configs, demo_set, tmp_path):
     table = demo_set / "labels.csv"
     for words in (["-o", f"data.root={demo_set}"], ["-o", f"data.csv={table}"], ["-c", "scratch"]):
         assert run_tool("train", *words, cwd=tmp_path).stdout == ""

@@ -109,7 +109,7 @@ def test_a_jpeg_without_its_last_two_bytes_is_whole_where_that_is_accepted():
     "image_format, options",
     [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("GIF", {}), ("BMP", {}), ("PPM", {}), ("TIFF", {})],
 )
-def test_what_is_there_of_an_image_is_what_pillow_takes(image_format, options, monkeypatch):
+def test_truncated_image_if_accepted_has_the_pixels_that_pillow_decodes(image_format, options, monkeypatch):
     content = encoded(image_format, **options)
     content = content[: len(content) * 2 // 3]
     with pytest.raises(UserError, match="unreadable image"):

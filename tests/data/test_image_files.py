@@ -24,12 +24,12 @@ def test_a_file_is_itself_whatever_it_is_called(folder):
     assert find_images([folder / "notes.txt", folder / ".hidden.jpg"]) == [folder / "notes.txt", folder / ".hidden.jpg"]
 
 
-def test_what_is_named_twice_is_there_once(folder):
+def test_find_images_of_a_file_named_twice_lists_it_once(folder):
     assert find_images([folder / "b.JPG", folder, folder / "b.JPG"])[0] == folder / "b.JPG"
     assert len(find_images([folder / "b.JPG", folder, folder / "b.JPG"])) == 3
 
 
-def test_what_is_not_there_is_an_error(folder):
+def test_find_images_of_a_missing_path_raises(folder):
     with pytest.raises(UserError, match="image or folder not found"):
         find_images([folder / "x.jpg"])
     (folder / "empty").mkdir()

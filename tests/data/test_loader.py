@@ -141,7 +141,7 @@ def test_images_in_a_row_may_share_crop_and_flip_but_no_noise(train_set, statist
     assert len({image.tobytes() for image in alike}) > 4
 
 
-def test_what_is_normalized_on_the_device_is_the_same(train_set, statistics):
+def test_normalization_on_the_device_equals_normalization_in_the_loader(train_set, statistics):
     pixel = replace(CROP, mean_image=encode_mean_image(statistics.mean_image[:, 8:56, 8:56]))
     at_crop = replace(ALL, normalize="pixel_at_crop")
     for config in (None, replace(ALL, color_jitter=0.0), ALL, at_crop):

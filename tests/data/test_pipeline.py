@@ -52,7 +52,7 @@ def test_a_new_run_turns_images_as_exif_asks_and_its_model_says_so(root, tmp_pat
         np.testing.assert_allclose(images.numpy()[0], preprocess.batch(preprocess(path)[None])[0], atol=PIXELS)
 
 
-def test_what_is_measured_is_what_the_model_s_images_go_through(root, tmp_path, statistics):
+def test_statistics_are_measured_on_the_pixels_that_the_network_sees(root, tmp_path, statistics):
     """`statistics` are of patches of 64×64, whose center of 48×48 the network sees."""
     table = read_table(root)
     for normalize in ("given", "channel", "pixel"):

@@ -258,7 +258,7 @@ def test_path_bytes_picture_and_pixels_are_the_same_image(tmp_path, preprocess, 
 @pytest.mark.parametrize(
     "source", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8), b"no", b""]
 )
-def test_what_is_no_image_is_one_line(source):
+def test_preprocess_of_a_source_that_is_no_image_raises(source):
     with pytest.raises(UserError, match="the image"):
         SQUASH(source)
 
@@ -410,7 +410,7 @@ def test_planes_are_of_the_same_pixels(mode):
 
 @pytest.mark.parametrize("geometry", ["squash", "crop", "torchvision", "paddleclas"])
 @pytest.mark.parametrize("size", [(640, 427), (333, 500)])
-def test_what_is_seen_is_what_the_pixels_come_from(geometry, size):
+def test_visible_region_is_the_region_that_the_pixels_come_from(geometry, size):
     """An image whose red is its column and whose green is its row."""
     width, height = size
     rows, columns = np.indices((height, width)) + 0.5

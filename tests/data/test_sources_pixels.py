@@ -95,7 +95,7 @@ def test_the_network_sees_the_same_pixels(preprocess, definition, size, tmp_path
 
 
 @pytest.mark.parametrize("size", [(227, 256), (225, 256), (99, 111), (64, 64)])
-def test_also_where_what_is_cut_off_is_odd(size):
+def test_crop_with_an_odd_margin_has_the_pixels_of_torchvision_and_paddleclas(size):
     """Where torchvision rounds a half to the even pixel and PaddleClas down, at every length of the long side."""
     network, resize = size
     for long in range(300, 308):

@@ -32,7 +32,7 @@ def test_a_hundred_images_split_exactly():
 
 
 @pytest.mark.parametrize("count", [10, 60, 100, 137])
-def test_one_picture_more_moves_only_those_at_the_cuts(count):
+def test_split_with_one_more_image_moves_at_most_two_images(count):
     before, after = draw(pictures("a", count)), draw(pictures("a", count + 1))
     assert sum(before[picture] != after[picture] for picture in before) <= 2
 

@@ -211,7 +211,7 @@ def test_labels_of_control_characters_are_named_with_their_line(root):
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/proc/kmsg", "/proc/self/status", "fifo"])
-def test_what_is_no_regular_file_is_refused_and_not_read(root, path):
+def test_read_table_of_a_file_that_is_not_regular_raises_without_reading(root, path):
     os.mkfifo(root / "fifo")
     if not (root / path).exists():
         pytest.skip(f"no {path}")

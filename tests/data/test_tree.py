@@ -55,7 +55,7 @@ def test_images_have_the_classes_and_splits_that_prepare_gives_them(tmp_path, fo
 
 
 @pytest.mark.parametrize("folders", [{}, {"images": 4}, {"train/cat": 4}, {"cat": 0, "dog": 0}])
-def test_what_is_neither_is_one_line(tmp_path, folders):
+def test_read_table_of_a_folder_without_table_or_classes_raises(tmp_path, folders):
     root = make_tree(tmp_path / "tree", folders)
     root.mkdir(exist_ok=True)
     with pytest.raises(UserError, match=r"tree.*labels\.csv.*create .* prepare-data"):

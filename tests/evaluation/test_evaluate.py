@@ -39,7 +39,7 @@ def test_figures_are_means_over_images_not_batches():
     assert figures(batches, top_k=3).top_k == 1
 
 
-def test_of_equal_classes_the_first_is_the_more_probable_as_in_predict():
+def test_rank_of_equally_probable_classes_is_by_index_as_in_predict():
     logarithms = np.log(np.full((3, 3), 1 / 3))
     batch = Predictions(np.arange(3), np.arange(3), logarithms)
     places = [top_classes(row, 3).tolist().index(truth) for row, truth in zip(logarithms, batch.truth)]
@@ -91,7 +91,7 @@ def test_labels_are_the_model_s_classes_in_the_model_s_order(finished_run, demo_
     assert_user_error(run_tool("evaluate", finished_run.output, "--root", root), "zebra", "model's", names[0])
 
 
-def test_more_classes_asked_for_than_there_are_is_one_line(finished_run):
+def test_evaluate_with_top_k_above_the_classes_is_a_user_error(finished_run):
     assert_user_error(run_tool("evaluate", finished_run.output, "--top-k", 11), "top_k is 11", "10 classes")
 
 

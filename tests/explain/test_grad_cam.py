@@ -22,7 +22,7 @@ def center_of(heat):
 
 
 @pytest.mark.parametrize("red, green", PLACES)
-def test_it_points_at_the_object_of_the_class_and_not_at_the_other(red, green):
+def test_grad_cam_is_highest_on_the_object_of_its_class(red, green):
     network, metadata = red_and_green()
     image = metadata.preprocess.batch(np.repeat(planted({RED: red, GREEN: green})[None], 2, axis=0))
     heat = grad_cam(network, image, [RED, GREEN])
@@ -32,14 +32,14 @@ def test_it_points_at_the_object_of_the_class_and_not_at_the_other(red, green):
         assert top <= row < top + 28 and left <= column < left + 28
 
 
-def test_where_nothing_speaks_for_a_class_it_is_nowhere():
+def test_grad_cam_of_an_absent_class_is_zero():
     network, metadata = red_and_green()
     image = metadata.preprocess.batch(planted({GREEN: (20, 30)})[None])
     assert not grad_cam(network, image, [RED]).any()
     assert grad_cam(network, image, [GREEN]).any()
 
 
-def test_it_is_the_formula_of_the_article():
+def test_grad_cam_equals_the_formula_of_the_article():
     """By hand for the last layers: with a linear head the slope is known, and so is the weight of each map."""
     network, metadata = red_and_green()
     image = metadata.preprocess.batch(planted({RED: (30, 30)})[None])

@@ -12,7 +12,7 @@ from paddle_alexnet.network.presets import PRESETS, walk
 pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
-def test_it_keeps_what_the_layers_put_out_and_leaves_nothing_behind():
+def test_recording_of_layers_keeps_their_outputs_and_removes_its_hooks():
     network = AlexNet("tiny", 3)
     network.eval()
     image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 99, 99)).astype(np.float32))
@@ -45,7 +45,7 @@ def test_every_network_has_the_layers_that_are_looked_at(preset):
     assert names.issuperset([*rectified_convolutions(network), "relu7"])
 
 
-def test_where_fc7_is_dead_the_last_hidden_layer_is_that_of_fc6():
+def test_last_hidden_layer_with_a_dead_fc7_is_relu6():
     assert last_hidden_layer(Stages("fluid", ["dead_fc2"])) == "relu6"
 
 

@@ -9,7 +9,7 @@ from paddle_alexnet.explain.occlusion import by_pixel, occlusion, starts_of
 pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
-def test_what_covers_the_object_takes_its_probability_and_nothing_else_does():
+def test_occlusion_lowers_a_class_only_if_its_object_is_covered():
     network, metadata = red_and_green()
     image = metadata.preprocess.batch(planted({RED: (8, 60), GREEN: (62, 14)})[None])[0]
     kept = occlusion(network, image, RED, square=30, stride=10, batch_size=7)

@@ -47,7 +47,7 @@ def test_the_overlay_is_bright_over_the_object_and_gray_elsewhere(subject):
     assert spread[60:, :30].max() < 5
 
 
-def test_what_normalization_changes_is_drawn_where_there_is_some():
+def test_lrn_view_is_drawn_only_if_the_network_has_lrn():
     paddle.seed(0)
     network = AlexNet("small", 3)
     network.eval()

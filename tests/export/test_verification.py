@@ -46,7 +46,7 @@ def test_every_way_to_run_it_is_told_with_its_figures(network, shown, tmp_path, 
     assert has_bfloat16 == paddle.base.core.supports_bfloat16()
 
 
-def test_one_that_differs_in_one_way_to_run_it_is_not_kept(network, shown, tmp_path, monkeypatch):
+def test_export_that_differs_in_one_engine_is_not_kept(network, shown, tmp_path, monkeypatch):
     def without_onednn_wrong(*arguments, **named):
         ways = original(*arguments, **named)
         engine = ways["Paddle Inference, without oneDNN"]()
@@ -63,7 +63,7 @@ def test_one_that_differs_in_one_way_to_run_it_is_not_kept(network, shown, tmp_p
 
 
 @pytest.mark.skipif(paddle.__version__ >= "3", reason="Paddle 3 exports no native kernel")
-def test_where_the_native_kernel_s_rounding_shows_the_band_takes_its_place(network, shown, tmp_path):
+def test_export_takes_the_band_lrn_if_the_native_kernel_rounds_too_far(network, shown, tmp_path):
     first = next(iter(network.parameters()))
     first.set_value(first * 1e4)
     with exporting(network, metadata_of(network), tmp_path / "model", shown=shown) as told:
@@ -80,7 +80,7 @@ def test_the_pictures_are_of_the_val_split_where_it_is_at_hand(finished_run):
     assert len(np.unique(shown.image, axis=0)) == 3
 
 
-def test_of_a_data_set_that_was_moved_too(finished_run, demo_set, tmp_path):
+def test_verification_images_of_a_moved_data_set_are_found_by_its_new_root(finished_run, demo_set, tmp_path):
     metadata = read_metadata(finished_run.output)
     moved = shutil.copytree(demo_set, tmp_path / "moved")
     shown = pictures(metadata, moved)

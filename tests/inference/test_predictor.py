@@ -82,7 +82,7 @@ def test_predict_writes_the_top_classes_of_every_image(exported, demo_set, tmp_p
     assert "input: the whole image at 131×131" in result.stdout
 
 
-def test_one_unreadable_image_among_many_is_named_and_the_rest_predicted(exported, demo_set, tmp_path):
+def test_predict_with_an_unreadable_image_names_it_and_predicts_the_others(exported, demo_set, tmp_path):
     folder = shutil.copytree(demo_set / "images" / "rings", tmp_path / "in")
     sound = sorted(folder.iterdir())
     shutil.copy(sound[0], os.fsencode(folder) + b"/caf\xe9\n.png")  # a name in Latin 1, with a line break
@@ -108,7 +108,7 @@ def test_one_unreadable_image_among_many_is_named_and_the_rest_predicted(exporte
             assert float(row.probability) == pytest.approx(predicted[Path(row.image)].max(), rel=SIX_DIGITS)
 
 
-def test_what_was_predicted_before_an_interruption_is_kept(exported, demo_set, tmp_path, monkeypatch):
+def test_predict_interrupted_keeps_the_rows_that_it_has(exported, demo_set, tmp_path, monkeypatch):
     answers = Predictor.answers
 
     def interrupted(self, images, **named):
@@ -217,7 +217,7 @@ def test_an_image_is_a_path_bytes_a_picture_an_array_or_a_folder_of_them(exporte
     assert [image for image, _ in predictor.predict([folder, str(paths[0])])] == [*paths, paths[0]]
 
 
-def test_one_that_is_none_is_an_answer_with_its_reason_and_the_others_go_on(exported, demo_set):
+def test_answers_for_unreadable_images_have_a_reason_and_the_others_continue(exported, demo_set):
     path = find_images([demo_set])[0]
     gray = np.zeros((9, 9), np.uint8)
     given = [b"no picture", path, gray, "gone.png", path.read_bytes()[:500]]

@@ -21,7 +21,7 @@ def two_runs(tmp_path, pictures):
     return a, b
 
 
-def test_what_differs_is_named_and_the_better_run_is_the_best(two_runs):
+def test_compare_runs_lists_differing_keys_and_the_best_run(two_runs):
     comparison = compare_runs([run.path for run in two_runs])
     assert comparison.names == ("a", "b")
     assert comparison.differing == {"optimizer.learning_rate": ("0.0001", "0.003"), "train.epochs": ("10", "3")}
@@ -100,7 +100,7 @@ def test_nine_runs_have_nine_different_lines_and_green_means_one_of_them(tmp_pat
     assert browser.run(script) == [9, False]
 
 
-def test_one_run_or_the_same_twice_is_refused(two_runs):
+def test_compare_runs_of_fewer_than_two_runs_raises(two_runs):
     for paths in ([two_runs[0].path], [two_runs[0].path] * 2):
         with pytest.raises(UserError, match="two runs or more"):
             compare_runs(paths)

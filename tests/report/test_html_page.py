@@ -62,7 +62,7 @@ def shown(page):
     return html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
 
 
-def test_it_holds_everything_and_asks_for_nothing(whole_run):
+def test_report_has_every_part_and_loads_nothing(whole_run):
     text = write_report(read_run(whole_run.path)).read_text()
     page = Page(text)
     assert not page.all("script") and not page.all("link")
@@ -74,7 +74,7 @@ def test_it_holds_everything_and_asks_for_nothing(whole_run):
     assert "url(" not in text and "@import" not in text
 
 
-def test_it_says_what_the_folder_says(whole_run):
+def test_report_has_the_figures_of_the_run_folder(whole_run):
     run = read_run(whole_run.path)
     text = shown(write_report(run).read_text())
     assert f"{100 * run.validation.top1:.1f}\N{NO-BREAK SPACE}%" in text

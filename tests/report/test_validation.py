@@ -50,7 +50,7 @@ def test_means_and_tables_agree_with_the_lines(run_folder):
     assert [row["filename"] for row in rows_of(folder / "mistakes.csv")] == [row["filename"] for row in wrong]
 
 
-def test_it_is_read_as_it_was_written(run_folder):
+def test_validation_is_read_as_written(run_folder):
     validation = read_validation(run_folder.validation)
     assert (validation.epoch, validation.split, validation.images, validation.classes) == (3, "val", 12, NAMES)
     assert validation.top1 == np.trace(validation.confusion) / 12
@@ -59,7 +59,7 @@ def test_it_is_read_as_it_was_written(run_folder):
 
 @pytest.mark.parametrize("name", ["figures.json", "confusion.csv", "mistakes.csv"])
 @pytest.mark.parametrize("content", ["", "label,a\nb,c\n"])
-def test_what_is_damaged_is_one_line(run_folder, name, content):
+def test_validation_that_is_damaged_raises(run_folder, name, content):
     (run_folder.validation / name).write_text(content)
     with pytest.raises(UserError, match="validation: damaged"):
         read_validation(run_folder.validation)

@@ -9,7 +9,7 @@ from paddle_alexnet import UserError
 from paddle_alexnet.runs.environment import environment, read_environment, save_environment
 
 
-def test_it_says_what_computed_and_how_it_was_called(monkeypatch):
+def test_environment_has_the_device_and_the_command(monkeypatch):
     monkeypatch.setattr("sys.argv", ["tools/train.py", "-o", "data.root=my set"])
     found = environment("cpu")
     assert found["device"] == "cpu"
@@ -18,7 +18,7 @@ def test_it_says_what_computed_and_how_it_was_called(monkeypatch):
     assert found["command"].endswith(" tools/train.py -o 'data.root=my set'")
 
 
-def test_it_is_read_as_it_was_written(tmp_path):
+def test_environment_is_read_as_written(tmp_path):
     save_environment(tmp_path / "environment.json", "cpu")
     assert read_environment(tmp_path / "environment.json").keys() == environment("cpu").keys()
     assert read_environment(tmp_path / "none.json") == {}

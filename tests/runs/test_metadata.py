@@ -25,7 +25,7 @@ def test_written_and_read(metadata):
     assert from_json(to_json(described), source=HERE) == described
 
 
-def test_the_form_before_schemas_is_read(metadata):
+def test_from_json_of_the_form_before_schemas_reads_it(metadata):
     flat = {
         "preset": "half", "lrn": "none", "quirks": [], "data": "a test's", "data_root": "/d", "data_csv": "/d/l.csv",
         "epoch": 3, "val_loss": 0.5, "val_top1": None, "paddle": "2.6.2", "kind": "checkpoint", "output": "logits",
@@ -54,7 +54,7 @@ def test_a_newer_schema_is_named(metadata):
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 10**5, b'{"schema": 2}', b"{}", b'{"classes": 1}', b"1" * 5000]
 )
-def test_what_is_no_metadata_is_one_line(content):
+def test_from_json_of_content_that_is_no_metadata_raises(content):
     with pytest.raises(UserError, match=r"metadata\.json: damaged or from another program") as error:
         from_json(content, source=HERE)
     assert str(error.value).isprintable()

@@ -43,7 +43,7 @@ def test_a_failed_write_leaves_the_model_that_was_there(metadata, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_what_is_not_a_model_is_not_replaced(metadata, tmp_path):
+def test_write_model_over_a_folder_that_is_no_model_raises(metadata, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not a model"):
         write_model(tmp_path, metadata, fill(""))
@@ -218,7 +218,7 @@ def test_links_and_pipes_are_not_followed(metadata, tmp_path):
 
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchanged", "renamed twice"])
-def test_what_is_read_beside_a_writer_belongs_together(exchange, metadata, tmp_path, monkeypatch):
+def test_read_model_beside_a_writer_reads_files_of_one_model(exchange, metadata, tmp_path, monkeypatch):
     """A file of 1 MB that repeats the epoch's number, replaced as fast as it goes while it is read."""
     if not exchange:  # as on NFS and macOS
         monkeypatch.setattr(files, "_exchange", lambda a, b: False)

@@ -49,7 +49,7 @@ def test_a_run_that_another_process_writes_is_left_alone_until_that_is_dead(tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run.1"]
 
 
-def test_what_is_no_run_and_what_cannot_be_written_is_one_line(tmp_path):
+def test_begin_in_a_foreign_or_unwritable_folder_raises(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not a run's"):
         begin(tmp_path)
@@ -120,7 +120,7 @@ def test_a_run_of_any_version_is_moved_aside_with_what_others_put_there(tmp_path
     assert not (tmp_path / "run.1" / "checkpoints" / ".epoch-0002-step-0000007.0123abcd.partial").exists()
 
 
-def test_what_a_killed_run_left_is_removed_when_it_is_resumed(tmp_path):
+def test_begin_to_resume_removes_what_a_killed_run_left(tmp_path):
     begin(tmp_path / "run")
     foreign(tmp_path / "run", "checkpoints/.epoch-0002-step-0000007.0123abcd.partial/weights.pdparams", ".mine.partial")
     with RunFolder(tmp_path / "run").begin(resume=True):

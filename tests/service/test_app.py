@@ -93,7 +93,7 @@ def metric(service, line):
     return float(found[0].split()[-1]) if found else 0.0
 
 
-def test_it_answers_as_the_predictor_does(service, served):
+def test_predict_request_is_answered_as_by_the_predictor(service, served):
     for name, content in (("red", RED_FILE), ("green", GREEN_FILE)):
         preprocess = served.predictor.metadata.preprocess
         expected = np.exp(served.predictor.log_probabilities(preprocess.batch(preprocess(content)[None])))[0]
@@ -119,7 +119,7 @@ def test_several_files_and_base64_are_answered_in_order(service):
         assert labels == ["class 0", "class 1", "class 0"]
 
 
-def test_one_bad_image_does_not_keep_the_others_from_their_answers(service):
+def test_predict_request_with_an_unreadable_image_answers_the_others(service):
     before = metric(service, 'alexnet_images_total{outcome="refused"}')
     answer = service.send("predict", RED_FILE, b"no image", RED_FILE[:100])
     assert answer.status == 200
@@ -179,7 +179,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("path, body, kind, status, reason", BAD, ids=range(len(BAD)))
-def test_what_cannot_be_answered_is_refused_with_a_reason(service, path, body, kind, status, reason):
+def test_request_that_is_wrong_is_refused_with_a_reason(service, path, body, kind, status, reason):
     answer = service.post(path, body, kind)
     assert answer.status in (status if isinstance(status, tuple) else (status,)), answer.body
     assert reason in str(answer.json["detail"])
@@ -198,7 +198,7 @@ def test_a_body_without_a_length_is_cut_at_the_same_size(service):
     connection.close()
 
 
-def test_where_too_many_wait_the_next_is_sent_away_at_once(slow):
+def test_request_beyond_the_waiting_limit_is_refused_at_once(slow):
     with running(slow.served, Limits(waiting=3, timeout=20)) as service:
         first = in_thread(service.send, "predict", RED_FILE, RED_FILE)
         wait_until(lambda: service.get("health").json["inside"] == 2)
@@ -227,7 +227,7 @@ def test_an_answer_that_takes_too_long_and_an_upload_that_does(slow):
         wait_until(lambda: service.get("health").json["inside"] == 0)
 
 
-def test_what_is_under_way_is_answered_when_the_service_ends(slow):
+def test_request_under_way_is_answered_if_the_service_ends(slow):
     with running(slow.served, Limits(timeout=20)) as service:
         under_way = in_thread(service.send, "predict", RED_FILE)
         wait_until(lambda: service.get("health").json["inside"] == 1)
@@ -282,7 +282,7 @@ def test_an_exported_model_alone_answers_and_says_that_it_cannot_be_looked_into(
         assert "This is an exported model alone" in service.get("").body.decode()
 
 
-def test_it_tells_about_itself(service):
+def test_service_describes_its_model_and_paths(service):
     health = service.get("health").json
     assert (health["status"], health["model"]["preset"], health["model"]["classes"]) == ("ok", "tiny", 2)
     described = service.get("openapi.json").json

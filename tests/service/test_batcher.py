@@ -42,7 +42,7 @@ def test_each_image_gets_its_own_row_whatever_it_was_computed_with():
     assert sizes == [8, 8, 4]
 
 
-def test_what_comes_while_a_batch_is_computed_is_the_next_one():
+def test_batcher_puts_images_that_arrive_meanwhile_into_the_next_batch():
     entered, go = threading.Event(), threading.Event()
 
     def compute(images):
@@ -83,7 +83,7 @@ def test_an_error_is_that_of_its_batch_alone():
     assert good.tolist() == [3]
 
 
-def test_what_nobody_waits_for_any_more_is_not_computed():
+def test_batcher_skips_an_image_whose_request_was_cancelled():
     async def job(batcher):
         left = asyncio.ensure_future(batcher(picture(1)))
         await asyncio.sleep(0)
@@ -94,7 +94,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed():
     assert (row.tolist(), sizes) == ([2], [1])
 
 
-def test_there_is_room_for_so_many_images_and_it_is_given_back():
+def test_batcher_room_is_limited_and_returned():
     batcher = Batcher(means, Limits(waiting=3))
     with batcher.room(2):
         with pytest.raises(Refused, match="2 images are waiting, at most 3 may") as refusal, batcher.room(2):

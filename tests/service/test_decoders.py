@@ -58,7 +58,7 @@ def answers(contents, **limits):
     return asyncio.run(whole())
 
 
-def test_what_takes_too_long_is_refused_and_the_next_is_decoded():
+def test_decoder_refuses_an_image_that_takes_too_long_and_decodes_the_next():
     sound = file_of("JPEG")
     found = answers([part for slow in SLOW.values() for part in (slow, sound)], decoding=0.5)
     for name, refusal in zip(SLOW, found[::2]):
@@ -67,7 +67,7 @@ def test_what_takes_too_long_is_refused_and_the_next_is_decoded():
         np.testing.assert_array_equal(pixels, PREPROCESS(sound))
 
 
-def test_what_takes_too_much_memory_is_refused_and_the_next_is_decoded():
+def test_decoder_refuses_an_image_that_takes_too_much_memory_and_decodes_the_next():
     stream = io.BytesIO()
     Image.new("L", (9000, 9000)).save(stream, "PNG")
     large, sound = stream.getvalue(), file_of("PNG")

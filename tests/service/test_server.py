@@ -184,7 +184,7 @@ def test_a_body_in_chunks_of_a_byte_is_cut_off_and_others_are_read(connect):
     assert chunks.recv(1000).startswith(b"HTTP/1.1 415 ")
 
 
-def test_what_is_no_http_is_refused(connect):
+def test_server_refuses_bytes_that_are_no_http(connect):
     connection = connect()
     connection.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
     assert rest(connection).startswith(b"HTTP/1.1 400 ")

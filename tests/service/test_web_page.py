@@ -68,7 +68,7 @@ def service(pictures, tmp_path_factory):
         yield found
 
 
-def test_it_answers_a_picture_and_shows_what_speaks_for_a_class(service, pictures, browser):
+def test_page_answers_an_image_and_shows_its_explanation(service, pictures, browser):
     browser.open(service.address, width=1200)
     browser.choose_file("#file", pictures / "both.png")
     browser.wait(READY)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
 
 @pytest.mark.parametrize("preset", ["small", "paper", "source145", "owt", "tensorflow", "caffenet"])
-def test_what_is_taken_away_is_that_alone(preset):
+def test_ablated_preset_lacks_only_the_ablated_part(preset):
     def stages(*quirks):
         return [stage for *_, stage in walk(ablated(PRESETS[preset], quirks))]
 

@@ -115,7 +115,7 @@ def test_pixels_of_one_weird_trick_are_as_large_as_in_cuda_convnet2():
     assert facts["pictures divided after the noise"] == "by 1.1"
 
 
-def test_what_only_the_code_of_2012_does_is_seen_where_it_is_done():
+def test_measurements_find_the_behavior_of_the_code_of_2012():
     facts = data("train.epochs=68", size=224)  # a pixel of it is seen to the half, as 32 equal crops need
     assert facts["pictures divided after the noise"] == "by 1.1"
     assert facts["color noise"] == "PCA, 0.1 of the standard deviations"

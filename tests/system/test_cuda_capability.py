@@ -67,7 +67,7 @@ def test_ptx_is_translated_for_later_gpus_and_not_for_earlier(library):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x50\xed\x55\xba", container(*PADDLE)[:60], b"nothing of the kind" * 9])
-def test_of_a_library_without_device_code_nothing_is_said(tmp_path, content):
+def test_complaint_about_a_library_without_device_code_is_empty(tmp_path, content):
     path = tmp_path / "libpaddle.so"
     path.write_bytes(content)
     assert complaint((9, 0), path) == ""

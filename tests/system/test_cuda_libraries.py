@@ -79,7 +79,7 @@ def ask(site: Path, cache: Path, first: str = "import paddle_alexnet") -> tuple[
     return eval(found), complaint
 
 
-def test_what_paddle_asks_for_is_found_and_site_packages_stay_as_they_are(wheels, tmp_path):
+def test_cuda_libraries_are_found_and_site_packages_unchanged(wheels, tmp_path):
     before = sorted(wheels.rglob("*"))
     for _ in range(2):  # the second time the folder is there
         assert ask(wheels, tmp_path) == (FOUND, "")
@@ -88,7 +88,7 @@ def test_what_paddle_asks_for_is_found_and_site_packages_stay_as_they_are(wheels
     assert (folder / "libs" / "libcudnn.so").resolve() == wheels / "nvidia" / "cudnn" / "lib" / "libcudnn.so.8"
 
 
-def test_what_others_put_into_the_cache_is_not_loaded(wheels, tmp_path):
+def test_cuda_library_that_others_put_into_the_cache_is_not_loaded(wheels, tmp_path):
     assert ask(wheels, tmp_path) == (FOUND, "")
     [folder] = (tmp_path / "paddle-alexnet").iterdir()
     link = folder / "libs" / "libcudnn.so"
@@ -115,7 +115,7 @@ def test_paddle_imported_first_does_not_find_them_and_that_is_said(wheels, tmp_p
     assert "import paddle_alexnet before paddle" in complaint
 
 
-def test_what_is_not_there_is_named_with_the_remedy(wheels, tmp_path):
+def test_cuda_library_that_is_missing_is_named_with_the_remedy(wheels, tmp_path):
     site = tmp_path / "site"
     shutil.copytree(wheels, site, symlinks=True)
     shutil.rmtree(site / "nvidia" / "cudnn")

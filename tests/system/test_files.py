@@ -108,7 +108,7 @@ def test_a_full_disk_is_one_line_and_the_old_content_stays(tmp_path, monkeypatch
     assert names(tmp_path) == ["file"]
 
 
-def test_what_a_killed_writer_left_is_removed_and_a_live_writer_s_is_kept(tmp_path):
+def test_partial_files_of_a_killed_writer_are_removed_and_of_a_live_one_kept(tmp_path):
     with writer_that_sleeps(tmp_path) as child:
         half = [name for name in names(tmp_path) if name.endswith(".partial")]
         assert len(half) == 2
@@ -292,7 +292,7 @@ def test_a_copy_replaces_nothing(tmp_path):
         copy_into(tmp_path / "a.png", tmp_path / "a.png" / "below")
 
 
-def test_where_there_are_no_links_it_is_copied_too(tmp_path, monkeypatch):
+def test_copy_into_without_hard_links_copies_the_bytes(tmp_path, monkeypatch):
     def refuse(*paths):
         raise PermissionError
 

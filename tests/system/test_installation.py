@@ -39,7 +39,7 @@ def faults(checks) -> list[Check]:
     return [check for check in checks if check.state == "fault"]
 
 
-def test_this_machine_is_examined_and_sound_versions_have_no_fault():
+def test_checks_of_sound_versions_have_no_fault():
     assert installed_versions()["numpy"]
     assert faults(check_paddle(SOUND)) == faults(check_packages(SOUND)) == []
     assert faults(check_python((3, 9))) == faults(check_python((3, 12))) == []
@@ -66,7 +66,7 @@ def test_each_known_clash_is_a_fault_with_its_remedy(versions, part, remedy):
     assert part in fault.detail and remedy in fault.remedy
 
 
-def test_what_a_clash_depends_on():
+def test_check_packages_reports_a_clash_only_of_versions_that_clash():
     assert faults(check_packages({**SOUND, "paddlepaddle": "3.3.1", "numpy": "2.3.0", "protobuf": "7.0"})) == []
     assert any("TensorFlow" in check.detail for check in check_packages({**SOUND, "tensorflow": "2.21.0"}))
     [fault] = faults(check_packages({"paddlepaddle": "2.6.2", "numpy": "2.2.6"}))

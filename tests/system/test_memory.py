@@ -45,5 +45,5 @@ def test_the_tightest_limit_counts(tmp_path, cgroup, files, expected):
     assert available_memory(system(tmp_path, {"proc/self/cgroup": cgroup, **files})) == expected
 
 
-def test_it_is_not_known_where_there_is_no_such_system(tmp_path):
+def test_available_memory_without_proc_is_none(tmp_path):
     assert available_memory(tmp_path) is None

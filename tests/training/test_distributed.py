@@ -138,7 +138,7 @@ def test_two_machines_follow_one_process(demo_set, table, one, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_where_two_were_stopped(demo_set, table, one, tmp_path):
+def test_resume_with_one_process_continues_a_run_of_two(demo_set, table, one, tmp_path):
     """By SIGTERM to the launcher: all finish the same step, and the first saves the state."""
     two = tmp_path / "two"
     options = ["-c", "paddle2", *words(f"data.root={demo_set}", f"data.csv={table}", f"output={two}", *PLAIN)]

@@ -66,7 +66,7 @@ def test_each_output_of_each_layer_has_mean_0_and_deviation_1_over_the_images(pr
     assert network.training
 
 
-def test_they_follow_from_images_and_seed_and_leave_paddle_s_own_draws_alone(image):
+def test_kmeans_filters_depend_on_images_and_seed_alone(image):
     def found(seed: int) -> dict[str, np.ndarray]:
         paddle.seed(3)
         network = AlexNet("small", 10, "native")
@@ -110,7 +110,7 @@ def test_patches_are_what_the_convolution_sees(stage):
     np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=LOGITS)
 
 
-def test_there_are_no_more_patches_than_are_needed(monkeypatch):
+def test_patches_of_many_images_are_limited(monkeypatch):
     monkeypatch.setattr(first_weights, "PATCHES", 50)
     (patches,) = patches_of(np.zeros((2, 3, 23, 23), np.float32), Conv(4, 3), np.random.default_rng(0))
     assert patches.shape == (50, 27)

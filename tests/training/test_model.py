@@ -89,7 +89,7 @@ def test_cudnn_s_search_is_passed_on_to_a_gpu_and_refused_elsewhere(monkeypatch)
     assert_user_error(run_tool("train", "-o", "train.cudnn_search=true", "-o", "device=cpu"), "train.cudnn_search=true")
 
 
-def test_what_is_kept_of_float16_weights_are_the_optimizer_s_own_in_float32():
+def test_in_full_precision_of_float16_weights_has_the_optimizer_s_float32_weights():
     network = AlexNet("small", 4)
     exact = {name: value.numpy() for name, value in network.state_dict().items()}
     assert in_full_precision(network, SimpleNamespace()) is network

@@ -37,7 +37,7 @@ def said(*overrides, counts=(400, 400)):
     (["schedule.name=cosine", "schedule.warmup_epochs=5", "train.epochs=5"], (400, 400),
      ["schedule.warmup_epochs 5 is no less than train.epochs 5: the rate never comes to 0.0001"]),
 ])  # fmt: skip
-def test_what_is_odd_is_a_line_each(overrides, counts, expected):
+def test_odd_recipe_has_a_warning_for_each_oddity(overrides, counts, expected):
     found = said(*overrides, counts=counts)
     assert len(found) == len(expected)
     for line, part in zip(found, expected):

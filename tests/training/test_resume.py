@@ -232,7 +232,7 @@ def test_a_second_signal_is_obeyed_at_once(demo_set, tmp_path, monkeypatch):
     ("train.epochs=3", "has come to epoch 3: set a larger train.epochs"),
     ("output=elsewhere", "keeps its folder"),
 ])  # fmt: skip
-def test_what_would_be_another_run_is_refused_by_its_key(finished, demo_set, override, key):
+def test_resume_with_a_changed_key_is_refused_by_its_name(finished, demo_set, override, key):
     before = sums(finished)
     result = run_tool("train", "--resume", finished, "-o", "train.epochs=9", "-o", override)
     assert_user_error(result, key)
@@ -414,7 +414,7 @@ def test_an_average_that_is_not_finite_is_one_line(averaged, tmp_path):
     assert_user_error(result, "average.npz: holds NaN or infinity", "conv1 has")
 
 
-def test_what_cannot_be_gone_on_from_is_one_line(finished, tmp_path):
+def test_resume_of_a_folder_that_is_no_run_is_a_user_error(finished, tmp_path):
     assert_user_error(run_tool("train", "--resume", tmp_path / "nothing"), "is not a run; ")
     assert_user_error(run_tool("train", "--resume", finished, "-c", "paddle2"), "leave --config out")
     best = finished / "checkpoints" / "best"

@@ -244,7 +244,7 @@ def test_a_folder_that_is_no_run_is_left_alone(demo_set, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_what_needs_no_picture_is_refused_before_one_is_read(finished_run, demo_set, tmp_path):
+def test_train_with_a_wrong_config_is_refused_before_an_image_is_read(finished_run, demo_set, tmp_path):
     """Every image is an empty file: any that is read is another error."""
     shutil.copy(demo_set / "labels.csv", tmp_path)
     for image in demo_set.rglob("*.jpg"):

@@ -67,7 +67,7 @@ WRITERS = [
 
 
 @pytest.mark.parametrize("name, write", [*WRITERS, ("fortran.npz", save_fortran_npz)])
-def test_what_is_written_is_read(name, write, tmp_path):
+def test_read_arrays_reads_files_of_other_programs(name, write, tmp_path):
     write(tmp_path / name)
     assert_read(read_arrays(tmp_path / name))
 
@@ -127,7 +127,7 @@ WRAPPERS = [
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS)
-def test_what_wraps_the_weights_is_taken_off(wrap, tmp_path):
+def test_read_arrays_unwraps_a_checkpoint(wrap, tmp_path):
     assert_read(read_arrays(save(tmp_path / "a.pdparams", wrap(ARRAYS))))
 
 
@@ -138,7 +138,7 @@ def test_paddleclas_is_recognized_whatever_wraps_it(wrap, tmp_path):
     assert read_arrays(save(tmp_path / "b.pdparams", wrap(ARRAYS))).file_format == "paddle"
 
 
-def test_one_of_several_sets_has_to_be_chosen(tmp_path):
+def test_read_arrays_of_several_sets_asks_for_a_key(tmp_path):
     average = {f"module.{name}": array + 1 for name, array in ARRAYS.items()}
     path = save(tmp_path / "a.pdparams", {"state_dict": ARRAYS, "ema": {"model": average, "updates": 7}, "epoch": 1})
     with pytest.raises(UserError, match=r"several sets of weights: say which as key: ema, state_dict$"):
@@ -251,7 +251,7 @@ SUFFIXES = [(".pth", "torch"), (".h5", "h5py"), (".safetensors", "json"), (".pdp
 
 
 @pytest.mark.parametrize("suffix, needs", SUFFIXES)
-def test_what_is_written_here_is_read_again(suffix, needs, tmp_path):
+def test_write_arrays_writes_files_that_read_arrays_reads(suffix, needs, tmp_path):
     pytest.importorskip(needs)
     arrays = {name.replace(".", "/"): array for name, array in ARRAYS.items()}
     write_arrays(tmp_path / f"a{suffix}", arrays)

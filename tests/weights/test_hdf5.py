@@ -61,7 +61,7 @@ def test_the_zip_file_of_keras_3():
     assert np.array_equal(read(stream.getvalue(), read_keras)[0]["layers/conv/kernel:0"], KERNEL)
 
 
-def test_what_lies_in_another_file_is_left_unread(tmp_path):
+def test_hdf5_data_in_another_file_is_not_read(tmp_path):
     from hostile import write_hdf5
 
     write_hdf5(tmp_path)

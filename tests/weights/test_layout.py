@@ -53,7 +53,7 @@ def named_as(preset, *, torch):
 
 
 @pytest.mark.parametrize("torch", [True, False])
-def test_where_several_presets_fit_names_tell_them_apart(torch, monkeypatch):
+def test_matching_preset_of_several_is_chosen_by_names(torch, monkeypatch):
     """torchvision's names are those of `owt`, though a network with other blocks may have the same shapes."""
     twin = replace(
         PRESETS["owt"], blocks={"a": PRESETS["owt"].blocks["features"], "b": PRESETS["owt"].blocks["classifier"]}

@@ -113,7 +113,7 @@ def test_other_objects_are_left_unread_whatever_their_kind():
         (b"\x82\x01.", "which no file of weights has"),
     ],
 )
-def test_what_the_bytes_do_not_bear_out_is_refused(content, reason):
+def test_unpickle_of_inconsistent_bytes_raises(content, reason):
     with pytest.raises(ValueError, match=reason):
         read(content)
 

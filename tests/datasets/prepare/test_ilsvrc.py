@@ -72,7 +72,7 @@ def test_each_class_has_one_number(tmp_path):
         ([f"{name} {WNIDS[0]} x" for name in NAMES], "row 1 is"),
     ],
 )
-def test_what_cannot_be_proven_is_refused(tmp_path, lines, message):
+def test_ilsvrc_labels_that_match_no_class_order_raise(tmp_path, lines, message):
     with pytest.raises(UserError, match=rf"val.txt: .*{message}"):
         read(tmp_path / "val.txt", lines)
 

@@ -280,7 +280,7 @@ def test_killed_run_leaves_nothing_that_looks_finished(tmp_path):
     assert len(rows_of(tmp_path / "out")) == 10
 
 
-def test_of_two_at_once_the_second_is_refused(tmp_path, monkeypatch):
+def test_prepare_data_while_another_writes_the_folder_is_refused(tmp_path, monkeypatch):
     source = make_tree(tmp_path / "src", {"a": 5, "b": 5})
     write = preparation.write_tables
 

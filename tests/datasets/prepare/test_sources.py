@@ -42,7 +42,7 @@ def test_folders_within_a_class_are_taken_and_told(tmp_path):
     assert found.notes == ["used: 2 images in subfolders of class folders"]
 
 
-def test_what_is_left_out_is_told(tmp_path):
+def test_find_classes_lists_the_files_that_it_leaves_out(tmp_path):
     make_tree(tmp_path, {"cat": 2, "dog": 2, "__MACOSX/cat": 2})
     for name in ("cat/._000.JPEG", "cat/.DS_Store", "cat/notes.txt", "dog/list.txt", "README", "loose.jpg"):
         put(tmp_path / name)

@@ -133,7 +133,7 @@ def test_the_gradient_of_relu_may_be_taken_by_what_reads_its_result(after):
 
 
 @pytest.mark.usefixtures("compiled")
-def test_what_is_not_a_number_passes_through_a_pool():
+def test_max_pool_of_nan_is_nan():
     x = picture(1, 7)
     x[0, 0, 0, 0] = np.nan
     y = forward.max_pool(MaxPool(), paddle.to_tensor(x)).numpy()

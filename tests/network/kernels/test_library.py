@@ -19,7 +19,7 @@ def nothing_built(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def test_it_is_kept_by_paddle_processor_and_source(nothing_built, tmp_path, monkeypatch):
+def test_library_path_depends_on_paddle_processor_and_source(nothing_built, tmp_path, monkeypatch):
     paths = {library.library_path()}
     assert next(iter(paths)).parent == nothing_built / "paddle-alexnet" / "kernels"
     with monkeypatch.context() as other:
@@ -37,7 +37,7 @@ def test_it_is_kept_by_paddle_processor_and_source(nothing_built, tmp_path, monk
     assert library.library_path().is_relative_to(Path.home() / ".cache")
 
 
-def test_what_is_missing_is_named(nothing_built, tmp_path, monkeypatch):
+def test_build_kernels_without_headers_or_compiler_names_them(nothing_built, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", sys.executable)
     monkeypatch.setattr(library, "files", lambda name: [])
     assert_user_error(run_tool("build-kernels"), "headers of oneDNN", "paddle-alexnet[fast]")
@@ -110,7 +110,7 @@ def test_a_library_that_is_not_as_it_was_built_is_not_loaded(one_built, how, mon
     assert caplog.messages == [f"{error.value}; computing with Paddle's kernels"]
 
 
-def test_of_another_user(one_built, monkeypatch):
+def test_library_of_another_user_is_not_loaded(one_built, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     if os.getuid():
         assert not library.whole()
@@ -125,7 +125,7 @@ def test_a_sticky_cache_is_fine(one_built):
     assert library.whole()
 
 
-def test_what_was_checked_is_loaded(one_built, monkeypatch):
+def test_library_that_is_loaded_is_the_one_that_was_checked(one_built, monkeypatch):
     """Paddle reads a copy of the checked bytes; the file may be another one meanwhile."""
     loaded = []
 
@@ -148,7 +148,7 @@ def test_paddle_cannot_load_it(one_built, monkeypatch):
 
 
 @pytest.mark.slow
-def test_it_is_built_and_loaded(tmp_path, monkeypatch):
+def test_build_kernels_builds_a_library_that_loads(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     result = run_process("build_kernels")
     if "oneDNN" in result.stderr or "no C++ compiler" in result.stderr:

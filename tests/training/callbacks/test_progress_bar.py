@@ -89,7 +89,7 @@ def test_the_bar_fits_80_columns_and_is_wide_enough_to_read(terminal, clock):
     assert bar.count("█") == pytest.approx(len(bar) / 2, abs=1)
 
 
-def test_what_is_left_of_an_interrupted_bar_is_an_empty_line(terminal, clock):
+def test_interrupted_progress_bar_leaves_an_empty_line(terminal, clock):
     callback = begin(epochs=2, steps=4)
     callback.on_epoch_begin(0, {})
     clock[0] += 1

@@ -46,7 +46,7 @@ def test_the_step_the_rate_and_the_layer_that_went_first_are_named():
         guard.on_train_batch_end(0, {"loss": math.inf})
 
 
-def test_it_is_off_the_network_between_the_epochs():
+def test_nan_check_between_epochs_is_off():
     network = paddle.nn.Linear(2, 2)
     guard = guarded(network)
     guard.on_epoch_end(0, {})
