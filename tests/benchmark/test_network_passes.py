@@ -74,7 +74,7 @@ def test_kernels_take_turns(tiny):
 
 
 @pytest.mark.slow
-def test_errors_are_a_user_s(tiny, tmp_path, monkeypatch):
+def test_benchmark_network_with_wrong_arguments_is_a_user_error(tiny, tmp_path, monkeypatch):
     assert_user_error(run_tool("benchmark", "network", "hal"), "did you mean 'half'")
     assert_user_error(run_tool("benchmark", "network", "half", "--json", tmp_path / "nowhere" / "x.json"), "nowhere")
     with pytest.raises(UserError, match="no LRN"):

@@ -60,7 +60,7 @@ def test_a_folder_is_predicted_from_files_to_probabilities(tiny, demo_set, tmp_p
         assert f"{report['times_plain']:.2f} times as fast" in result.stdout
 
 
-def test_errors_are_a_user_s(tiny, tmp_path):
+def test_benchmark_predict_with_wrong_arguments_is_a_user_error(tiny, tmp_path):
     assert_user_error(run_tool("benchmark", "predict", "--folder", tmp_path), "one preset")
     one = ("benchmark", "predict", "tiny", "--batch-size", 4, "--folder")
     assert_user_error(run_tool(*one, tmp_path), str(tmp_path))

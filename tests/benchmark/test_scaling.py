@@ -65,7 +65,7 @@ def test_the_weird_trick_pays_until_the_global_batch_is_large():
     assert hours[1, "data"] == pytest.approx(90 * 1_281_167 / 2000 / 3600)
 
 
-def test_the_command_prints_the_table_and_writes_it(tmp_path):
+def test_benchmark_scaling_prints_and_writes_its_table(tmp_path):
     place = tmp_path / "scaling.json"
     result = run_tool("benchmark", "scaling", "half", "--rate", 100, "--link", 10, "--json", place)
     assert result.returncode == 0, result.stderr

@@ -32,7 +32,7 @@ def calls(monkeypatch):
     return seen
 
 
-def test_the_network_s_options_reach_it(calls, tmp_path):
+def test_benchmark_network_passes_its_options_on(calls, tmp_path):
     words = ("--lrn", "band,builtin", "--burn-in", 0, "--steps", 3, "--batch-size", 4, "--num-classes", 7)
     path = tmp_path / "times.json"
     result = run_tool("benchmark", "network", "half", *words, "--device", "cpu", "--json", path)
@@ -55,7 +55,7 @@ def test_the_network_s_options_reach_it(calls, tmp_path):
     assert f"wrote {path}" in result.stdout
 
 
-def test_the_loader_s_options_reach_it(calls, demo_set, tmp_path):
+def test_benchmark_loader_passes_its_options_on(calls, demo_set, tmp_path):
     path = tmp_path / "times.json"
     result = run_tool("benchmark", "loader", demo_set, "--batch-size", 4, "--device", "cpu", "--json", path)
     assert result.returncode == 0, result.stderr

@@ -78,7 +78,7 @@ def test_a_class_has_a_folder_whatever_it_is_called():
     assert list(folder_names(names)) == ["_", "a_b", "a_b (2)", "tench", "Tench (2)", "hidden", "x" * 200, "…"]
 
 
-def test_ten_crops_are_those_of_evaluation(finished_run, tmp_path):
+def test_predict_with_ten_crops_equals_evaluate(finished_run, tmp_path):
     result = run_tool(
         "evaluate", finished_run.output, "--resize", 150, "--crops", 10, "--csv", tmp_path / "theirs.csv", "--excel"
     )

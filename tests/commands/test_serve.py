@@ -23,7 +23,7 @@ def model(tmp_path_factory):
     return place
 
 
-def test_without_its_packages_it_says_which_to_install(model, monkeypatch):
+def test_serve_without_its_packages_names_the_extra(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert_user_error(run_tool("serve", model), "fastapi", 'pip install "paddle-alexnet[serve]"')
 

@@ -22,7 +22,7 @@ def configs(monkeypatch):
     return configs
 
 
-def test_without_data_it_is_the_demo_recipe_and_the_first_line_says_what_else_there_is(configs, tmp_path):
+def test_train_without_data_takes_the_demo_recipe_and_names_alternatives(configs, tmp_path):
     result = run_tool("train", "-o", "schedule.warmup_epochs=3", "-o", "data.root=null", cwd=tmp_path)
     (config,) = configs
     assert (config.output, config.model.preset, config.schedule.warmup_epochs) == ("runs/demo", "small", 3)

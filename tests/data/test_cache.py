@@ -112,7 +112,7 @@ def test_a_damaged_cache_is_found_and_built_again(root, fills, damage, caplog):
     assert "is damaged; rebuilding the cache" in caplog.text
 
 
-def test_no_room_and_a_cache_inside_the_data_are_one_line(root, monkeypatch):
+def test_open_cache_without_room_or_inside_the_data_raises(root, monkeypatch):
     with pytest.raises(UserError, match="inside the data folder"):
         open_cache("disk", split(root), root / "cache", unreadable=UnreadableImages(), workers=1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 9))

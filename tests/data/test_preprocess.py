@@ -87,7 +87,7 @@ def test_a_draft_of_a_large_jpeg_looks_the_same(widths):
 
 
 @pytest.mark.parametrize("resample", ["nearest", "box", "bilinear", "bicubic", "lanczos"])
-def test_without_draft_it_is_pillow_s_own_resize_to_the_bit(resample):
+def test_preprocess_without_draft_is_bit_identical_to_pillow_s_resize(resample):
     """However large the file is, and turned as Pillow turns it: so that others can do the same."""
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -17,7 +17,7 @@ from paddle_alexnet.data.table import read_table
 CROP = Preprocess(48, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), geometry="crop", resize=64)
 
 
-def test_statistics_are_those_of_the_pixels(statistics, train_set):
+def test_statistics_equal_the_mean_and_deviation_of_the_pixels(statistics, train_set):
     pixels = np.stack([CROP.patch(train_set.path(i)) for i in range(len(train_set))]).astype(np.float64)
     np.testing.assert_allclose(statistics.mean_image, pixels.mean(axis=0).transpose(2, 0, 1))
     flat = pixels.reshape(-1, 3)

@@ -62,7 +62,7 @@ def test_confusion_matrix_has_a_row_for_each_class_and_a_column_for_what_it_was_
         (1, 29, (0.0061, 0.1718)),
     ],
 )
-def test_intervals_are_those_of_newcombe_1998(right, count, published):
+def test_wilson_interval_equals_newcombe_1998(right, count, published):
     """Statistics in Medicine 17:857-872, table I, method 3."""
     assert wilson_interval(right / count, count) == pytest.approx(published, abs=5e-5)
     low, high = wilson_interval(1 - right / count, count)  # what is right and what is wrong mirror each other

@@ -115,7 +115,7 @@ def test_the_file_says_what_a_user_needs_to_know():
     assert {node.name for node in model.graph.node} >= {"conv1", "lrn1", "pool5", "fc6", "fc8"}
 
 
-def test_without_the_packages_it_is_one_line(monkeypatch):
+def test_onnx_without_its_packages_names_the_extra(monkeypatch):
     network = AlexNet("small", 3)
     content = onnx_file(network, metadata_of(network))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

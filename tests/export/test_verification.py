@@ -28,7 +28,7 @@ def shown():
     return Pictures(np.random.default_rng(0).standard_normal((4, 3, 131, 131), np.float32), "4 of noise")
 
 
-def test_every_way_to_run_it_is_told_with_its_figures(network, shown, tmp_path, monkeypatch):
+def test_export_records_every_engine_with_its_difference(network, shown, tmp_path, monkeypatch):
     monkeypatch.setattr(proof, "LATENCIES", (1, 2))
     with exporting(network, metadata_of(network), tmp_path / "model", shown=shown) as told:
         pass
@@ -90,7 +90,7 @@ def test_verification_images_of_a_moved_data_set_are_found_by_its_new_root(finis
         pictures(metadata, tmp_path / "nowhere")
 
 
-def test_else_they_are_drawn(network):
+def test_verification_images_without_a_data_set_are_drawn(network):
     shown = pictures(metadata_of(network))
     assert shown.words.startswith("3 drawn pictures, for the val split is not at hand (this model's data set is not")
     assert shown.image.shape == (3, 3, 131, 131)

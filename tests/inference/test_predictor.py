@@ -167,7 +167,7 @@ def test_a_flipped_byte_and_a_missing_file_are_found(exported, tmp_path):
 @pytest.mark.parametrize(
     "tool", ["evaluate", *(pytest.param(tool, marks=pytest.mark.slow) for tool in ("export", "predict"))]
 )
-def test_no_model_there_is_one_line(tool, tmp_path):
+def test_path_without_a_model_is_a_user_error(tool, tmp_path):
     extra = [tmp_path] if tool == "predict" else []
     (tmp_path / "picture.png").touch()
     assert_user_error(run_tool(tool, tmp_path / "nothing", *extra), "nothing", "no model there")
@@ -232,7 +232,7 @@ def test_answers_for_unreadable_images_have_a_reason_and_the_others_continue(exp
         next(Predictor(exported).predict([b"no picture"]))
 
 
-def test_progress_is_shown_where_it_is_asked_for(exported, demo_set, capsys):
+def test_predictor_with_show_progress_prints_the_count(exported, demo_set, capsys):
     folder = demo_set / "images" / "rings"
     for images, last in (([folder], "5/5"), (iter([folder]), "")):
         assert len(list(Predictor(exported).answers(images, show_progress=True))) == 5
@@ -240,7 +240,7 @@ def test_progress_is_shown_where_it_is_asked_for(exported, demo_set, capsys):
 
 
 @pytest.mark.parametrize("crops", [1, 10])
-def test_answers_are_those_of_evaluation_to_the_last_digit(crops, exported):
+def test_predictor_answers_equal_those_of_evaluation(crops, exported):
     predictor = Predictor(exported)
     preprocess = replace(predictor.metadata.preprocess, resize=150)
     predictor.metadata = replace(predictor.metadata, preprocess=preprocess)

@@ -17,7 +17,7 @@ TABLE = {
 @pytest.mark.parametrize(
     "job, names", [("train", ["fast", "middle", "plain"]), ("jit", ["middle", "plain"]), ("onnx", ["plain"])]
 )
-def test_the_first_that_can_do_the_job_stands_in_for_auto_and_for_those_that_cannot(job, names):
+def test_choose_among_takes_the_first_usable_backend_for_auto_and_unusable_ones(job, names):
     assert usable_backends(TABLE, job) == names
     assert choose_among(TABLE, "auto", job=job, what="backend") == names[0]
     for name in TABLE:

@@ -204,7 +204,7 @@ def test_diff_prints_a_line_per_stage():
 
 
 @pytest.mark.slow
-def test_errors_are_a_user_s():
+def test_summary_with_wrong_arguments_is_a_user_error():
     assert_user_error(run_tool("summary", "cafenet"), "did you mean 'caffenet'")
     assert_user_error(run_tool("summary", "half", "--num-classes", 0), "num-classes")
     assert_user_error(run_tool("summary", "half", "--fidelity"), "preset")

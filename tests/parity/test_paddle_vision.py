@@ -31,7 +31,7 @@ def test_same_logits(protocol, prefix, tmp_path):
     assert_same([layer for layer in outputs(ours, image(224)) if layer[0].endswith(kinds)], seen)
 
 
-def test_bfloat16_as_paddle_saves_it(tmp_path):
+def test_bfloat16_weights_that_paddle_saved_are_read(tmp_path):
     paddle.seed(0)
     value = paddle.randn([64, 3, 11, 11])
     rounded = value.astype("bfloat16")

@@ -136,7 +136,7 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path):
         read_run(tmp_path)
 
 
-def test_a_browser_shows_it_light_and_dark_and_on_a_phone(whole_run, browser, tmp_path):
+def test_report_in_a_browser_fits_light_dark_and_phone(whole_run, browser, tmp_path):
     report, paper = write_report(read_run(whole_run.path)), {}
     for name, width, dark in (("light", 1200, False), ("dark", 1200, True), ("phone", 360, False)):
         browser.open(report, width=width, dark=dark)

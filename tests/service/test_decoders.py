@@ -77,7 +77,7 @@ def test_decoder_refuses_an_image_that_takes_too_much_memory_and_decodes_the_nex
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "PPM", "TIFF"])
-def test_pixels_and_refusals_are_those_of_prediction(form):
+def test_decoders_give_the_pixels_and_refusals_of_prediction(form):
     content = file_of(form)
     found = answers([content, base64.b64encode(content).decode(), b"no image", "%%"])
     for pixels in found[:2]:

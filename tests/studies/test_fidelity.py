@@ -54,7 +54,7 @@ def test_recipes_of_2012_match_their_source_but_for_what_is_known(recipe, expect
     assert set(differing(recipe, recipe)) == expected
 
 
-def test_each_reference_is_told_from_the_others():
+def test_fidelity_finds_the_facts_in_which_references_differ():
     differs = differing("paper", "source145")
     assert set(compared("paper").query("part == 'network' and source145 != 'matches'")["fact"]) == {
         *("order in layer 1", "order in layer 2", "order in layer 5", "spatial norm", "LRN across columns"),

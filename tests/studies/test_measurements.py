@@ -17,7 +17,7 @@ def optimizer(*overrides: str) -> dict[str, str]:
     return optimizer_facts(AlexNet("small", 10), recipe("caffe", *overrides))
 
 
-def test_constants_of_norms_are_those_they_compute_with(narrow_presets):
+def test_measured_lrn_constants_are_those_that_the_layer_computes_with(narrow_presets):
     network = AlexNet("source145", 10, "native")
     for _, layer in network.named_layers():
         if isinstance(layer, LRN) and not layer.within_channel:
@@ -35,7 +35,7 @@ def test_norms_are_measured_alike_on_every_backend(lrn, narrow_presets):
     assert [facts[f"LRN {name}"] for name in names] == ["11", "0.000111", "0.75", "1", "across"]
 
 
-def test_layers_are_those_that_an_image_passes(narrow_presets):
+def test_measured_layers_are_those_that_an_image_passes(narrow_presets):
     facts = network_facts(AlexNet("fluid", 10, quirks=["dead_fc2"]))
     assert facts["layers left out of the pass"] == "fc7, relu7"
     assert facts["order in layers 6 … 8"] == "fc, relu; fc"
@@ -71,7 +71,7 @@ def test_the_optimizer_is_known_by_its_updates(overrides, expected):
     assert {name: facts[name] for name in expected} == expected
 
 
-def test_rates_are_those_of_the_updates():
+def test_measured_learning_rates_are_those_of_the_updates():
     plateau = ("schedule.name=plateau", "schedule.factor=0.5", "schedule.milestones=[]")
     assert optimizer(*plateau)["learning-rate schedule"] == "×0.5 on plateau"
     assert optimizer("schedule.name=constant", "schedule.milestones=[]")["learning-rate schedule"] == "constant"

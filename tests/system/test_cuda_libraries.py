@@ -109,7 +109,7 @@ def test_without_a_cache_to_write_to_there_is_a_folder_for_the_process(wheels, t
     assert list(tmp_path.iterdir()) == [cache], "removed at the end"
 
 
-def test_paddle_imported_first_does_not_find_them_and_that_is_said(wheels, tmp_path):
+def test_cuda_libraries_after_paddle_was_imported_are_not_found(wheels, tmp_path):
     found, complaint = ask(wheels, tmp_path, "import zlib, paddle")
     assert found == []
     assert "import paddle_alexnet before paddle" in complaint

@@ -249,7 +249,7 @@ def test_a_csv_is_written_with_quotes_where_they_are_needed(tmp_path):
     assert (tmp_path / "t.csv").read_text().startswith("a,b\n")
 
 
-def test_a_path_as_it_is_typed(monkeypatch):
+def test_user_path_expands_a_leading_tilde_alone(monkeypatch):
     monkeypatch.setenv("HOME", "/home/a")
     assert user_path("~/x") == Path("/home/a/x")
     assert user_path("x/~/y") == Path("x/~/y")

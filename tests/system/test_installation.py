@@ -90,7 +90,7 @@ def test_a_python_without_a_wheel_of_paddle():
     assert len(faults(check_python((3, 13)))) == len(faults(check_python((3, 8)))) == 1
 
 
-def test_gpus_and_what_they_need():
+def test_check_gpu_reports_missing_packages_and_unsupported_gpus():
     assert [check.state for check in check_gpu(None, SOUND)] == ["fine"]
     assert [check.state for check in check_gpu([], ON_GPU)] == ["note"]
     assert [check.state for check in check_gpu([A100], ON_GPU)] == ["fine"]

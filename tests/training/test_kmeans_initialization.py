@@ -164,7 +164,7 @@ def test_a_layer_that_a_quirk_leaves_out_stays_as_it_was_drawn(monkeypatch):
     np.testing.assert_array_equal(network.block7[0].weight.numpy(), before)
 
 
-def test_a_run_starts_from_them_but_not_where_it_has_weights(finished_run, demo_set, tmp_path):
+def test_train_starts_from_kmeans_filters_unless_it_has_weights(finished_run, demo_set, tmp_path):
     def first_epoch(*overrides: str) -> float:
         config = small_config(demo_set, tmp_path / "run", "train.epochs=1", "data.resize=150", *overrides)
         return train(config).history[0].train_loss

@@ -291,7 +291,7 @@ def test_unreadable_image_stops_training_instead_of_hanging(demo_set, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_data_it_trains_on_the_demo_set_and_says_so(tmp_path):
+def test_train_without_data_trains_on_the_demo_set(tmp_path):
     """The one real path of `python tools/train.py`, in an empty folder, with small numbers."""
     result = run_tool("train", "-o", "model.preset=small", "-o", "train.epochs=1", "-o", "output=run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

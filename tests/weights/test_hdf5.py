@@ -40,7 +40,7 @@ def hdf5(array, **options):
     ids=str,
 )
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "<f2"])
-def test_numbers_however_they_are_stored(options, dtype):
+def test_hdf5_with_any_storage_layout_is_read(options, dtype):
     for kernel in (KERNEL, KERNEL.round()):  # what does not get smaller is stored as it is
         found, unread = read(hdf5(kernel.astype(dtype), **options))
         assert list(found) == ["layers/conv/kernel:0"]

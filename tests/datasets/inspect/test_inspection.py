@@ -120,7 +120,7 @@ def test_sound_set(root):
     assert "formats: JPEG 24\nmodes: RGB 23, L 1" in text
 
 
-def test_colors_are_those_of_every_image_alike(root):
+def test_inspected_color_statistics_weight_every_image_alike(root):
     (root / "images" / "cat" / "0.jpg").write_bytes(encode(picture(0, size=(640, 480))))  # large and counts once
     small = []
     for label in CLASSES:

@@ -142,7 +142,7 @@ def test_max_pool_of_nan_is_nan():
 
 
 @pytest.mark.usefixtures("compiled")
-def test_a_network_computes_the_same_with_them_and_trains_to_the_same_bits():
+def test_network_with_compiled_kernels_computes_and_trains_reproducibly():
     def trained(kernels):
         paddle.seed(0)
         network = AlexNet("small", 4, "auto", kernels=kernels)
@@ -193,7 +193,7 @@ def test_a_network_with_everything(quirks, monkeypatch):
 
 
 @pytest.mark.usefixtures("compiled")
-def test_an_export_knows_nothing_of_them(tmp_path):
+def test_export_of_a_network_with_compiled_kernels_has_none(tmp_path):
     network = AlexNet("small", 3, "auto", kernels="compiled")
     export(network, metadata_of(network), tmp_path / "model")
     [program] = [path.read_bytes() for path in (tmp_path / "model").iterdir() if path.name in PROGRAMS]

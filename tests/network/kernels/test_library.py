@@ -138,7 +138,7 @@ def test_library_that_is_loaded_is_the_one_that_was_checked(one_built, monkeypat
     assert loaded == [LIBRARY]
 
 
-def test_paddle_cannot_load_it(one_built, monkeypatch):
+def test_library_that_paddle_cannot_load_is_not_used(one_built, monkeypatch):
     def old_kernel(name):
         raise OSError("no such call")
 
