@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_every_link_leads_somewhere(page):
 def test_paths_that_contributing_names_exist():
     text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     paths = set(re.findall(r"(?<![\w.])((?:[a-z_]+/)+(?:[\w.]+\.py)?)(?=[`, ])", text))
-    assert "tests/config/test_recipe.py" in paths
+    assert "tests/network/test_structure.py" in paths
     roots = (REPOSITORY, REPOSITORY / "paddle_alexnet", REPOSITORY / "paddle_alexnet" / "network")
     assert [path for path in sorted(paths) if not any((root / path).exists() for root in roots)] == []
 
@@ -99,16 +100,6 @@ def test_test_files_that_ci_names_exist():
     named = re.findall(r"\btests/[\w/.]+", (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8"))
     assert len(named) > 10
     assert [path for path in named if not (REPOSITORY / path).exists()] == []
-
-
-def test_rooms_that_contributing_draws_are_the_layers_that_are_checked():
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    drawn = re.search(r"^```\n(commands .*?)^```$", text, re.MULTILINE | re.DOTALL)[1].splitlines()
-    settings = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    layers = re.search(r"^layers = \[\n(.*?)^\]", settings, re.MULTILINE | re.DOTALL)[1]
-    checked = [re.findall(r"\w+", line) for line in layers.splitlines()]
-    assert [line[: len("   ".join(rooms))].split() for line, rooms in zip(drawn, checked)] == checked
-    assert len(drawn) == len(checked)
 
 
 @cache
@@ -166,6 +157,32 @@ def parameters(preset: Preset) -> int:
         elif isinstance(stage, Linear):
             count += (stage.in_features + 1) * (stage.out_features or preset.num_classes)
     return count
+
+
+def test_contributing_s_table_of_rooms_is_that_of_the_package_and_its_layers():
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section("Rooms"), re.MULTILINE)
+    rooms = [re.findall(r"\w+", row) for row in rows]
+    settings = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.search(r'^containers = \["paddle_alexnet"\].*?^layers = \[(.*?)^\]', settings, re.DOTALL | re.MULTILINE)
+    assert rooms == [line.split(" | ") for line in re.findall('"(.*)"', layers[1])]
+    package = {path.stem for path in (REPOSITORY / "paddle_alexnet").iterdir() if path.is_dir() or path.suffix == ".py"}
+    package -= {"__init__", "__main__", "__pycache__"}
+    assert {room for row in rooms for room in row} == package
+
+
+def test_contributing_s_reading_order_names_what_is_there():
+    rows = re.findall(r"^\| `(\w+)` \| `([\w/]+)\.py` \|", section("Reading order"), re.MULTILINE)
+    assert len(rows) > 10
+    for name, file in rows:
+        module = f"paddle_alexnet.{file.replace('/', '.')}"
+        found = vars(import_module(module))[name]
+        assert getattr(found, "__module__", module) == module, name
+
+
+def section(title: str) -> str:
+    """Return a section of CONTRIBUTING.md."""
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    return re.search(rf"^## {title}$(.*?)^## ", text, re.DOTALL | re.MULTILINE)[1]
 
 
 def test_every_page_is_in_the_navigation():

@@ -1,8 +1,8 @@
-"""The error for mistakes that a user can fix."""
+"""The one error that a user can cause and mend."""
 
 
 class UserError(Exception):
-    """A mistake that a user can fix, in one line: `<thing>: <what is wrong>; <imperative remedy>`.
+    """One clear line: what is wrong, in which file, row or key, and the remedy.
 
-    The command line prints it without a traceback and exits with code 2.
+    The tools print it without a traceback and exit with code 2.
     """

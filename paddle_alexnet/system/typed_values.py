@@ -1,4 +1,4 @@
-"""Type checks of values read from files."""
+"""Values that a file held, checked against the type that they must have."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,17 +11,17 @@ T = TypeVar("T")
 
 @cache
 def adapter(kind: Any) -> "TypeAdapter[Any]":
-    """Return pydantic's adapter for a type, cached."""
-    from pydantic import TypeAdapter  # slow to import
+    """Return what converts values to a type and back."""
+    from pydantic import TypeAdapter  # when it is used, for the import takes a while
 
     return TypeAdapter(kind)
 
 
 def check_types(kind: type[T], values: Any) -> T:
-    """Convert lists, dictionaries, text and numbers to a type, such as a dataclass.
+    """Return values of lists, dictionaries, text and numbers as a type, such as a dataclass.
 
     Raises:
-        ValueError: A value does not match its type; the message is one line that names the first such entry.
+        ValueError: They do not fit; the message is one line that names the first entry.
     """
     from pydantic import ValidationError
 
