@@ -1,4 +1,4 @@
-"""Recipes: a YAML file holds one complete set of settings; overrides such as `train.epochs=3` have the last word."""
+"""Recipes, YAML files with the settings of a run, and overrides of single keys such as `train.epochs=3`."""
 
 import json
 import shlex
@@ -22,10 +22,10 @@ from paddle_alexnet.system.files import read_small, write_text
 from paddle_alexnet.system.text_files import decode
 from paddle_alexnet.system.user_path import user_path
 
-LARGEST_RECIPE = 100_000  # bytes; and characters of a value
-DEEPEST = 5  # collections within collections
-DATA_COMMENT = "the data is"  # begins the first line of the config that a run stores
-RENAMED_KEYS = {  # earlier spellings: errors in a recipe, read in what an earlier run stored
+LARGEST_RECIPE = 100_000  # bytes of a recipe, characters of a value
+DEEPEST = 5  # nested collections
+DATA_COMMENT = "the data is"  # start of the first line of a run's config.yaml
+RENAMED_KEYS = {  # earlier spellings: accepted in an earlier run's config.yaml, errors in a recipe
     "data.colour_jitter": "data.color_jitter",
     "data.erase": "data.random_erasing",
     "data.flip": "data.horizontal_flip",
@@ -36,7 +36,7 @@ LIST_OF_KEYS = "`paddle-alexnet train --help` lists the keys"
 
 
 def recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name: in a wheel inside it, in a checkout beside it."""
+    """Return the files of the package's recipes by name: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "configs"
     folder = inside if inside.is_dir() else package.parent / "configs"
@@ -44,26 +44,30 @@ def recipes() -> dict[str, Path]:
 
 
 def find_recipe(name: Path) -> Path:
-    """The file of a recipe: `name` itself, or the one of `recipes()` that is called so.
+    """Return the file of a recipe: `name` itself if it exists, else the recipe of the package with that name.
 
-    Raises UserError if there is none, naming the nearest of `recipes()`.
+    Raises:
+        UserError: There is neither; the message names the most similar recipe.
     """
     if name.exists():
         return name
     if len(name.parts) > 1 or name.suffix:
-        raise UserError(f"{name}: no such recipe file; those that come with the package are {', '.join(recipes())}")
+        raise UserError(f"{name}: recipe not found; name a file, or one of {', '.join(recipes())}")
     return recipes()[one_of(str(name), recipes(), what="recipe")]
 
 
 def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> Config:
     """Read a recipe, by file or by the name of one of `recipes()`, and apply overrides such as `train.epochs=3`.
 
-    In an override the text of a key of type text is taken as it is, `null` meaning none where the key may be none;
-    other values are YAML, of which numbers follow 1.2: 1e-4 is a float. Raises UserError for a file that is not
-    there, an unknown key (naming the nearest), a wrong type or an impossible value.
+    A text key takes the text of an override literally, except `null` if the key may be None. Other values are YAML 1.2,
+    in which 1e-4 is a float.
+
+    Raises:
+        UserError: The file is not found, a key is unknown (the message names the most similar one), or a value has the
+            wrong type or is out of range.
     """
     values: dict[str, Any] = {}
-    origin: dict[str, str] = {}  # of each value: the file or the override, for messages
+    origin: dict[str, str] = {}  # the file or override of each value, for messages
     if path is not None:
         values = _read_recipe(find_recipe(user_path(path)))
         origin = dict.fromkeys(values, str(path))
@@ -103,12 +107,12 @@ def config_as_text(config: Config) -> dict[str, str]:
 
 
 def current_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that an earlier run stored, by today's keys."""
+    """Rename the keys of an earlier run's values to the present spelling."""
     return {RENAMED_KEYS.get(key, key): value for key, value in values.items()}
 
 
 def with_absolute_paths(config: Config) -> Config:
-    """Return a config that means the same from any working directory."""
+    """Return a config whose paths are absolute, valid from any working directory."""
 
     def absolute(path: Optional[str]) -> Optional[str]:
         return path and str(Path(path).expanduser().absolute())
@@ -125,7 +129,7 @@ def with_absolute_paths(config: Config) -> Config:
 
 
 def save_config(config: Config, path: Path, *, comment: str) -> None:
-    """Write a config, under a line of comment, as YAML that `load_config` reads back unchanged."""
+    """Write a config as YAML that `load_config` reads back unchanged, after a line of comment."""
     yaml: Any = YAML(typ="safe")
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # keep the order of the dataclasses
@@ -135,14 +139,14 @@ def save_config(config: Config, path: Path, *, comment: str) -> None:
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
-    """The values in a recipe's file by key."""
+    """Return the values of a recipe file by key."""
     try:
         text = decode(read_small(path, at_most=LARGEST_RECIPE))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot read the recipe ({error})") from error
+        raise UserError(f"{path}: recipe is unreadable ({error}); name a YAML file in UTF-8") from error
     tree = _parse(text, where=str(path))
     if not isinstance(tree, (dict, type(None))):
-        raise UserError(f"{path}: a recipe is a mapping of keys to values, such as train: {{epochs: 3}}")
+        raise UserError(f"{path}: is not a recipe; write a mapping of keys to values, such as train: {{epochs: 3}}")
     renamed = RENAMED_KEYS if text.startswith(f"# {DATA_COMMENT} ") else {}
     return dict(_flatten(tree or {}, where=str(path), renamed=renamed))
 
@@ -159,7 +163,7 @@ def _flatten(
         elif key in groups:
             raise UserError(f"{where}: {_group(key)}")
         elif "." in name:
-            raise UserError(f"{where}: {key[:100]}: a key within a group is written below it, indented")
+            raise UserError(f"{where}: {key[:100]}: has a dot; write the key indented below its group")
         elif key not in key_types():
             raise UserError(f"{where}: {_unknown(key)}")
         else:
@@ -167,24 +171,23 @@ def _flatten(
 
 
 def _read_override(override: str) -> tuple[str, Any]:
-    """The key and the value of `key.sub=value`."""
+    """Return the key and the value of `key.sub=value`."""
     where = _short(override)
     key, equals, text = override.partition("=")
     if not (equals and key):
-        raise UserError(f"{where}: write it as key.sub=value, for example train.epochs=3")
+        raise UserError(f"{where}: is not an override; write key.sub=value, for example train.epochs=3")
     if any(known.startswith(f"{key}.") for known in key_types()):
         raise UserError(f"{where}: {_group(key)}")
     if key not in key_types():
         raise UserError(f"{where}: {_unknown(key)}")
     optional = type(None) in get_args(key_types()[key])
     if not text.strip():
-        remedy = f"; write {key}=null where none is meant" if optional else ""
-        raise UserError(f"{where}: the value is empty{remedy}")
+        raise UserError(f"{where}: the value is empty; write {f'{key}=null for none' if optional else 'one'}")
     if optional and text == "null":
         return key, None
     if key_types()[key] in (str, Optional[str]) or get_origin(key_types()[key]) is Literal:
         if _control(text):
-            raise UserError(f"{where!a}: a control character, or a name that is not UTF-8")
+            raise UserError(f"{where!a}: has control characters or is not UTF-8; remove them")
         return key, text
     return key, _parse(text, where=where)
 
@@ -194,19 +197,19 @@ def _short(text: str) -> str:
 
 
 def _control(text: str) -> bool:
-    """Whether a text holds control characters, or halves of characters as in file names that are not UTF-8."""
+    """Return whether a text has control characters, or surrogates as in file names that are not UTF-8."""
     return any(category(character) in ("Cc", "Cs") for character in text)
 
 
 class _Constructor(SafeConstructor):
-    """Leaves dates as text."""
+    """A constructor that keeps dates as text."""
 
 
 _Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
 
 
 def _parse(text: str, *, where: str) -> Any:
-    """The value that YAML describes: numbers, text, lists and mappings, of bounded size and depth."""
+    """Return the value of YAML text: numbers, text, lists and mappings, of limited size and depth."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Constructor = _Constructor
     try:
@@ -218,17 +221,17 @@ def _parse(text: str, *, where: str) -> Any:
             if depth > DEEPEST:
                 raise ValueError(f"nested deeper than {DEEPEST}")
             if getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise ValueError("anchors, aliases and tags are not taken")
+                raise ValueError("anchors, aliases and tags are not supported")
         value = yaml.load(text)
         _check_values(value)
         return value
-    except Exception as error:  # the reader of YAML may raise anything for odd text
+    except Exception as error:  # ruamel.yaml may raise anything for odd text
         what = "not valid YAML: " if isinstance(error, YAMLError) else ""
         raise UserError(f"{where}: {what}{_short(' '.join(str(error).split()))}") from None
 
 
 def _check_values(value: Any) -> None:
-    """Raise ValueError for what a setting cannot be."""
+    """Raise ValueError for a value that no key can have."""
     if isinstance(value, dict):
         for name in value:
             if not isinstance(name, str):
@@ -238,9 +241,9 @@ def _check_values(value: Any) -> None:
         for part in value:
             _check_values(part)
     elif isinstance(value, int) and abs(value) > 1 << 53:
-        raise ValueError("a number of more than 15 digits")
+        raise ValueError("a number has more than 15 digits")
     elif isinstance(value, str) and _control(value):
-        raise ValueError("a text with control characters")
+        raise ValueError("a text has control characters")
 
 
 def _group(key: str) -> str:
@@ -248,7 +251,7 @@ def _group(key: str) -> str:
     return f"{key} is a group of keys; set one of them, such as {first}"
 
 
-_OTHERS_NAMES = {  # of settings in other programs, and the key, or the last part of it, that each means
+_OTHERS_NAMES = {  # other programs' names for settings, and our key or the last part of it
     "a": "preset",
     "accum_iter": "accumulate",
     "accumulate_grad_batches": "accumulate",
@@ -311,7 +314,7 @@ _OTHERS_NAMES = {  # of settings in other programs, and the key, or the last par
 
 
 def meant_key(name: str) -> Optional[str]:
-    """Return the key that a name means, by its last part, by other programs' names or by a slip; None if none is."""
+    """Guess the key that a name means, by its last part, other programs' names or a typo; None without a guess."""
     groups = [entry.name for entry in fields(Config)]
     last = name.rpartition(".")[2]
     meant = _OTHERS_NAMES.get(name) or _OTHERS_NAMES.get(last, last)
@@ -328,7 +331,11 @@ def meant_key(name: str) -> Optional[str]:
 
 
 def meant_overrides(options: Sequence[tuple[str, Optional[str]]]) -> str:
-    """Return, as a remedy, the overrides that options of other programs mean, each with its value if it has one."""
+    """Return the remedy for unknown options: the overrides that they mean.
+
+    Args:
+        options: Each option with its value, None if it has none.
+    """
     words = []
     for option, value in options:
         key = meant_key(option.lstrip("-").replace("-", "_"))

@@ -1,7 +1,7 @@
-"""Every setting, typed: name, default, range and meaning.
+"""Settings of a run: the name, type, default, range and meaning of every key.
 
-A key is spelled the same in a recipe's YAML, in the dataclass, in the function that takes it and in an override
-`key.sub=value`. A new group of keys is a dataclass below and a line in `Config`.
+Recipes, dataclasses, functions and overrides spell a key the same. A new group of keys is a dataclass and a field of
+`Config`.
 """
 
 import json
@@ -19,12 +19,12 @@ from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.limits import available_cores
 from paddle_alexnet.system.user_path import user_path
 
-# Built at first use: to ask for help needs none of it.
+# Validators are built at first use: `--help` needs none.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _by(check: Callable[[Any], Any]) -> AfterValidator:
-    """A validator that calls a check which returns the value to use, or raises UserError."""
+    """Return a validator from a check that returns the value to use or raises UserError."""
 
     def validate(value: Any) -> Any:
         try:
@@ -37,7 +37,7 @@ def _by(check: Callable[[Any], Any]) -> AfterValidator:
 
 def _of_0_to_1(values: tuple[float, ...]) -> tuple[float, ...]:
     if not all(0 <= value <= 1 for value in values):
-        raise UserError(f"{list(values)}: pixels are scaled to 0..1 first; divide what is of 0..255 by 255")
+        raise UserError(f"{list(values)}: must be within 0..1, as pixels are scaled; divide values of 0..255 by 255")
     return values
 
 
@@ -51,269 +51,278 @@ PathText = Annotated[str, _by(lambda text: str(user_path(text)))]
 
 @dataclass(frozen=True, config=_STRICT)
 class ModelConfig:
-    preset: str = Field(default="paddle2", description="network: the name of a preset")
+    """The network and its initial weights."""
+
+    preset: str = Field(default="paddle2", description="name of the network")
     lrn: Annotated[str, _by(lambda name: one_of(name, ("auto", *LRN_BACKENDS), what="LRN backend"))] = Field(
         default="auto",
-        description=f"backend of local response normalization: auto (the fastest), {', '.join(LRN_BACKENDS)}",
+        description=f"backend of local response normalization: auto (the fastest) or {', '.join(LRN_BACKENDS)}",
     )
     kernels: Annotated[str, _by(lambda name: one_of(name, ("auto", *KERNELS), what="kernels"))] = Field(
         default="auto",
-        description="what computes the layers on a CPU: compiled (see build-kernels), paddle, or auto (compiled where "
-        "they are built)",
+        description="kernels of the layers on a CPU: compiled (see build-kernels), paddle or auto (compiled if built)",
     )
     quirks: tuple[str, ...] = Field(
         default=(),
-        description="departures of the original article's code to reproduce, by name, and ablations: no_overlap, "
-        "no_dropout, one_column",
+        description="deviations of the original code to reproduce, by name, and ablations: no_overlap, no_dropout, "
+        "one_column",
     )
     initialization: Literal["preset", "kmeans"] = Field(
         default="preset",
-        description="first weights: preset (drawn as the preset says) or kmeans (convolutions' filters found among "
-        "patches of the training images, each layer scaled to them, without Krähenbühl's balancing between layers: "
-        "best where images are few); ignored where weights is set",
+        description="initial weights: preset (random, by the preset's rule) or kmeans (k-means of training patches for "
+        "convolutions, then each layer's output normalized; best with few images); ignored if weights is set",
     )
-    weights: Optional[PathText] = Field(default=None, description="start from the weights of this run or checkpoint")
+    weights: Optional[PathText] = Field(default=None, description="run or checkpoint to take the initial weights from")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class DataConfig:
+    """The data set, preprocessing, augmentation and caching."""
+
     root: Optional[PathText] = Field(
-        default=None, description="folder of images; null: ./data if it is there, else the embedded demo set"
+        default=None, description="folder of images; null: ./data if it exists, else the embedded demo set"
     )
     csv: Optional[PathText] = Field(
-        default=None, description="table with filename, label, split (train, val, test); null: labels.csv in root"
+        default=None,
+        description="table with the columns filename, label and split (train, val, test); null: labels.csv in root",
     )
     classes: Optional[PathText] = Field(
         default=None,
-        description="class list in order, one a line; null: classes.txt beside the csv, else its sorted labels",
+        description="file with the class names in order, one per line; null: classes.txt beside the csv, else the "
+        "sorted labels",
     )
     geometry: Literal["squash", "crop", "torchvision", "paddleclas", "random_resized_crop"] = Field(
         default="squash",
-        description="what becomes the square patch: squash (the whole image), crop (its central square), torchvision "
-        "or paddleclas (that square, in the whole pixels that each of them takes) or random_resized_crop "
-        "(a random part in training, as in torchvision, and the central square of crop in evaluation)",
+        description="part of the image that becomes the square patch: squash (the whole image), crop (the central "
+        "square), torchvision or paddleclas (the central square, rounded to pixels as there) or random_resized_crop "
+        "(in training a random part, as in torchvision; in evaluation as crop)",
     )
     crop_area: float = Field(
-        default=0.08, gt=0, le=1, description="random_resized_crop: the smallest part, as a share of the image's area"
+        default=0.08, gt=0, le=1, description="random_resized_crop: smallest part, as a fraction of the image's area"
     )
     resize: Optional[PositiveInt] = Field(
         default=None,
-        description="side of the patch that the network's input is cropped from, at random in training, in the center "
-        "in evaluation; null: the network's own, so that nothing is cropped off",
+        description="side of the patch in pixels; the network's input is cropped from it, at random in training, at "
+        "the center in evaluation; null: the network's input size, without cropping",
     )
     resample: Literal["nearest", "box", "bilinear", "bicubic", "lanczos", "opencv"] = Field(
         default="bilinear",
-        description="filter by which images are resized: nearest, box, bilinear, bicubic, lanczos, as Pillow has them, "
-        "or opencv (OpenCV's bilinear, as in PaddleClas and Caffe: it skips pixels where it reduces)",
+        description="resize filter: nearest, box, bilinear, bicubic or lanczos, as in Pillow, or opencv (OpenCV's "
+        "bilinear without antialiasing, as in PaddleClas and Caffe)",
     )
     orientation: Literal["exif", "stored"] = Field(
-        default="exif", description="exif: images are turned as their EXIF data asks; stored: they are not"
+        default="exif", description="exif: rotate images by their EXIF orientation; stored: do not"
     )
     draft: bool = Field(
         default=False,
-        description="decode JPEG files that are at least four times too large at a half, a quarter or an eighth: about "
-        "twice as fast, about 1 level of 255 off, up to 18 at edges",
+        description="decode JPEG files at 1/2, 1/4 or 1/8 of their size if they are at least four times too large: "
+        "about twice as fast, with a difference of about 1 level of 255, up to 18 at edges",
     )
     decoder: Literal["pillow", "simplejpeg"] = Field(
         default="pillow",
-        description="what decodes JPEG files: pillow, or simplejpeg (extra `fast`), a little faster: the same pixels, "
-        "but damage that Pillow passes over makes an image unreadable",
+        description="JPEG decoder: pillow, or simplejpeg (extra `fast`): slightly faster, the same pixels, but "
+        "stricter with damaged files",
     )
     decode_limit: PositiveInt = Field(
         default=512,
-        description="megabytes that the pixels of an image may take; JPEG files that take more are decoded at a "
-        "fraction, other files are errors",
+        description="largest decoded image in MB; larger JPEG files are decoded at a fraction of their size, other "
+        "files are errors",
     )
     truncated: Literal["error", "accept"] = Field(
         default="error",
-        description="image files that end too early: error (unreadable), or accept (decoded as far as they go, in "
-        "training, evaluation and prediction alike)",
+        description="truncated image files: error (unreadable) or accept (decode the available part, in training, "
+        "evaluation and prediction)",
     )
     background: Optional[Annotated[str, _by(check_color)]] = Field(
         default=None,
-        description="color under transparent images, such as white or #ff8000; null: their transparency is dropped, "
-        "and the colors below it show",
+        description="background color of transparent images, such as white or #ff8000; null: ignore transparency",
     )
-    horizontal_flip: bool = Field(default=False, description="training: flip half of the images left to right")
+    horizontal_flip: bool = Field(default=False, description="training: flip images with probability 0.5")
     color_jitter: float = Field(
-        default=0.0, ge=0, le=1, description="training: brightness, contrast, saturation times 1 ± up to this"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="training: multiply brightness, contrast and saturation by random factors within 1 ± this",
     )
     pca_noise: float = Field(
         default=0.0, ge=0, description="training: σ of the paper's noise along the principal components of color"
     )
     pca_scale: Literal["eigenvalues", "deviations"] = Field(
         default="eigenvalues",
-        description="what that σ multiplies: eigenvalues (the paper) or their roots, deviations (the code of 2012)",
+        description="factor of pca_noise: eigenvalues (paper), or their square roots, deviations (code of 2012)",
     )
     pca_divisor: float = Field(
-        default=1.0, gt=0, description="training: what images with that noise are divided by, 1.1 in the code of 2012"
+        default=1.0, gt=0, description="training: divisor of images with pca_noise, 1.1 in the code of 2012"
     )
-    pca_epochs: int = Field(
-        default=0, ge=0, description="training: epochs after which there is no such noise; 0: never"
-    )
+    pca_epochs: int = Field(default=0, ge=0, description="training: number of epochs with pca_noise; 0: all")
     shared_crops: int = Field(
-        default=1, ge=1, description="training: images in a row that share crop and flip, 32 in the code of 2012"
+        default=1, ge=1, description="training: consecutive images that share crop and flip, 32 in the code of 2012"
     )
     random_erasing: float = Field(
         default=0.0, ge=0, le=1, description="training: probability of erasing a random rectangle"
     )
     mixup: float = Field(
-        default=0.0, ge=0, description="training: α of mixup, which blends pairs of images and labels; 0: off"
+        default=0.0, ge=0, description="training: α of mixup, a blend of pairs of images and labels; 0: off"
     )
     normalize: Literal["given", "channel", "pixel", "pixel_at_crop"] = Field(
         default="given",
-        description="given: by mean and std below; channel: by both as measured on the train split; pixel: by the "
-        "center of its mean image and the std below; pixel_at_crop: so too, but a random crop by the same crop of it",
+        description="normalization: given (data.mean and data.std), channel (mean and std of the train split), pixel "
+        "(center of the train split's mean image, and data.std) or pixel_at_crop (as pixel, but a random crop uses "
+        "the same crop of the mean image)",
     )
     mean: Annotated[tuple[float, float, float], _by(_of_0_to_1)] = Field(
-        default=(0.485, 0.456, 0.406), description="subtracted, RGB, of values in 0..1"
+        default=(0.485, 0.456, 0.406), description="mean to subtract, RGB, for pixels in 0..1"
     )
     std: Annotated[tuple[PositiveFloat, PositiveFloat, PositiveFloat], _by(_of_0_to_1)] = Field(
-        default=(0.229, 0.224, 0.225), description="divided by, RGB, after the mean, of values in 0..1 too"
+        default=(0.229, 0.224, 0.225), description="standard deviation to divide by, RGB, for pixels in 0..1"
     )
     verify: bool = Field(default=True, description="decode every image once before the first step")
     fault_limit: int = Field(
-        default=0, ge=0, description="unreadable images that a run reports and skips; one more is an error"
+        default=0, ge=0, description="number of unreadable images that a run skips with a warning; more are an error"
     )
     cache: Literal["none", "ram", "disk"] = Field(
-        default="none", description="keep decoded patches: none, ram (this run's) or disk (later runs' too)"
+        default="none", description="cache of decoded patches: none, ram (for this run) or disk (for later runs too)"
     )
     cache_folder: Optional[PathText] = Field(
-        default=None, description="where measured statistics and decoded patches are kept; null: cache beside output"
+        default=None, description="folder for statistics and decoded patches; null: the folder cache beside output"
     )
     workers: int = Field(
         default=min(available_cores(), 256),
         ge=1,
         le=256,
-        description="threads that decode and transform images; by default as many as there are cores",
+        description="number of threads that decode and transform images; by default the number of cores",
     )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class ParameterGroup:
-    """What is otherwise for some parameters; of what is None they have what the rest has."""
+    """Settings of some parameters that differ from the rest; None is the setting of the rest."""
 
-    parameters: str  # their names, such as conv1.weight, *.bias or fc*
-    learning_rate: Optional[PositiveFloat] = None  # at the start
-    follows_schedule: bool = True  # the rate falls with that of the rest; else it stays
-    milestones: tuple[
-        PositiveInt, ...
-    ] = ()  # epochs after which the rate is the next of `rates`, whatever the schedule
+    parameters: str  # pattern of names, such as conv1.weight, *.bias or fc*
+    learning_rate: Optional[PositiveFloat] = None  # initial
+    follows_schedule: bool = True  # else the rate is constant until the first milestone
+    milestones: tuple[PositiveInt, ...] = ()  # epochs after which the rate is the next of `rates`
     rates: tuple[NonNegativeFloat, ...] = ()
     weight_decay: Optional[NonNegativeFloat] = None
 
     def __post_init__(self) -> None:
         _check_rising(self.milestones)
         if len(self.milestones) != len(self.rates):
-            raise ValueError(f"{self.parameters}: milestones and rates must be as many of each")
+            raise ValueError(f"{self.parameters}: milestones and rates must have the same length")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class OptimizerConfig:
+    """The optimizer and its parameter groups."""
+
     name: Literal["adam", "adamw", "momentum", "momentum_2012", "sgd"] = Field(
         default="adam",
-        description="update rule: adam, adamw (its decay apart from the gradient), momentum (the learning rate "
-        "multiplies the velocity), momentum_2012 (it is in the velocity, as in 2012 and in Caffe) or sgd",
+        description="update rule: adam, adamw (decoupled weight decay), momentum (the learning rate multiplies the "
+        "velocity), momentum_2012 (the learning rate is part of the velocity, as in 2012 and in Caffe) or sgd",
     )
-    learning_rate: float = Field(
-        default=1e-4, gt=0, description="initial learning rate, after a warm-up if there is one"
-    )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="for momentum and momentum_2012")
+    learning_rate: float = Field(default=1e-4, gt=0, description="initial learning rate, after any warm-up")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of momentum and momentum_2012")
     weight_decay: float = Field(
-        default=0.0, ge=0, description="L2 decay added to the gradient; with adamw the share of rate × weight taken off"
+        default=0.0, ge=0, description="L2 weight decay, added to the gradient; decoupled with adamw"
     )
-    decay_biases: bool = Field(default=True, description="whether the decay applies to biases too")
-    bias_learning_rate: float = Field(default=1.0, gt=0, description="the biases' learning rate as a multiple")
-    clip_norm: float = Field(
-        default=0.0, ge=0, description="gradients longer than this, all as one vector, are shortened to it; 0: none"
+    decay_biases: bool = Field(default=True, description="apply the weight decay to biases too")
+    bias_learning_rate: float = Field(
+        default=1.0, gt=0, description="learning rate of biases, as a multiple of learning_rate"
     )
+    clip_norm: float = Field(default=0.0, ge=0, description="largest global norm of the gradients; 0: no clipping")
     groups: tuple[ParameterGroup, ...] = Field(
         default=(),
-        description="parameters with rules of their own, a later one having the last word: a list of {parameters: "
-        "NAMES such as conv1.weight or *.bias, learning_rate, follows_schedule: false where the rate stays, "
-        "milestones: epochs after which it is the next of rates, rates, weight_decay}",
+        description="parameter groups, the last match wins: a list of {parameters: PATTERN such as conv1.weight or "
+        "*.bias, learning_rate, follows_schedule (false: constant rate), milestones (epochs after which the rate is "
+        "the next of rates), rates, weight_decay}",
     )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class ScheduleConfig:
+    """The learning-rate schedule."""
+
     name: Literal["constant", "step", "cosine", "plateau"] = Field(
         default="constant",
-        description="learning rate over the run: constant, step, cosine (to 0 at the end of train.epochs) or plateau",
+        description="learning-rate schedule: constant, step, cosine (to 0 at the end of train.epochs) or plateau",
     )
     per: Literal["epoch", "step"] = Field(
-        default="epoch", description="when the rate changes: after an epoch or after a step; milestones count the same"
+        default="epoch", description="unit of rate changes and milestones: epoch or step"
     )
-    warmup_epochs: int = Field(default=0, ge=0, description="epochs in which the rate rises evenly to the initial one")
+    warmup_epochs: int = Field(default=0, ge=0, description="epochs of linear warm-up to the initial learning rate")
     milestones: tuple[PositiveInt, ...] = Field(
-        default=(), description="step: epochs, or with per=step steps, after which the rate is multiplied"
+        default=(), description="step: epochs (with per=step: steps) after which the rate is multiplied by factor"
     )
-    factor: float = Field(default=0.1, gt=0, lt=1, description="step and plateau: multiplier")
+    factor: float = Field(default=0.1, gt=0, lt=1, description="step and plateau: multiplier of the rate")
     patience: int = Field(
         default=2,
         ge=0,
-        description="plateau: epochs in a row without a better validation loss that are tolerated; the next one lowers "
-        "the rate, as in PyTorch's ReduceLROnPlateau",
+        description="plateau: tolerated epochs in a row without a better validation loss; the next one lowers the "
+        "rate, as in PyTorch's ReduceLROnPlateau",
     )
 
     def __post_init__(self) -> None:
         _check_rising(self.milestones)
         if (self.name == "step") != bool(self.milestones):
-            raise ValueError("name step and milestones go together: set both or neither")
+            raise ValueError("name=step and milestones require each other; set both or neither")
         if self.name == "plateau" and (self.warmup_epochs or self.per == "step"):
-            raise ValueError("name plateau goes by the validation loss of epochs: with per epoch and no warm-up")
+            raise ValueError("name=plateau requires per=epoch and warmup_epochs=0; set both")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class TrainConfig:
-    epochs: int = Field(default=10, ge=1, description="passes over the training split")
-    batch_size: int = Field(default=32, ge=1, description="images in a step")
+    """The training loop and its outputs."""
+
+    epochs: int = Field(default=10, ge=1, description="number of epochs")
+    batch_size: int = Field(default=32, ge=1, description="images per step")
     accumulate: int = Field(
         default=1,
         ge=1,
-        description="batches whose gradients are averaged for an update: as one batch so many times as large",
+        description="batches whose gradients are averaged for one update, equivalent to one larger batch",
     )
-    seed: int = Field(default=0, ge=0, lt=2**31, description="of weights, dropout and the order of images")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="random seed of weights, augmentation, dropout and the order of images"
+    )
     label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="share of each label that is spread evenly over all classes in training"
+        default=0.0, ge=0, lt=1, description="fraction of each label that is spread over all classes in training"
     )
     ema: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="decay per update of an exponential moving average of the weights, which is then what is "
-        "evaluated and exported, such as 0.999; 0: none",
+        description="decay, such as 0.999, of an exponential moving average of the weights, which is evaluated and "
+        "exported; 0: none",
     )
     amp: Literal["none", "O1", "O2"] = Field(
         default="none",
-        description="mixed precision on a GPU: O1 (float16 where it is safe) or O2 (float16 but for the update)",
+        description="mixed precision on a GPU: none, O1 (float16 if it is safe) or O2 (float16 except the update)",
     )
     cudnn_search: bool = Field(
         default=False,
-        description="on a GPU: time cuDNN's algorithms for each convolution when it is first met and take the fastest, "
-        "which may be another one in another run, and round otherwise",
+        description="on a GPU: let cuDNN time its algorithms for each convolution and use the fastest; results may "
+        "differ between runs",
     )
     patience: int = Field(
         default=0,
         ge=0,
-        description="stop after so many epochs without a better validation loss, the last of them included; 0: never",
+        description="early stopping after this many epochs in a row without a better validation loss; 0: off",
     )
     report: bool = Field(
         default=True, description="at the end, predict the val split with the best model and write report.html"
     )
     checkpoint_steps: int = Field(
-        default=0, ge=0, description="save the run's state every so many steps too, to go on from; 0: after epochs only"
+        default=0, ge=0, description="steps between checkpoints to resume from, besides those after epochs; 0: none"
     )
-    keep_checkpoints: int = Field(default=1, ge=1, description="how many of the run's newest states are kept")
+    keep_checkpoints: int = Field(default=1, ge=1, description="number of newest checkpoints to keep")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Config:
-    """Every setting of a run, typed and frozen; `load_config` makes one, and `dataclasses.replace` another from it."""
+    """The settings of a run, frozen; `load_config` builds it, `dataclasses.replace` derives another from it."""
 
-    output: PathText = Field(default="runs/alexnet", description="folder of the run; an earlier run in it is kept")
+    output: PathText = Field(default="runs/alexnet", description="run folder; an earlier run in it is kept")
     device: Annotated[str, _by(check_device)] = Field(
-        default="auto", description="auto (the first GPU, else CPU), cpu or gpu:N"
+        default="auto", description="device: auto (the first GPU, else the CPU), cpu or gpu:N"
     )
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)
@@ -323,7 +332,7 @@ class Config:
 
 
 def describe_keys() -> str:
-    """Every key with its default and meaning, two lines each, to be shown as help."""
+    """Return the help text of all keys: default and meaning, two lines each."""
     lines = []
     for key, entry in all_keys(Config):
         lines.append(f"  {key}={json.dumps(entry.default.default)}\n        {entry.default.description}")
@@ -331,7 +340,7 @@ def describe_keys() -> str:
 
 
 def all_keys(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every key with its field; groups of keys are walked, not named."""
+    """Yield every key of a config class with its dataclass field, without the groups themselves."""
     hints = get_type_hints(cls)
     for entry in fields(cls):
         if is_dataclass(hints[entry.name]):
@@ -342,7 +351,7 @@ def all_keys(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 @cache
 def key_types() -> dict[str, Any]:
-    """The type of every key."""
+    """Return the type of every key."""
     groups = get_type_hints(Config)
     types = {}
     for key, entry in all_keys(Config):

@@ -68,7 +68,7 @@ def test_help_of_a_subcommand_exits_with_zero(subcommand):
 def test_an_unknown_subcommand_is_one_line_with_a_guess_only_if_one_is_near():
     assert_user_error(run_tool("trian"), "'trian'", "did you mean 'train'")
     far = run_tool("qqq")
-    assert_user_error(far, "unknown subcommand 'qqq'; there are: train, evaluate")
+    assert_user_error(far, "unknown subcommand 'qqq'; choose one of: train, evaluate")
     assert "did you mean" not in far.stderr
     assert run_tool("--help").stdout.count("\n  ") >= len(SUBCOMMANDS)
 

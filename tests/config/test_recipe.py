@@ -59,8 +59,8 @@ def test_config_is_frozen():
         ("optimiser.momentum=0.5", "did you mean optimizer.momentum"),
         ("model.name=half", "did you mean model.preset"),
         ("model.lrn=bands", "did you mean 'band'"),
-        ("data.mean=[123, 117, 104]", "divide what is of 0..255 by 255"),
-        ("data.std=[58, 57, 57]", "divide what is of 0..255 by 255"),
+        ("data.mean=[123, 117, 104]", "divide values of 0..255 by 255"),
+        ("data.std=[58, 57, 57]", "divide values of 0..255 by 255"),
         ("data.root=", "data.root=null"),
         ("output=", "the value is empty"),
         ("train.epochs= ", "the value is empty"),
@@ -96,7 +96,7 @@ def test_bad_override_names_itself_and_the_remedy(override, words):
         ("- a\n- b\n", "mapping"),
         ("train: [\n", "YAML"),
         ("train: 3\n", "group of keys"),
-        ("train.epochs: 3\n", "written below it"),
+        ("train.epochs: 3\n", "indented below its group"),
         ("train: {epochs: 2, epochs: 3}\n", "duplicate"),
         ("a: &a [*a]\n", "anchors"),
         ("data: {root: !foo bar}\n", "tags"),
@@ -196,4 +196,4 @@ def test_help_lists_every_key_with_default_and_meaning():
     help_text = run_tool("train", "--help").stdout
     for key in ("data.root=null", "train.epochs=10", "optimizer.learning_rate=0.0001", 'device="auto"'):
         assert key in help_text
-    assert "passes over the training split" in help_text
+    assert "number of epochs" in help_text
