@@ -11,7 +11,7 @@ from unicodedata import category
 
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import read_small
-from paddle_alexnet.system.text_files import decode, why
+from paddle_alexnet.system.text_files import decode, explain_error
 
 MAX_CLASSES = 100_000  # their last layer alone takes 1.6 GB
 LARGEST_LIST = 10_000_000  # bytes
@@ -75,7 +75,7 @@ class ClassList:
         try:
             lines = decode(read_small(path, at_most=LARGEST_LIST)).splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: the class list is unreadable ({why(error)})") from error
+            raise UserError(f"{path}: the class list is unreadable ({explain_error(error)})") from error
         lines = [line for line in lines if line.strip()]
         if not lines:
             raise UserError(f"{path}: the class list is empty; write one class per line")

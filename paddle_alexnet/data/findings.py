@@ -52,7 +52,7 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         where = f"line {self.line}" if self.line > 0 else ""
-        return ": ".join(filter(None, (where, shown(self.file), self.detail)))
+        return ": ".join(filter(None, (where, printable_name(self.file), self.detail)))
 
 
 def row_in_words(line: int, filename: str) -> str:
@@ -60,7 +60,7 @@ def row_in_words(line: int, filename: str) -> str:
     return f"line {line}, {filename}" if line > 0 else filename
 
 
-def shown(name: str) -> str:
+def printable_name(name: str) -> str:
     """Return a file's name, escaped if a terminal cannot print it."""
     return name if name.isprintable() else repr(name)[1:-1]
 
@@ -103,5 +103,5 @@ def write_report(
     findings: Sequence[Finding], path: Path, accepted: Collection[str] = (), *, excel: bool = False
 ) -> None:
     """Write all findings as a CSV. Raises UserError if it cannot be written."""
-    rows = [(f.kind, severity(f.kind, accepted), max(f.line, 0), shown(f.file), f.detail) for f in findings]
+    rows = [(f.kind, severity(f.kind, accepted), max(f.line, 0), printable_name(f.file), f.detail) for f in findings]
     write_csv(path, ("kind", "severity", "line", "file", "detail"), rows, excel=excel)

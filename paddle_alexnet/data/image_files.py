@@ -37,6 +37,6 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
-def spread(count: int, most: int) -> np.ndarray:
+def spread_indices(count: int, most: int) -> np.ndarray:
     """Return at most `most` evenly spaced indices from 0 to `count` - 1."""
     return np.linspace(0, count - 1, min(most, count)).astype(int)

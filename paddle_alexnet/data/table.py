@@ -19,7 +19,7 @@ from paddle_alexnet.data.splits import SPLIT_NAMES, SPLITS
 from paddle_alexnet.data.tree import has_folders, list_tree
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import write_csv
-from paddle_alexnet.system.text_files import open_csv, why
+from paddle_alexnet.system.text_files import explain_error, open_csv
 from paddle_alexnet.system.user_path import UserPath
 
 LARGEST_CSV = 4_000_000_000  # bytes; an ImageNet row has 60
@@ -167,7 +167,7 @@ def _from_csv(csv: Path, root: Path) -> tuple[Rows, list[Finding]]:
                         detail += ": the row ends in a comma, the header does not"
                     malformed.append(Finding("malformed", table.line_num, "", intern(detail)))
     except (OSError, ValueError, Error) as error:  # UnicodeDecodeError is a ValueError
-        raise UserError(f"{csv}: the CSV is unreadable ({why(error)})") from None
+        raise UserError(f"{csv}: the CSV is unreadable ({explain_error(error)})") from None
     return rows, malformed
 
 

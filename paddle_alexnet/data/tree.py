@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 from unicodedata import category, normalize
 
-from paddle_alexnet.data.findings import shown
+from paddle_alexnet.data.findings import printable_name
 from paddle_alexnet.data.formats import HEIC_REMEDY, HEIC_SUFFIXES, IMAGE_SUFFIXES
 from paddle_alexnet.data.splits import SPLIT_NAMES, draw_splits, open_to
 from paddle_alexnet.system.errors import UserError
@@ -89,7 +89,7 @@ class Tree:
             return None
         self._roots += [folder.resolve() for folder, _ in found if folder.is_symlink()]
         labels: list[tuple[Path, str, Optional[str]]]
-        labels = [(folder, as_label(folder.name, shown(str(folder))), split) for folder, split in found]
+        labels = [(folder, as_label(folder.name, printable_name(str(folder))), split) for folder, split in found]
         filled = {label for folder, label, _ in labels if self.images_within(folder)}
         self._empty += [folder for folder, label, _ in labels if label not in filled]
         return labels
@@ -125,7 +125,7 @@ class Tree:
         return f"; for {', '.join(sorted(found))}: {HEIC_REMEDY}" if found else ""
 
     def _such_as(self, paths: Iterable[Path]) -> str:
-        return f", such as {shown(str(next(iter(paths)).relative_to(self.root)))}"
+        return f", such as {printable_name(str(next(iter(paths)).relative_to(self.root)))}"
 
     def _follows(self, folder: Path) -> bool:
         if not folder.is_symlink():

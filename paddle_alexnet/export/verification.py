@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 
 from paddle_alexnet.data.demo import DEMO_CLASSES, demo_picture
-from paddle_alexnet.data.image_files import spread
+from paddle_alexnet.data.image_files import spread_indices
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.inference.engine import Engine, log_softmax, ways_to_run
 from paddle_alexnet.inference.live_network import LiveNetwork
@@ -60,7 +60,7 @@ def pictures(metadata: Metadata, root: Optional[Path] = None) -> Pictures:
     try:
         table = read_table(*metadata.origin.dataset(root), metadata.classes)
         rows = table.rows("val")
-        rows = rows[spread(len(rows), PICTURES)]
+        rows = rows[spread_indices(len(rows), PICTURES)]
         names = progress(table.filenames[rows], what="reading images to compare on", total=len(rows))
         found = np.stack([preprocess(table.root / name) for name in names])
         words = f"{len(found)} images of the val split of {metadata.origin.data if root is None else table.csv}"

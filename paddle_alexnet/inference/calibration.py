@@ -6,7 +6,7 @@ from typing import Optional
 
 import numpy as np
 
-from paddle_alexnet.data.image_files import find_images, spread
+from paddle_alexnet.data.image_files import find_images, spread_indices
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.system.errors import UserError
@@ -29,7 +29,7 @@ def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.
             reason = str(error).partition(";")[0]
             raise UserError(f"int8 needs images to set its ranges: name a folder as calibration ({reason})") from None
         paths = [table.root / name for name in table.filenames[table.rows("train")]]
-    chosen = [paths[n] for n in spread(len(paths), IMAGES)]
+    chosen = [paths[n] for n in spread_indices(len(paths), IMAGES)]
     readable = []
     for path in chosen:
         with suppress(UserError):

@@ -22,7 +22,7 @@ _CONTAINER, _ENTRY = struct.Struct("<4xHHQ"), struct.Struct("<HHIQ12xI")
 _PTX, _MACHINE_CODE = 1, 2
 
 
-def complaint(capability: Capability, library: Optional[Path] = None) -> str:
+def explain_unsupported(capability: Capability, library: Optional[Path] = None) -> str:
     """Why the installed Paddle cannot compute on a GPU of that compute capability, and the remedy; "" if it can.
 
     `library` is Paddle 2's own, `paddle/base/libpaddle.so`. If it holds no device code, nothing is known of it.

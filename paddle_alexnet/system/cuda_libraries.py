@@ -47,7 +47,7 @@ def cuda_version(paddle: Path) -> str:
     return ""
 
 
-def installed() -> dict[str, Path]:
+def find_installed() -> dict[str, Path]:
     """The libraries of NVIDIA's wheels by name, such as libcudnn.so.8."""
     spec = PathFinder.find_spec("nvidia")
     found: dict[str, Path] = {}
@@ -57,20 +57,20 @@ def installed() -> dict[str, Path]:
     return found
 
 
-def missing(names: Sequence[str] = tuple(NUMBERED)) -> list[str]:
+def find_missing(names: Sequence[str] = tuple(NUMBERED)) -> list[str]:
     """Those of the libraries that there are neither from pip nor in the system."""
-    found = installed()
+    found = find_installed()
     return [name for name in names if NUMBERED[name] not in found and not _in_system(name)]
 
 
-def complaint() -> str:
+def explain_missing() -> str:
     """Why the imported Paddle cannot compute on a GPU for want of libraries, and the remedy; "" if it can."""
     paddle = sys.modules.get("paddle")
     version = cuda_version(Path(str(paddle.__file__)).parent) if paddle else ""
     if not version.startswith("11."):
         return ""
     wanted = [name for name in NUMBERED if name != "libnccl.so"]
-    if lacking := missing(wanted):
+    if lacking := find_missing(wanted):
         return (
             f"Paddle is built for CUDA {version} with cuDNN 8.6, and {', '.join(lacking)} cannot be found: "
             'pip install "paddle-alexnet[gpu]"'
@@ -87,7 +87,7 @@ def preload(paddle: Path) -> None:
     """
     if sys.platform != "linux" or not cuda_version(paddle).startswith("11."):
         return
-    nvidia = installed()
+    nvidia = find_installed()
     if not nvidia:
         return
     links = {f"libs/{path.name}": path for path in sorted((paddle / "libs").glob("lib*.so*"))}

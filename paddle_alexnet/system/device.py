@@ -33,7 +33,7 @@ def use_device(device: str) -> str:
         raise UserError(f"device {device}: there are {count} GPUs here{built}: use auto or cpu")
     if device.startswith("gpu"):
         capability = paddle.device.cuda.get_device_capability(int(device.partition(":")[2]))
-        if reason := cuda_code.complaint(capability) or cuda_libraries.complaint():
+        if reason := cuda_code.explain_unsupported(capability) or cuda_libraries.explain_missing():
             raise UserError(f"device {device}: {reason}; or use cpu")
     paddle.set_device(device)
     return device

@@ -176,14 +176,18 @@ def check_gpu(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Itera
             yield Check("fault", f"driver {driver} is too old for CUDA 11.8", "install driver 520 or newer")
         for number, gpu in enumerate(gpus):
             major, _, minor = gpu["capability"].partition(".")
-            if major.isdecimal() and minor.isdecimal() and (reason := cuda_code.complaint((int(major), int(minor)))):
+            if (
+                major.isdecimal()
+                and minor.isdecimal()
+                and (reason := cuda_code.explain_unsupported((int(major), int(minor))))
+            ):
                 yield Check("fault", f"gpu:{number}: {reason}", "train -o device=cpu computes in the meantime")
 
 
 def check_libraries(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Iterator[Check]:
     """The CUDA libraries of a GPU build of Paddle 2, and the shared memory between GPUs."""
     if "paddlepaddle-gpu" in versions and _paddle_major(versions) == 2:
-        lacking = cuda_libraries.missing()
+        lacking = cuda_libraries.find_missing()
         for_several = [name for name in lacking if name == "libnccl.so"]
         for_any = [name for name in lacking if name not in for_several]
         if for_any:

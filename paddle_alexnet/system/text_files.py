@@ -28,7 +28,7 @@ def open_csv(path: Path) -> Iterator[Any]:
         yield csv.reader(stream, delimiter=max(",;\t", key=header.count))
 
 
-def why(error: Exception) -> str:
+def explain_error(error: Exception) -> str:
     """Say why a text file cannot be read, with the remedy for an unknown encoding."""
     return "neither UTF-8 nor UTF-16; save it as CSV UTF-8" if isinstance(error, UnicodeError) else str(error)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from paddle_alexnet.system import cuda_capability as cuda_code
-from paddle_alexnet.system.cuda_capability import complaint, device_code
+from paddle_alexnet.system.cuda_capability import device_code, explain_unsupported
 
 PTX, MACHINE_CODE = 1, 2
 PADDLE = [(MACHINE_CODE, number) for number in (61, 70, 75, 80, 86)]  # of 2.6.2 on PyPI, 2026-11-26
@@ -49,7 +49,7 @@ def test_code_is_found_in_every_container(library):
     ],
 )
 def test_a_gpu_that_there_is_no_code_for_is_named_with_those_that_there_is_code_for(library, capability, runs):
-    said = complaint(capability, library(container(*PADDLE), container(*PADDLE)))
+    said = explain_unsupported(capability, library(container(*PADDLE), container(*PADDLE)))
     assert bool(said) != runs
     if not runs:
         assert "{}.{}".format(*capability) in said
@@ -62,16 +62,16 @@ def test_entries_of_other_kinds_are_passed_over(library):
 
 def test_ptx_is_translated_for_later_gpus_and_not_for_earlier(library):
     path = library(container((MACHINE_CODE, 80), (PTX, 86)))
-    assert not complaint((9, 0), path)
-    assert complaint((7, 5), path)
+    assert not explain_unsupported((9, 0), path)
+    assert explain_unsupported((7, 5), path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x50\xed\x55\xba", container(*PADDLE)[:60], b"nothing of the kind" * 9])
 def test_complaint_about_a_library_without_device_code_is_empty(tmp_path, content):
     path = tmp_path / "libpaddle.so"
     path.write_bytes(content)
-    assert complaint((9, 0), path) == ""
-    assert complaint((9, 0), tmp_path / "missing.so") == ""
+    assert explain_unsupported((9, 0), path) == ""
+    assert explain_unsupported((9, 0), tmp_path / "missing.so") == ""
 
 
 @pytest.mark.parametrize(("version", "cuda", "read"), [("2.6.2", "11.8", True), ("2.6.2", "False", False)])
@@ -84,4 +84,4 @@ def test_the_installed_paddle_is_the_one_that_is_read(library, tmp_path, monkeyp
     library(container(*PADDLE)).rename(folder / "base" / "libpaddle.so")
     spec = SimpleNamespace(submodule_search_locations=[str(folder)])
     monkeypatch.setattr(cuda_code.PathFinder, "find_spec", lambda name: spec)
-    assert bool(complaint((9, 0))) == read
+    assert bool(explain_unsupported((9, 0))) == read

@@ -16,7 +16,7 @@ PHI = "#include <dlfcn.h>\nint opens(const char *name) { return dlopen(name, RTL
 # Which of what Paddle looks for is found, whichever is imported first.
 CODE = (
     "import os, sys\nexec(sys.argv[1])\nimport paddle\nfrom paddle_alexnet.system import cuda_libraries\n"
-    "print([name for name in cuda_libraries.NUMBERED if paddle.opens(name)])\nprint(cuda_libraries.complaint())"
+    "print([name for name in cuda_libraries.NUMBERED if paddle.opens(name)])\nprint(cuda_libraries.explain_missing())"
 )
 WHEELS = {
     "cublas": ["libcublasLt.so.11", "libcublas.so.11"],

@@ -31,7 +31,7 @@ def test_a_gpu_without_its_libraries_is_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda number: (8, 0))
     said = 'libcudnn.so cannot be found: pip install "paddle-alexnet[gpu]"'
-    monkeypatch.setattr(device_module.cuda_libraries, "complaint", lambda: said)
+    monkeypatch.setattr(device_module.cuda_libraries, "explain_missing", lambda: said)
     for name in ("auto", "gpu:0"):
         with pytest.raises(UserError, match=r"device gpu:0: libcudnn\.so cannot be found: .*; or use cpu"):
             use_device(name)
@@ -43,7 +43,7 @@ def test_a_gpu_that_paddle_has_no_code_for_is_an_error(monkeypatch):
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda number: (9, number))
     monkeypatch.setattr(
-        device_module.cuda_code, "complaint", lambda capability: "no code for {}.{}".format(*capability)
+        device_module.cuda_code, "explain_unsupported", lambda capability: "no code for {}.{}".format(*capability)
     )
     with pytest.raises(UserError, match=r"device gpu:1: no code for 9\.1; or use cpu"):
         use_device("gpu:1")

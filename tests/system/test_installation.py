@@ -102,14 +102,14 @@ def test_check_gpu_reports_missing_packages_and_unsupported_gpus():
 
 def test_a_gpu_that_paddle_has_no_code_for_is_a_fault(monkeypatch):
     said = {(9, 0): "capability 9.0, code for 8.6 alone"}
-    monkeypatch.setattr(installation.cuda_code, "complaint", lambda capability: said.get(capability, ""))
+    monkeypatch.setattr(installation.cuda_code, "explain_unsupported", lambda capability: said.get(capability, ""))
     [fault] = faults(check_gpu([A100, {**A100, "name": "NVIDIA H100", "capability": "9.0"}], ON_GPU))
     assert fault.detail == "gpu:1: capability 9.0, code for 8.6 alone"
     assert not faults(check_gpu([A100], ON_GPU)) + faults(check_gpu([{**A100, "capability": "[N/A]"}], ON_GPU))
 
 
 def test_missing_cuda_libraries_are_a_fault_where_there_is_a_gpu(monkeypatch):
-    monkeypatch.setattr(installation.cuda_libraries, "missing", lambda: ["libcudnn.so", "libnccl.so"])
+    monkeypatch.setattr(installation.cuda_libraries, "find_missing", lambda: ["libcudnn.so", "libnccl.so"])
     [fault] = faults(check_libraries([A100], ON_GPU))
     assert "libcudnn.so not found" in fault.detail and '"paddle-alexnet[gpu]"' in fault.remedy
     assert len(faults(check_libraries([A100, A100], ON_GPU))) == 2

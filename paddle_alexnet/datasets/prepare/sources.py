@@ -13,7 +13,7 @@ from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
 from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.tree import Tree, as_label, check_inside
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.text_files import decode, open_csv, why
+from paddle_alexnet.system.text_files import decode, explain_error, open_csv
 
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # the second is Imagenette's, without noise
 _IS_VALID = {"": None, "true": "val", "1": "val", "false": "train", "0": "train"}
@@ -44,7 +44,7 @@ def read_lines(path: Path) -> list[str]:
     try:
         return decode(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is unreadable ({why(error)})") from error
+        raise UserError(f"{path}: is unreadable ({explain_error(error)})") from error
 
 
 def find_classes(source: Path, *, group: Optional[str] = None, follow_links: bool = False) -> Found:
@@ -135,7 +135,7 @@ def _from_table(table: Path, *, group: Optional[str], follow_links: bool) -> dic
                 found.setdefault(label, []).append(record)
                 check_class_count(found, table)
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{table}: is unreadable as a table ({why(error)})") from error
+        raise UserError(f"{table}: is unreadable as a table ({explain_error(error)})") from error
     if not found:
         raise UserError(f"{table}: must have rows below its header; add one per image")
     return found
