@@ -1,1 +1,1 @@
-"""The machine and Paddle: environment set before Paddle is imported, devices, limits, files, progress, errors."""
+"""The machine and Paddle: process settings, devices, core and memory limits, files, progress, errors."""

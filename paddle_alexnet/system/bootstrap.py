@@ -1,6 +1,6 @@
-"""What must be set before Paddle is imported, and only then has an effect. Imported for that alone.
+"""Process settings that take effect only before Paddle is imported; import this module for its side effects.
 
-Nothing that the user has set is changed, and Paddle itself is not imported.
+It changes nothing that the user has set, and does not import Paddle.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import os
 import platform
 import signal
 import sys
-import zlib  # noqa: F401  Paddle 2.6 exports an old zlib, which crashes Python's own where that is loaded later
+import zlib  # noqa: F401  before Paddle 2.6, whose old zlib crashes Python's if Python's is loaded later
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -24,26 +24,25 @@ from paddle_alexnet.system.limits import available_cores
 
 
 class _PaddleLoader(SourceFileLoader):
-    """Imports Paddle with the CUDA libraries that it needs, and without three side effects.
+    """A loader of Paddle that preloads its CUDA libraries and undoes three side effects of the import.
 
-    Its warning about OMP_NUM_THREADS, which is about OpenBLAS, which its x86 builds do not use; its handler for
-    SIGTERM, which prints a C++ stack and would replace the one of the program that imports it; and its handler of the
-    root logger, which would show every line that anyone logs a second time.
+    Paddle warns about OMP_NUM_THREADS because of OpenBLAS, which its x86 builds do not use. Its SIGTERM handler prints
+    a C++ stack and replaces the importing program's handler. Its root log handler shows every record twice.
     """
 
     def exec_module(self, module: ModuleType) -> None:
-        from paddle_alexnet.system import cuda_libraries  # now, for it is needed only with Paddle
+        from paddle_alexnet.system import cuda_libraries  # needed only with Paddle
 
         cuda_libraries.preload(Path(self.path).parent)
         handler = signal.getsignal(signal.SIGTERM)
         log_handlers, level = logging.root.handlers[:], logging.root.level
 
         def restore() -> None:
-            with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler that is not Python's
+            with contextlib.suppress(ValueError, TypeError):  # not the main thread, or a handler not set by Python
                 signal.signal(signal.SIGTERM, handler)
 
         quiet = contextlib.redirect_stderr(io.StringIO()) if _threads_set_here else contextlib.nullcontext()
-        _finder.before_submodule = restore  # soon, for most of the import's time comes after Paddle has set its own
+        _finder.before_submodule = restore  # early: most of the import follows Paddle's change
         try:
             with quiet:
                 super().exec_module(module)
@@ -55,7 +54,7 @@ class _PaddleLoader(SourceFileLoader):
 
 
 class _PaddleFinder(MetaPathFinder):
-    """Finds Paddle where Python would, and has `_PaddleLoader` load it."""
+    """A finder that gives Paddle to `_PaddleLoader`."""
 
     before_submodule: Optional[Callable[[], None]] = None
 
@@ -79,19 +78,19 @@ def _amd_with_avx2() -> bool:
 
 if "paddle" in sys.modules:
     own_zlib.restore()
-os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle's errors, not how its executor is doing
-# oneDNN's threads and MKL's are not the same ones, and by default each kind keeps the cores busy while it waits.
+os.environ.setdefault("GLOG_minloglevel", "2")  # errors only
+# oneDNN and MKL have separate thread pools; by default the idle one spins.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if _amd_with_avx2():
-    # The MKL of 2019 in Paddle knows only Intel's names for AVX2 and is three times slower without it.
+    # Paddle's MKL of 2019 detects AVX2 only on Intel processors, and is three times slower without AVX2.
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
-    # Paddle frees every activation to the system and gets it back zeroed, page by page: keep them.
+    # Keep the memory of freed activations: by default the system takes it and returns it zeroed, page by page.
     trim_threshold, mmap_threshold = -1, -3
     ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 30)
     ctypes.CDLL(None).mallopt(trim_threshold, (1 << 31) - 1)
 _threads_set_here = platform.machine() in ("x86_64", "AMD64") and "OMP_NUM_THREADS" not in os.environ
 if _threads_set_here:
-    os.environ["OMP_NUM_THREADS"] = str(available_cores())  # Paddle computes on one core unless told otherwise
+    os.environ["OMP_NUM_THREADS"] = str(available_cores())  # Paddle's default is 1
 _finder = _PaddleFinder()
 sys.meta_path.insert(0, _finder)

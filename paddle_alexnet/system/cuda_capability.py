@@ -1,7 +1,7 @@
-"""For which NVIDIA GPUs a library holds machine code.
+"""CUDA compute capabilities for which a library holds device code.
 
-Paddle 2.6.2 as PyPI has it holds none for others than those of compute capability 6.1, 7.x and 8.x, and nothing that
-the driver could translate for them: on an H100 the first layer would end with "no kernel image is available".
+Paddle 2.6.2 on PyPI holds machine code for 6.1, 7.x and 8.x, and no PTX that the driver could translate for other GPUs.
+On an H100 the first layer would fail with "no kernel image is available".
 """
 
 import mmap
@@ -16,16 +16,17 @@ from paddle_alexnet.system.cuda_libraries import cuda_version
 
 Capability = tuple[int, int]
 
-# Of the containers in which nvcc puts device code, as far as their headers are known (cuobjdump lists the same).
+# Headers of nvcc's containers of device code, as far as known; cuobjdump lists the same entries.
 _MAGIC = struct.pack("<I", 0xBA55ED50)
 _CONTAINER, _ENTRY = struct.Struct("<4xHHQ"), struct.Struct("<HHIQ12xI")
 _PTX, _MACHINE_CODE = 1, 2
 
 
 def explain_unsupported(capability: Capability, library: Optional[Path] = None) -> str:
-    """Why the installed Paddle cannot compute on a GPU of that compute capability, and the remedy; "" if it can.
+    """Return why Paddle cannot compute on a GPU of a compute capability, with the remedy; "" if it can.
 
-    `library` is Paddle 2's own, `paddle/base/libpaddle.so`. If it holds no device code, nothing is known of it.
+    Args:
+        library: `paddle/base/libpaddle.so` of Paddle 2, by default the installed one. Without device code it passes.
     """
     library, held = library or _installed(), set()
     for kind, compiled_for in device_code(library) if library else ():
@@ -36,20 +37,20 @@ def explain_unsupported(capability: Capability, library: Optional[Path] = None) 
         return ""
     known = ", ".join(f"{major}.{minor}" for major, minor in sorted({compiled_for for _, compiled_for in held}))
     return (
-        f"the GPU has compute capability {capability[0]}.{capability[1]}, this Paddle has code for {known} alone: "
-        "take another GPU, or a GPU build of Paddle 3 (paddlepaddle.org.cn)"
+        f"the GPU has compute capability {capability[0]}.{capability[1]}, this Paddle supports only {known}; "
+        "use another GPU, or a GPU build of Paddle 3 (paddlepaddle.org.cn)"
     )
 
 
 def runs_on(capability: Capability, kind: int, compiled_for: Capability) -> bool:
-    """Machine code runs on later GPUs of the same major capability; PTX, which the driver translates, on all later."""
+    """Return whether device code runs on a GPU: machine code within a major capability, PTX on every later GPU."""
     if kind == _PTX:
         return compiled_for <= capability
     return compiled_for[0] == capability[0] and compiled_for <= capability
 
 
 def device_code(library: Path) -> Iterator[tuple[int, Capability]]:
-    """Of each piece of device code in a library whether it is PTX or machine code, and for which capability."""
+    """Yield the kind, PTX or machine code, and the capability of each piece of device code in a library."""
     with suppress(OSError, ValueError), open(library, "rb") as stream, _content(stream) as content:
         at = content.find(_MAGIC)
         while 0 <= at <= len(content) - _CONTAINER.size:

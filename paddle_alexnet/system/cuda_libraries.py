@@ -1,8 +1,8 @@
-"""Lets Paddle 2's GPU build find the CUDA libraries that pip installs beside it.
+"""CUDA libraries of NVIDIA's wheels, made visible to Paddle 2's GPU build.
 
-Paddle opens `libcudnn.so`, which the loader looks for beside the library that asks, `paddle/libs/libphi.so`. NVIDIA's
-wheels hold `nvidia/cudnn/lib/libcudnn.so.8`; to load that first does not help, for then it is known by its number
-alone. So Paddle's library is loaded by way of a folder of links, where what it looks for is beside it.
+Paddle opens `libcudnn.so`, which the loader searches beside the calling library, `paddle/libs/libphi.so`. NVIDIA's
+wheels hold `nvidia/cudnn/lib/libcudnn.so.8`. Loading that file first does not help: the loader knows a loaded library
+only by its versioned soname. This module loads Paddle's library through a folder with symlinks under both names.
 """
 
 import atexit
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from paddle_alexnet.system.user_cache import cache_folder, fault_of_folders, make_private
 
-# What Paddle 2.6.2 opens, and the releases of it that go with the CUDA 11.8 and cuDNN 8.6 that it is built for.
+# The names that Paddle 2.6.2 opens, and their sonames in CUDA 11.8 and cuDNN 8.6.
 NUMBERED = {
     "libcublasLt.so": "libcublasLt.so.11",
     "libcublas.so": "libcublas.so.11",
@@ -32,13 +32,13 @@ NUMBERED = {
     "libnccl.so": "libnccl.so.2",  # between several GPUs
 }
 
-_linked: list[Path] = []  # by which folders of links Paddle was loaded: none or one
+_linked: list[Path] = []  # the folder of symlinks that Paddle was loaded through: none or one
 
 
 def cuda_version(paddle: Path) -> str:
-    """The CUDA that the Paddle 2 in this folder is built for, such as 11.8; "" for a CPU build.
+    """Return the CUDA version that the Paddle 2 in a folder is built for, such as 11.8.
 
-    And for Paddle 3, whose GPU builds bring libraries of their own and find them.
+    It is "" for a CPU build, and for Paddle 3, whose GPU builds find their own libraries.
     """
     with suppress(OSError):
         text = (paddle / "version" / "__init__.py").read_text(encoding="utf-8", errors="replace")
@@ -48,7 +48,7 @@ def cuda_version(paddle: Path) -> str:
 
 
 def find_installed() -> dict[str, Path]:
-    """The libraries of NVIDIA's wheels by name, such as libcudnn.so.8."""
+    """Return the libraries of NVIDIA's wheels by soname, such as libcudnn.so.8."""
     spec = PathFinder.find_spec("nvidia")
     found: dict[str, Path] = {}
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -58,13 +58,13 @@ def find_installed() -> dict[str, Path]:
 
 
 def find_missing(names: Sequence[str] = tuple(NUMBERED)) -> list[str]:
-    """Those of the libraries that there are neither from pip nor in the system."""
+    """Return the libraries that neither pip nor the system has installed."""
     found = find_installed()
     return [name for name in names if NUMBERED[name] not in found and not _in_system(name)]
 
 
 def explain_missing() -> str:
-    """Why the imported Paddle cannot compute on a GPU for want of libraries, and the remedy; "" if it can."""
+    """Return which libraries the imported Paddle lacks to compute on a GPU, with the remedy; "" if none."""
     paddle = sys.modules.get("paddle")
     version = cuda_version(Path(str(paddle.__file__)).parent) if paddle else ""
     if not version.startswith("11."):
@@ -72,18 +72,18 @@ def explain_missing() -> str:
     wanted = [name for name in NUMBERED if name != "libnccl.so"]
     if lacking := find_missing(wanted):
         return (
-            f"Paddle is built for CUDA {version} with cuDNN 8.6, and {', '.join(lacking)} cannot be found: "
-            'pip install "paddle-alexnet[gpu]"'
+            f"Paddle is built for CUDA {version} with cuDNN 8.6, but {', '.join(lacking)} is not found; "
+            'run pip install "paddle-alexnet[gpu]"'
         )
     if not _linked and not all(map(_in_system, wanted)):
-        return "Paddle was imported before paddle_alexnet and cannot find the CUDA libraries: import it after"
+        return "Paddle was imported first and cannot find the CUDA libraries; import paddle_alexnet before paddle"
     return ""
 
 
 def preload(paddle: Path) -> None:
-    """Load the library of the Paddle in this folder so that it finds the libraries of NVIDIA's wheels.
+    """Load the library of the Paddle in a folder so that it finds the libraries of NVIDIA's wheels.
 
-    Nothing is done for a build without CUDA 11 and where there are no such wheels.
+    Do nothing for a build without CUDA 11, or without such wheels.
     """
     if sys.platform != "linux" or not cuda_version(paddle).startswith("11."):
         return
@@ -93,25 +93,25 @@ def preload(paddle: Path) -> None:
     links = {f"libs/{path.name}": path for path in sorted((paddle / "libs").glob("lib*.so*"))}
     links.update({f"libs/{name}": path for name, path in nvidia.items()})
     links.update({f"libs/{name}": nvidia[numbered] for name, numbered in NUMBERED.items() if numbered in nvidia})
-    library = paddle / "base" / "libpaddle.so"  # it loads libs/libphi.so
+    library = paddle / "base" / "libpaddle.so"  # loads libs/libphi.so
     links["base/libpaddle.so"] = library
     folder = _folder_of(links)
-    with suppress(OSError):  # then Paddle's own import says what is wrong with it
+    with suppress(OSError):  # Paddle's own import reports it
         ctypes.CDLL(str(folder / "base" / "libpaddle.so"), mode=sys.getdlopenflags())
         _linked[:] = [folder]
 
 
 def _folder_of(links: dict[str, Path]) -> Path:
-    """A folder that holds those links: in the user's cache, or in a temporary one where there is none to write to."""
+    """Return a folder that holds the links: in the user's cache, or a temporary one if the cache is not writable."""
     key = hashlib.sha256("\n".join(map(str, links.values())).encode(errors="surrogateescape")).hexdigest()[:16]
     try:
         folder = cache_folder() / f"cuda-{key}"
-        for name in ("base", "libs"):  # others must not be able to put a library of theirs beside Paddle's
+        for name in ("base", "libs"):  # no other user may add a library beside Paddle's
             make_private(folder / name)
             if fault := fault_of_folders(folder / name):
                 raise PermissionError(fault)
         _fill(folder, links)
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
+    except (OSError, RuntimeError):  # RuntimeError: no home folder
         folder = Path(tempfile.mkdtemp(prefix="paddle-alexnet-cuda-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _fill(folder, links)
@@ -129,7 +129,7 @@ def _fill(folder: Path, links: dict[str, Path]) -> None:
 
 
 def _in_system(name: str) -> bool:
-    """Whether the system's loader finds a library, or Paddle, which looks for cuDNN in one place more."""
+    """Return whether the system's loader, or Paddle's additional path for cuDNN, finds a library."""
     for path in (name, f"/usr/local/cuda/lib64/{name}" if name == "libcudnn.so" else name):
         with suppress(OSError):
             ctypes.CDLL(path)

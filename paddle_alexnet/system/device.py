@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Device selection."""
 
 import re
 
@@ -8,7 +8,7 @@ from paddle_alexnet.system.errors import UserError
 
 
 def check_device(device: str) -> str:
-    """Return `auto`, `cpu` or `gpu:N` as it is, without importing Paddle. Raises UserError for anything else."""
+    """Return `device`, or raise UserError if it is not `auto`, `cpu` or `gpu:N`; do not import Paddle."""
     if re.fullmatch(r"auto|cpu|gpu:\d{1,3}", device):
         return device
     kind, _, number = device.lower().partition(":")
@@ -17,10 +17,13 @@ def check_device(device: str) -> str:
 
 
 def use_device(device: str) -> str:
-    """Make `auto`, `cpu` or `gpu:N` Paddle's device and return its name; `auto` is the first GPU, else the CPU.
+    """Set Paddle's device and return its name.
 
-    Raises UserError for a GPU that is not there, and for one without the libraries to use it or that this Paddle has no
-    code for. Paddle's own `set_device("gpu")` would end the process on a machine without one, so it is asked first.
+    Args:
+        device: `auto` (the first GPU, else the CPU), `cpu` or `gpu:N`.
+
+    Raises:
+        UserError: The GPU is not found, its CUDA libraries are missing, or this Paddle does not support it.
     """
     import paddle
 
@@ -28,9 +31,10 @@ def use_device(device: str) -> str:
     count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
     if device == "auto":
         device = "gpu:0" if count else "cpu"
+    # `set_device` would end the process if the GPU is not there.
     if device.startswith("gpu") and int(device.partition(":")[2]) >= count:
-        built = "" if paddle.is_compiled_with_cuda() else "; this Paddle is built without CUDA"
-        raise UserError(f"device {device}: there are {count} GPUs here{built}: use auto or cpu")
+        built = "" if paddle.is_compiled_with_cuda() else " and this Paddle is built without CUDA"
+        raise UserError(f"device {device}: not found, this machine has {count} GPUs{built}; use auto or cpu")
     if device.startswith("gpu"):
         capability = paddle.device.cuda.get_device_capability(int(device.partition(":")[2]))
         if reason := cuda_code.explain_unsupported(capability) or cuda_libraries.explain_missing():

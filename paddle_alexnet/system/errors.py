@@ -1,8 +1,8 @@
-"""The one error that a user can cause and mend."""
+"""The error for mistakes that a user can fix."""
 
 
 class UserError(Exception):
-    """One clear line: what is wrong, in which file, row or key, and the remedy.
+    """A mistake that a user can fix, in one line: `<thing>: <what is wrong>; <imperative remedy>`.
 
-    The tools print it without a traceback and exit with code 2.
+    The command line prints it without a traceback and exits with code 2.
     """

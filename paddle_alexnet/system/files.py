@@ -1,8 +1,7 @@
-"""Files that are written in one step or not at all, and locks.
+"""Locks, and atomic writing of files and folders.
 
-Whoever reads finds the old content or the new one, whole.
-What is being written lies beside its place under a name of its own, locked while its writer lives. What a killed
-writer left behind is removed by the next one for the same place.
+A reader finds either the old or the new content, complete. A file in progress lies beside its target under another
+name, locked while its writer lives. The next writer of the target removes the remains of killed writers.
 """
 
 import ctypes
@@ -38,14 +37,14 @@ _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 def read_small(path: Path, *, at_most: int) -> bytes:
-    """Read a file of at most so many bytes. Raises OSError for a larger one, a folder, a pipe or a device."""
+    """Read a regular file, or raise OSError if it has more than `at_most` bytes or is not a regular file."""
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise OSError("there is none") from None
+        raise OSError("not found") from None
     if not stat.S_ISREG(found.st_mode):
         raise OSError("it is not a regular file")
-    if not found.st_size:  # what /proc calls a file may have no end
+    if not found.st_size:  # files of /proc may be endless
         return b""
     with path.open("rb") as stream:
         content = stream.read(at_most + 1)
@@ -56,14 +55,15 @@ def read_small(path: Path, *, at_most: int) -> bytes:
 
 @contextmanager
 def atomic_file(place: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `place` at the end, or is removed where that is not reached.
+    """Yield a path to write to, which replaces `place` at the end, or is removed after an error.
 
-    Raises UserError if the disk refuses, and says whether what was there is untouched.
+    Raises:
+        UserError: `place` is a folder, or cannot be written; the message says whether the old file is untouched.
     """
     target = UserPath(place).resolve()
     if target.exists() and not target.is_file():
         if target.is_dir():
-            raise UserError(f"{place}: is a folder: name a file")
+            raise UserError(f"{place}: is a folder; name a file")
         try:
             yield target  # a pipe or a device
         except (OSError, UnicodeEncodeError) as error:
@@ -80,18 +80,20 @@ def atomic_file(place: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(place: Path, *, replace: Optional[OwnFiles] = None, aside: bool = False) -> Iterator[Path]:
-    """A folder to fill, which becomes `place` at the end, or is removed where that is not reached.
+    """Yield a folder to fill, which becomes `place` at the end, or is removed after an error.
 
-    With `replace` it takes the place of an older folder that holds nothing but the files which `replace` names. An
-    older folder that holds anything else is refused, at the beginning and again at the swap; with `aside` it is kept
-    beside the new one instead, as NAME.1. Without `replace`, only an empty folder is replaced.
+    Args:
+        replace: Return our files in an older folder, which is replaced if it holds no others; by default only an empty
+            folder is replaced.
+        aside: Keep an older folder with other files as NAME.1, instead of raising an error.
 
-    Raises UserError if something else is in the way or the disk refuses, and says whether what was there is untouched.
+    Raises:
+        UserError: `place` must not be replaced, or cannot be written; the message says whether it is untouched.
     """
     target = UserPath(place).resolve()
     if replace is None:
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-            raise UserError(f"{place}: exists and is not empty; choose another folder or move it away")
+            raise UserError(f"{place}: already exists and is not empty; choose another folder or move it away")
     else:
         with _untouched(place):
             _finish_swap(target, replace)
@@ -109,14 +111,14 @@ def atomic_folder(place: Path, *, replace: Optional[OwnFiles] = None, aside: boo
                 _swap(partial, target, replace, aside=aside)
             else:
                 with suppress(FileNotFoundError):
-                    target.rmdir()  # refused where another process has filled it meanwhile
+                    target.rmdir()  # fails if another process has filled it meanwhile
                 partial.rename(target)
             _keep_name(target)
 
 
 @contextmanager
 def _untouched(place: Path) -> Iterator[None]:
-    """Say of an error that what was there is untouched: nothing may change `place` before it fails."""
+    """Add to an error that the old content is untouched; nothing in the block may change `place` before it fails."""
     try:
         yield
     except (OSError, UnicodeEncodeError) as error:
@@ -124,7 +126,7 @@ def _untouched(place: Path) -> Iterator[None]:
 
 
 def _keep_name(place: Path) -> None:
-    """Have the disk keep the name of what was just put in place."""
+    """Sync the folder of a new file, so that the disk keeps the file's name."""
     try:
         sync(place.parent)
     except OSError as error:
@@ -132,13 +134,14 @@ def _keep_name(place: Path) -> None:
 
 
 def strays(folder: Path, own: OwnFiles) -> list[str]:
-    """Return the names in a folder that are neither our files nor litter of file managers.
+    """Return the names in a folder that are neither our files nor file managers' metadata.
 
-    Raises UserError if the folder is another program's, or cannot be listed.
+    Raises:
+        UserError: The folder is another program's, or is unreadable.
     """
     folder = UserPath(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: already exists and is no folder; choose another folder")
+        raise UserError(f"{folder}: already exists and is not a folder; choose another folder")
     names = [path.name for path in folder.iterdir()]
     ours = own(folder) if names else ()
     return [
@@ -147,7 +150,7 @@ def strays(folder: Path, own: OwnFiles) -> list[str]:
 
 
 def refuse_strays(folder: Path, own: OwnFiles) -> None:
-    """Raise UserError, which names the first, if a folder that is to be replaced holds more than our files."""
+    """Raise UserError if a folder that is to be replaced holds other files than ours."""
     found = strays(folder, own)
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
@@ -155,7 +158,7 @@ def refuse_strays(folder: Path, own: OwnFiles) -> None:
 
 
 def remove_own(folder: Path, own: OwnFiles) -> None:
-    """Remove our files from a folder, and the folder if it is empty then; what else is there stays."""
+    """Remove our files from a folder, and the folder if it is then empty."""
     with suppress(UserError, OSError):
         for name in own(folder):
             with suppress(OSError):
@@ -169,7 +172,7 @@ def free_name(path: Path) -> Path:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file's content, by shared blocks if the file system has them. Raises OSError if the disk refuses."""
+    """Copy a file's content, as shared blocks if the file system supports them."""
     if hasattr(os, "copy_file_range"):
         with suppress(OSError), source.open("rb") as old, target.open("wb") as new:
             left = os.fstat(old.fileno()).st_size
@@ -181,13 +184,13 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def write_text(place: Path, text: str) -> None:
-    """Write a text file in UTF-8. Raises UserError if that cannot be done."""
+    """Write a text file in UTF-8, see `atomic_file`."""
     with atomic_file(place) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
 
 
 def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], *, excel: bool = False) -> None:
-    """Write a table as CSV, see `growing_csv`. Raises UserError if that cannot be done."""
+    """Write a table as CSV, see `growing_csv`."""
     with growing_csv(place, header, excel=excel) as add:
         for row in rows:
             add(row)
@@ -197,9 +200,10 @@ def write_csv(place: Path, header: Sequence[str], rows: Iterable[Sequence[Any]],
 def growing_csv(
     place: Path, header: Sequence[str], *, excel: bool = False
 ) -> Iterator[Callable[[Sequence[Any]], object]]:
-    """What adds a row to a table: it is written as it grows, and in its place at the end, see `atomic_file`.
+    """Yield a function that appends a row to a CSV file, see `atomic_file`.
 
-    For `excel` it starts with a byte order mark, without which Excel does not take it for UTF-8.
+    Args:
+        excel: Write the byte order mark by which Excel recognizes UTF-8; default no.
     """
     with growing_text(place, encoding="utf-8-sig" if excel else "utf-8") as stream:
         table = writer(stream, lineterminator="\n")
@@ -209,15 +213,18 @@ def growing_csv(
 
 @contextmanager
 def growing_text(place: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
-    """A text file that is written line by line, and in its place at the end, see `atomic_file`."""
+    """Yield a line-buffered text file, see `atomic_file`."""
     with atomic_file(place) as partial, partial.open("w", encoding=encoding, newline="", buffering=1) as stream:
         yield stream
 
 
 def copy_into(source: Path, folder: Path) -> Path:
-    """Copy a file into a folder under its name, or NAME-2.jpg, … where another is called so, and return its path.
+    """Copy a file into a folder under its name, or NAME-2.jpg, … if another has that name, and return its path.
 
-    What is there is never replaced; where it has the same bytes, it is the copy. Raises UserError if the disk refuses.
+    No file is replaced; a file with the same bytes counts as the copy.
+
+    Raises:
+        UserError: The folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -227,17 +234,17 @@ def copy_into(source: Path, folder: Path) -> Path:
                 break
             number, target = number + 1, folder / f"{source.stem}-{number + 1}{source.suffix}"
     except OSError as error:
-        raise UserError(f"{folder}: cannot copy {source.name} there ({error})") from error
+        raise UserError(f"{folder}: cannot copy {source.name} there ({error}); choose another folder") from error
     return target
 
 
 def _copy_new(source: Path, target: Path) -> bool:
-    """Copy a file, whole or not at all; False where the target is there meanwhile."""
+    """Copy a file atomically; return False if the target exists by then."""
     partial = target.with_name(f".{secrets.token_hex(4)}.partial")
     try:
         shutil.copy2(source, partial)
         try:
-            os.link(partial, target)  # which does not replace
+            os.link(partial, target)  # never replaces
         except FileExistsError:
             return False
         except OSError:  # a file system without links
@@ -249,7 +256,7 @@ def _copy_new(source: Path, target: Path) -> bool:
 
 @contextmanager
 def _partial(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
-    """A new, locked file or folder beside the target; removed at the end unless it was moved there."""
+    """Yield a new, locked file or folder beside the target, and remove it at the end unless it was moved."""
     remove_left_behind(target.parent, re.escape(target.name))
     while True:
         partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
@@ -257,7 +264,7 @@ def _partial(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
         with suppress(BlockingIOError, FileNotFoundError):
             held = lock(partial)
             break
-        # Another writer took it for one that was left behind, before it was locked: once more.
+        # Another writer removed it as abandoned before it was locked: try again.
     try:
         yield partial
     finally:
@@ -267,12 +274,12 @@ def _partial(target: Path, create: Callable[[Path], None]) -> Iterator[Path]:
 
 
 def remove_left_behind(folder: Path, names: str) -> None:
-    """Remove what killed writers of places in a folder have left; `names` is a regular expression for the places."""
+    """Remove the remains of killed writers from a folder; `names` is a regular expression for their targets."""
     left = re.compile(rf"\.({names})\.[0-9a-f]{{8}}\.partial")
     for name in os.listdir(folder) if fcntl else []:
         if not left.fullmatch(name):
             continue
-        with suppress(OSError):  # its writer lives, or another removes it
+        with suppress(OSError):  # its writer lives, or another process removes it
             held = lock(folder / name)
             if held is not None:
                 _remove(folder / name)
@@ -280,23 +287,22 @@ def remove_left_behind(folder: Path, names: str) -> None:
 
 
 def lock(path: Path, *, shared: bool = False, wait: bool = False) -> Optional[int]:
-    """Lock a file or folder that exists; the system releases the lock when the descriptor is closed, or at our end.
+    """Lock an existing file or folder until the descriptor is closed or the process ends.
 
     Args:
-        path: what to lock.
-        shared: whether others may hold a shared lock too; default no.
-        wait: whether to wait while another holds it; default no.
+        shared: Whether others may hold a shared lock too; default no.
+        wait: Whether to wait while another process holds the lock; default no.
 
     Returns:
         The descriptor, or None if this system or file system has no locks.
 
     Raises:
-        BlockingIOError: another holds it, without `wait`.
-        OSError: it cannot be opened.
+        BlockingIOError: Another process holds the lock, without `wait`.
+        OSError: The path cannot be opened.
     """
     if fcntl is None:
         return None
-    # NFS locks for writing only what is open for writing.
+    # On NFS, an exclusive lock requires a descriptor that is open for writing.
     flags = os.O_RDONLY if shared or os.path.isdir(path) else os.O_RDWR
     operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
@@ -305,7 +311,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = False) -> Optional[in
             fcntl.flock(descriptor, operation)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
-            os.close(descriptor)  # whoever held it has removed it, and another is there now: once more
+            os.close(descriptor)  # its holder replaced it: try again
         except OSError as error:
             os.close(descriptor)
             if isinstance(error, (BlockingIOError, FileNotFoundError)):
@@ -322,15 +328,12 @@ def _remove(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the disk keep a file, or the names in a folder, before going on. Raises OSError if it fails.
-
-    A file system that has no such operation is not waited for.
-    """
+    """Sync a file, or the names in a folder, to disk if the file system can. Raises OSError if it fails."""
     if os.name == "nt" and path.is_dir():
         return
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # a folder that may be written, not read
+    except PermissionError:  # a folder that is writable, but unreadable
         return
     try:
         os.fsync(descriptor)
@@ -342,12 +345,12 @@ def sync(path: Path) -> None:
 
 
 def _swap(new: Path, place: Path, own: OwnFiles, *, aside: bool) -> None:
-    """Put `new` in the place of an older folder, and remove that, see `atomic_folder`."""
+    """Replace an older folder with `new`, see `atomic_folder`."""
     if not os.path.lexists(place):
-        with suppress(OSError):  # somebody else was quicker
+        with suppress(OSError):  # another process was first
             new.rename(place)
             return
-    held = lock(place, wait=True)  # so that no other writer takes it, once it lies beside, for one that was left behind
+    held = lock(place, wait=True)  # or another writer could remove it as abandoned once it is moved
     try:
         _swap_locked(new, place, own, aside=aside)
     finally:
@@ -371,7 +374,7 @@ def _swap_locked(new: Path, place: Path, own: OwnFiles, *, aside: bool) -> None:
         exchanged = False
     try:
         _discard(old, place, own, aside=aside)
-    except (UserError, OSError) as error:  # somebody put files there since we looked
+    except (UserError, OSError) as error:  # files were added since the check
         if exchanged:
             _exchange(new, place)
         else:
@@ -383,18 +386,18 @@ def _swap_locked(new: Path, place: Path, own: OwnFiles, *, aside: bool) -> None:
 
 
 def _discard(old: Path, place: Path, own: OwnFiles, *, aside: bool) -> None:
-    """Remove an older folder of ours, or keep it beside `place` if it holds anything else. Raises UserError if not."""
+    """Remove an older folder of ours; if it holds other files, keep it beside `place` or raise UserError."""
     if aside and strays(old, own):
         kept = free_name(place)
         old.rename(kept)
-        _log.warning(f"{place} held files that are not ours: kept as {kept}")
+        _log.warning(f"{place}: the old folder holds other files; it is kept as {kept}")
     else:
         refuse_strays(old, own)
         shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchange(a: Path, b: Path) -> bool:
-    """Exchange two folders in one step where the system can (Linux: renameat2), else return False."""
+    """Exchange two folders atomically if the system can (Linux: renameat2), else return False."""
     rename: Optional[Callable[..., int]] = None
     if sys.platform == "linux":
         rename = getattr(ctypes.CDLL(None), "renameat2", None)
@@ -410,6 +413,6 @@ def _finish_swap(place: Path, own: OwnFiles) -> None:
     """Put the old folder back if a process died between the two renames of `_swap`."""
     old = _old(place)
     if old.is_dir() and not os.path.lexists(place):
-        with suppress(UserError):  # somebody else's folder of that name
+        with suppress(UserError):  # another program's folder of that name
             strays(old, own)
             old.rename(place)

@@ -1,4 +1,4 @@
-"""What is installed on this machine, what is missing or clashes, and the command that mends it. Without Paddle."""
+"""Installation checks: packages, GPU, drivers and folders, each fault with the command to fix it."""
 
 import os
 import platform
@@ -24,20 +24,20 @@ _PACKAGE = "paddle-alexnet"
 _DRIVER = (450, 80)  # the oldest driver for CUDA 11, by NVIDIA's table of minor version compatibility
 _SHARED_MEMORY = 1e9  # bytes of /dev/shm that NCCL should have between several GPUs
 
-# A package, the major release of Paddle that it clashes with, the release from which it does, how, and which to take.
+# A package, the major version of Paddle that it clashes with, since which version, how, and the version to install.
 _CLASHES = (
     ("numpy", 2, (2, 3), "`import paddle, numpy.random` crashes", "numpy>=2.0.2,<2.3"),
     ("numpy", 3, (2, 4), "`paddle.flops` and `float()` of a tensor raise", "numpy>=2.0.2,<2.3"),
     ("protobuf", 2, (7,), "Paddle's settings of distributed training raise", "protobuf<7"),
-    ("setuptools", 2, (85,), "Paddle uses easy_install, which newer ones lack", "setuptools<85"),
+    ("setuptools", 2, (85,), "Paddle uses easy_install, which newer versions lack", "setuptools<85"),
     ("paddle2onnx", 2, (2,), "it is for Paddle 3", "paddle2onnx==1.3.1"),
 )
 
-Versions = Mapping[str, str]  # of the installed packages, by their names in small letters
+Versions = Mapping[str, str]  # of the installed packages, by lowercase name
 
 
 class Check(NamedTuple):
-    """What was looked at: fine, worth a note, or a fault with its remedy."""
+    """The result of one check: fine, a note, or a fault with its remedy."""
 
     state: Literal["fine", "note", "fault"]
     detail: str
@@ -48,7 +48,11 @@ class Check(NamedTuple):
 
 
 def examine(*, deep: bool = False) -> list[Check]:
-    """Every check; with `deep` Paddle is imported and computes, in a process of its own."""
+    """Return the results of all checks, without importing Paddle here.
+
+    Args:
+        deep: Let Paddle compute in a separate process too; default no.
+    """
     versions = installed_versions()
     gpus = graphics_cards()
     checks = [
@@ -65,22 +69,22 @@ def examine(*, deep: bool = False) -> list[Check]:
 
 
 def format_checks(checks: Sequence[Check]) -> str:
-    """The checks, a line each, their remedies below them, and how many faults there are."""
+    """Return the results as text, one line each with the remedy below it, and the number of faults."""
     faults = sum(check.state == "fault" for check in checks)
     return "\n".join([*map(str, checks), f"{faults or 'no'} fault{'' if faults == 1 else 's'}"])
 
 
 def installed_versions() -> dict[str, str]:
-    """Of every installed package."""
+    """Return the versions of all installed packages by lowercase name."""
     found: dict[str, str] = {}
     for distribution in distributions():
-        with suppress(Exception):  # the remains of one that was removed by hand
+        with suppress(Exception):  # the remains of a package that was removed by hand
             found.setdefault(_name(distribution.metadata["Name"]), distribution.version)
     return found
 
 
 def graphics_cards() -> Optional[list[dict[str, str]]]:
-    """Name, driver and compute capability of each NVIDIA GPU; None where `nvidia-smi` is not there or fails."""
+    """Return name, driver and compute capability of each NVIDIA GPU; None if `nvidia-smi` is missing or fails."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version,compute_cap", "--format=csv,noheader"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
@@ -91,6 +95,8 @@ def graphics_cards() -> Optional[list[dict[str, str]]]:
 
 
 def check_python(python: tuple[int, ...]) -> Iterator[Check]:
+    """Check that Paddle has wheels for this Python version."""
+    """Check that Paddle has wheels for this Python version."""
     name = f"Python {platform.python_version()}, {platform.platform()}"
     if (3, 9) <= python <= (3, 12):
         yield Check("fine", name)
@@ -99,6 +105,8 @@ def check_python(python: tuple[int, ...]) -> Iterator[Check]:
 
 
 def check_paddle(versions: Versions) -> Iterator[Check]:
+    """Check that exactly one supported build of Paddle is installed."""
+    """Check that exactly one supported build of Paddle is installed."""
     cpu, gpu = (versions.get(name) for name in ("paddlepaddle", "paddlepaddle-gpu"))
     if cpu and gpu:
         yield Check(
@@ -110,7 +118,7 @@ def check_paddle(versions: Versions) -> Iterator[Check]:
         name = f"Paddle {version}, built for {'CPUs' if cpu else 'GPUs'}"
         if _release(version) < (2, 6, 2):
             extra = "cpu" if cpu else "gpu"
-            yield Check("fault", f"{name}: 2.6.2 or 3 is needed", _extra(extra))
+            yield Check("fault", f"{name}: version 2.6.2 or 3 is required", _extra(extra))
         else:
             yield Check("fine", name)
     else:
@@ -118,7 +126,7 @@ def check_paddle(versions: Versions) -> Iterator[Check]:
 
 
 def check_packages(versions: Versions) -> Iterator[Check]:
-    """Those that are needed are there, and none is of a release that is known to clash."""
+    """Check that the required packages are installed, and that none is of a version that is known to clash."""
     needed = [_requirement(text) for text in _requirements() if "extra ==" not in text]
     absent = [name for name in needed if name not in versions]
     faults = []
@@ -143,23 +151,25 @@ def check_packages(versions: Versions) -> Iterator[Check]:
         faults.append(
             Check(
                 "fault",
-                f"{', '.join(both)} and the same for CUDA 12 lie in one folder and overwrite each other",
+                f"{', '.join(both)} and the same packages for CUDA 12 overwrite each other in one folder",
                 f"{_pip(f'uninstall -y {twins}')} && {_pip('install --force-reinstall --no-deps')} {' '.join(both)}; "
-                "what needs CUDA 12, such as PyTorch, wants an environment of its own",
+                "install packages that need CUDA 12, such as PyTorch, into another environment",
             )
         )
-    yield from faults or [Check("fine", "all packages that are needed, and none that is known to clash")]
+    yield from faults or [Check("fine", "all required packages, none that is known to clash")]
     if "tensorflow" in versions or "tensorflow-cpu" in versions:
-        yield Check("note", "TensorFlow is installed: imported before Paddle it crashes", "import paddle_alexnet first")
+        yield Check("note", "TensorFlow crashes if it is imported before Paddle", "import paddle_alexnet first")
 
 
 def check_gpu(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Iterator[Check]:
+    """Check that Paddle can use the GPUs that `nvidia-smi` lists."""
+    """Check that Paddle can use the GPUs that `nvidia-smi` lists."""
     built_for_gpu = "paddlepaddle-gpu" in versions
     if not gpus and built_for_gpu:
-        remedy = "where there should be one: install NVIDIA's driver, in a container run with --gpus all"
-        yield Check("note", "nvidia-smi lists no GPU: everything is computed on the CPU", remedy)
+        remedy = "if this machine has one: install NVIDIA's driver; start a container with --gpus all"
+        yield Check("note", "nvidia-smi lists no GPU; Paddle computes on the CPU", remedy)
     elif not gpus:
-        yield Check("fine", "no NVIDIA GPU: everything is computed on the CPU")
+        yield Check("fine", "no NVIDIA GPU; Paddle computes on the CPU")
     if not gpus:
         return
     for gpu in gpus:
@@ -181,11 +191,11 @@ def check_gpu(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Itera
                 and minor.isdecimal()
                 and (reason := cuda_code.explain_unsupported((int(major), int(minor))))
             ):
-                yield Check("fault", f"gpu:{number}: {reason}", "train -o device=cpu computes in the meantime")
+                yield Check("fault", f"gpu:{number}: {reason}", "use the CPU in the meantime: train -o device=cpu")
 
 
 def check_libraries(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Iterator[Check]:
-    """The CUDA libraries of a GPU build of Paddle 2, and the shared memory between GPUs."""
+    """Check the CUDA libraries of a GPU build of Paddle 2, and the shared memory between GPUs."""
     if "paddlepaddle-gpu" in versions and _paddle_major(versions) == 2:
         lacking = cuda_libraries.find_missing()
         for_several = [name for name in lacking if name == "libnccl.so"]
@@ -197,50 +207,50 @@ def check_libraries(gpus: Optional[list[dict[str, str]]], versions: Versions) ->
             yield Check("fine", "CUDA 11.8 and cuDNN 8.6: all libraries found")
         if for_several:
             several = len(gpus or ()) > 1
-            detail = "NCCL: libnccl.so not found, several GPUs cannot train together"
+            detail = "NCCL: libnccl.so not found; training on several GPUs requires it"
             yield Check("fault" if several else "note", detail, _extra("gpu"))
     with suppress(OSError):
         size = shutil.disk_usage("/dev/shm").total
         short = size < _SHARED_MEMORY
         yield Check(
             "note" if short else "fine",
-            f"shared memory: {size / 1e6:,.0f} MB" + (": too little for several GPUs, enough for one" if short else ""),
+            f"shared memory: {size / 1e6:,.0f} MB" + ("; several GPUs require 1 GB" if short else ""),
             "docker run --shm-size=1g" if short else "",
         )
 
 
 def check_threads(environment: Mapping[str, str], available: int, *, machine: Optional[int] = None) -> Iterator[Check]:
-    """The threads that Paddle computes with, beside the cores that this process may use."""
+    """Compare the threads that Paddle computes with to the cores that this process may use."""
     machine = machine or os.cpu_count() or available
     of = f" of {machine}, by affinity or a quota" if machine > available else ""
-    cores = f"cores to use: {available}{of}"
+    cores = f"usable cores: {available}{of}"
     threads = environment.get("OMP_NUM_THREADS", str(available)).split(",")[0]
     if threads == str(available):
-        yield Check("fine", f"{cores}; Paddle computes with as many threads")
+        yield Check("fine", f"{cores}; Paddle computes with {threads} threads")
     elif threads.isdecimal():
         fewer = int(threads) < available
-        why = "the rest are idle" if fewer else "they get in each other's way"
-        yield Check("note", f"{cores}, but OMP_NUM_THREADS={threads}: {why}", "unset OMP_NUM_THREADS")
+        why = "the other cores are idle" if fewer else "the threads compete for cores"
+        yield Check("note", f"{cores}, but OMP_NUM_THREADS={threads}; {why}", "unset OMP_NUM_THREADS")
     else:
-        yield Check("fault", f"OMP_NUM_THREADS={threads} is no number", "unset OMP_NUM_THREADS")
+        yield Check("fault", f"OMP_NUM_THREADS={threads} is not a number", "unset OMP_NUM_THREADS")
 
 
 def check_folders(here: Path) -> Iterator[Check]:
-    """Runs are written below the present folder, and what is kept for later ones in the user's cache."""
-    with suppress(RuntimeError):  # there is no home
+    """Check that the working folder and the user's cache are writable."""
+    with suppress(RuntimeError):  # no home folder
         cache = cache_folder().parent
         if _writable(cache):
             yield Check("fine", f"cache: {cache}")
         else:
-            yield Check("note", f"{cache} cannot be written to: nothing is cached", "export XDG_CACHE_HOME=FOLDER")
+            yield Check("note", f"{cache} is not writable; nothing is cached", "export XDG_CACHE_HOME=FOLDER")
     if _writable(here):
         yield Check("fine", f"{shutil.disk_usage(here).free / 1e9:,.1f} GB free in {here}")
     else:
-        yield Check("note", f"{here} cannot be written to", "name another folder: train -o output=FOLDER")
+        yield Check("note", f"{here} is not writable", "name another folder: train -o output=FOLDER")
 
 
 def check_extras(versions: Versions) -> Iterator[Check]:
-    """What is optional."""
+    """List the installed and missing extras, and the compiler."""
     packages: dict[str, list[str]] = {}
     for text in _requirements():
         if match := re.search(r"""extra == ['"]([\w-]+)['"]""", text):
@@ -253,44 +263,36 @@ def check_extras(versions: Versions) -> Iterator[Check]:
     if here:
         yield Check("fine", f"extras: {', '.join(sorted(here))}")
     if others := {extra: names for extra, names in absent.items() if names}:
-        said = "; ".join(f"{extra} ({', '.join(names)})" for extra, names in sorted(others.items()))
-        yield Check(
-            "fine",
-            f"extras not installed: {said}",
-            f"as needed: {_extra(','.join(sorted(others)))}",
-        )
+        listed = "; ".join(f"{extra} ({', '.join(names)})" for extra, names in sorted(others.items()))
+        yield Check("fine", f"extras not installed: {listed}", f"as needed: {_extra(','.join(sorted(others)))}")
     compiler = shutil.which(os.environ.get("CXX") or "g++")
     if compiler:
         yield Check("fine", f"compiler: {compiler}")
     else:
-        yield Check("fine", "no C++ compiler, which only compiled kernels need", "Debian: apt install g++")
+        yield Check("fine", "no C++ compiler; only compiled kernels require one", "Debian: apt install g++")
 
 
 def compute(gpus: Optional[list[dict[str, str]]], versions: Versions) -> Iterator[Check]:
-    """Import Paddle and let each kind of device compute a convolution, in a process that may crash."""
+    """Compute a convolution with Paddle on each kind of device, in a process that may crash."""
     for device in ("cpu", "gpu:0") if gpus and "paddlepaddle-gpu" in versions else ("cpu",):
-        code = (
+        program = (
             "import sys, paddle_alexnet, paddle\nfrom paddle_alexnet.system.device import use_device\n"
             "use_device(sys.argv[1])\n"
             "y = paddle.nn.Conv2D(3, 8, 11)(paddle.ones([2, 3, 32, 32])).sum()\n"
             "y.backward(); print(float(y.numpy()))"
         )
         try:
-            command = [sys.executable, "-c", code, device]
+            command = [sys.executable, "-c", program, device]
             with working(f"computing on {device}"):
                 result = subprocess.run(command, capture_output=True, text=True, timeout=300)
-            said, code_of_exit = result.stderr.strip(), result.returncode
+            errors, code = result.stderr.strip(), result.returncode
         except subprocess.TimeoutExpired:
-            said, code_of_exit = "no answer within 300 s", 1
-        if code_of_exit == 0:
+            errors, code = "no result within 300 s", 1
+        if code == 0:
             yield Check("fine", f"Paddle computes on {device}")
         else:
-            why = (
-                said.splitlines()[-1]
-                if code_of_exit > 0 and said
-                else f"the process was ended by signal {-code_of_exit}"
-            )
-            yield Check("fault", f"Paddle does not compute on {device}: {why}", "mend what is said above first")
+            why = errors.splitlines()[-1] if code > 0 and errors else f"the process was ended by signal {-code}"
+            yield Check("fault", f"Paddle does not compute on {device}: {why}", "fix the faults above first")
 
 
 def _paddle_major(versions: Versions) -> int:
@@ -299,7 +301,7 @@ def _paddle_major(versions: Versions) -> int:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """The numbers of a version before what is no number."""
+    """Return the leading numbers of a version."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, match[0].split("."))) if match else ()
 
@@ -312,7 +314,7 @@ def _requirements() -> list[str]:
 
 
 def _requirement(text: str) -> str:
-    """The name of the package that a requirement is about."""
+    """Return the package name of a requirement."""
     return _name(re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0])
 
 
@@ -321,18 +323,18 @@ def _name(text: str) -> str:
 
 
 def _pip(words: str) -> str:
-    """A command for the pip of this Python."""
+    """Return a command for the pip of this Python."""
     own = shutil.which("python") == sys.executable
     return f"{'python' if own else shlex.quote(sys.executable)} -m pip {words}"
 
 
 def _extra(names: str) -> str:
-    """A command that installs extras of this package, in a checkout or outside one."""
+    """Return a command that installs extras of this package, in a checkout or outside one."""
     return f'{_pip("install")} "paddle-alexnet[{names}]"'
 
 
 def _writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder, or the folder itself where it is not there."""
+    """Return whether a file can be created in a folder, or the folder itself if it does not exist."""
     nearest = next((path for path in (folder, *folder.absolute().parents) if os.path.exists(path)), folder)
     try:
         with tempfile.TemporaryFile(dir=nearest):

@@ -1,6 +1,6 @@
-"""Ctrl-C while a command line is still being imported: a line and an exit code, no traceback. Imported for that alone.
+"""Handling of Ctrl-C while the command line is being imported: one line and exit code 130, no traceback.
 
-Another program that imports the package keeps its handler.
+Import this module for its side effect. Another program that imports the package keeps its handler.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 def _is_command_line() -> bool:
     script = sys.argv[0] if getattr(sys, "argv", None) else ""
-    if script == "-m":  # while `python -m` looks for the module; Python 3.9 keeps no original words
+    if script == "-m":  # while `python -m` looks for the module; Python 3.9 has no `orig_argv`
         words = getattr(sys, "orig_argv", [])
         return "-m" in words[:-1] and words[words.index("-m") + 1].partition(".")[0] == __name__.partition(".")[0]
     folder, name = os.path.split(os.path.abspath(script))
@@ -25,4 +25,4 @@ def _end(number: int, frame: object) -> NoReturn:
 
 
 if _is_command_line() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _end)  # until the command handles it
+    signal.signal(signal.SIGINT, _end)  # until the command sets its own

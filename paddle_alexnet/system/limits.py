@@ -1,4 +1,4 @@
-"""The cores and the memory that this process may use."""
+"""Limits on the cores and the memory that this process may use: affinity, cgroups, free memory."""
 
 import os
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from typing import Optional
 
 
 def available_cores(root: Path = Path("/")) -> int:
-    """At least 1, and a share of them where `paddle.distributed.launch` started several. `root` has `proc`, `sys`."""
+    """Return the number of usable CPU cores (at least 1), honoring affinity, cgroup quotas and this rank's share."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([cores, *map(ceil, _quotas(root))]) // int(os.environ.get("PADDLE_LOCAL_SIZE", 1)))
 
 
 def computing_threads() -> int:
-    """The threads that Paddle computes with, its own default being one."""
+    """Return the number of threads that Paddle computes with; Paddle's default is 1."""
     return int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0])
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """The quotas, in cores, of this process's control groups and of those above them (man 7 cgroups)."""
+    """Yield the quotas, in cores, of this process's cgroups and their parents (man 7 cgroups)."""
     lines: list[str] = []
     with suppress(OSError):
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -34,7 +34,7 @@ def _quotas(root: Path) -> Iterator[float]:
             continue
         group = base / path.lstrip("/")
         for folder in (group, *group.parents):
-            with suppress(OSError, ValueError):  # ValueError: no quota, which is "max"
+            with suppress(OSError, ValueError):  # ValueError: the quota is "max"
                 quota, period = map(int, " ".join((folder / file).read_text() for file in files).split())
                 if quota > 0:
                     yield quota / period
@@ -43,10 +43,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def available_memory(root: Path = Path("/")) -> Optional[int]:
-    """Bytes that this process can still take, within the limits of its container; None where that cannot be told.
-
-    `root` is the folder that holds `proc` and `sys`.
-    """
+    """Return the bytes that this process can still allocate within its container's limits; None if unknown."""
     free = list(_within_cgroups(root))
     with suppress(OSError, ValueError, IndexError):
         meminfo = (root / "proc/meminfo").read_text()
@@ -55,7 +52,7 @@ def available_memory(root: Path = Path("/")) -> Optional[int]:
 
 
 def _within_cgroups(root: Path) -> Iterator[int]:
-    """What each control group that this process is in leaves, of version 1 or 2; files kept in memory count as free."""
+    """Yield the bytes that each cgroup (version 1 or 2) of this process leaves; the page cache counts as free."""
     with suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text().splitlines():
             _, controllers, group = line.split(":", 2)
@@ -67,7 +64,7 @@ def _within_cgroups(root: Path) -> Iterator[int]:
             else:
                 continue
             inside = PurePosixPath(group.lstrip("/"))
-            for part in (inside, *inside.parents):  # a container may show its own group as the top
+            for part in (inside, *inside.parents):  # a container may see its own cgroup as the root
                 with suppress(OSError, ValueError, KeyError):
                     stat = dict(row.split() for row in (top / part / "memory.stat").read_text().splitlines())
                     limit, usage = (int((top / part / name).read_text()) for name in (most, used))

@@ -1,4 +1,4 @@
-"""Files that a user names as outputs: which existing file one may replace, and PNG files that are known again."""
+"""Output files: checks before an existing file is replaced, and PNG files marked as this package's."""
 
 import os
 import warnings
@@ -26,15 +26,18 @@ _MARK = {"Software": "paddle-alexnet"}  # text in our PNG files
 
 
 def check_output(place: Optional[Path], kind: str, *, inputs: Iterable[Optional[Path]] = ()) -> None:
-    """Raise UserError, before any work, if writing a file would lose one that is not an older output of its kind.
+    """Check, before any work, that writing a file loses nothing except an older output of its kind.
 
-    An existing file is replaced if it has an ending of `kind` or is empty, and is neither an input, under whatever
-    name, nor an image, nor the table of a data set. A PNG file is replaced if this package has drawn it.
+    An existing file may be replaced if it is empty or has an ending of `kind`, unless it is an input, an image or a
+    data set's table. A PNG file may be replaced if this package drew it.
 
     Args:
-        place: the file to write; None is no output.
+        place: The file to write; None is no output.
         kind: CSV, JSON, HTML, PNG or NPY.
-        inputs: files that are read; None is no input.
+        inputs: Files that are read; None is no input.
+
+    Raises:
+        UserError: The file must not be replaced.
     """
     if place is None or not (place := UserPath(place)).exists():
         return
@@ -61,13 +64,13 @@ def check_output(place: Optional[Path], kind: str, *, inputs: Iterable[Optional[
 
 
 def save_figure(place: Path, figure: "Figure") -> None:
-    """Write a figure of Matplotlib as a PNG. Raises UserError if that cannot be done."""
+    """Write a Matplotlib figure as a marked PNG, see `atomic_file`."""
     with atomic_file(place) as partial:
         figure.savefig(partial, dpi=110, format="png", metadata=_MARK)
 
 
 def save_image(place: Path, image: Image.Image) -> None:
-    """Write an image as a PNG. Raises UserError if that cannot be done."""
+    """Write an image as a marked PNG, see `atomic_file`."""
     text = PngImagePlugin.PngInfo()
     for name, value in _MARK.items():
         text.add_text(name, value)
@@ -76,7 +79,7 @@ def save_image(place: Path, image: Image.Image) -> None:
 
 
 def _image_text(place: Path) -> Optional[dict[object, object]]:
-    """Return what the header of an image says; None if the file is no image."""
+    """Return the metadata of an image; None if the file is no image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal, a few plain lines elsewhere; nothing if the package's log is hushed."""
+"""Progress of long work: a bar in a terminal, a few plain lines elsewhere, nothing if the log is quiet."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import Optional, TextIO, TypeVar
 
 Item = TypeVar("Item")
-SOON, EVERY = 2.0, 30.0  # seconds until work without a terminal says that it is not done, and between such lines
+SOON, EVERY = 2.0, 30.0  # seconds before the first line without a terminal, and between later lines
 
 
 def quiet() -> bool:
@@ -40,7 +40,7 @@ def progress(items: Iterable[Item], *, what: str, total: Optional[int], unit: st
 
 @contextmanager
 def working(what: str, *, after: Optional[float] = None) -> Iterator[None]:
-    """Show that one step is under way: in a terminal as long as it takes, elsewhere by lines after some seconds."""
+    """Count the seconds of one step in a terminal line, or in plain lines after `after` (default `SOON`) seconds."""
     if quiet():
         yield
         return
@@ -59,7 +59,7 @@ def working(what: str, *, after: Optional[float] = None) -> Iterator[None]:
 
 
 def _tell(what: str, done: Event, wait: float, stream: TextIO) -> None:
-    """Until it is done, tell how long it takes: first after `wait` seconds, in a terminal each second in one line."""
+    """Print the elapsed time until `done`: first after `wait` seconds, then every second in a terminal."""
     started, terminal = time.monotonic(), stream.isatty()
     while not done.wait(wait):
         line = f"{what} … {time.monotonic() - started:.0f} s"

@@ -1,4 +1,4 @@
-"""Text files and tables as spreadsheets and Windows write them: in UTF-8 or UTF-16, with commas, semicolons or tabs."""
+"""Text files and CSV tables in UTF-8 or UTF-16, with commas, semicolons or tabs, as spreadsheets write them."""
 
 import csv
 from collections.abc import Iterator
@@ -10,15 +10,16 @@ _MAX_HEADER = 100_000  # characters
 
 
 def decode(content: bytes) -> str:
-    """Return text in UTF-8, or in UTF-16 if it begins with that mark. Raises UnicodeDecodeError."""
+    """Decode UTF-8, or UTF-16 if there is a byte order mark. Raises UnicodeDecodeError."""
     return content.decode(_encoding(content))
 
 
 @contextmanager
 def open_csv(path: Path) -> Iterator[Any]:
-    """Open a table as a `csv.reader`; what its header has most of, commas, semicolons or tabs, separates its fields.
+    """Yield a `csv.reader`; the delimiter is the most frequent of comma, semicolon and tab in the header.
 
-    Raises OSError, and UnicodeDecodeError and csv.Error while it is read.
+    Raises:
+        OSError: The file is unreadable; iteration raises UnicodeDecodeError and csv.Error.
     """
     with path.open("rb") as raw:
         encoding = _encoding(raw.read(2))
@@ -29,7 +30,7 @@ def open_csv(path: Path) -> Iterator[Any]:
 
 
 def explain_error(error: Exception) -> str:
-    """Say why a text file cannot be read, with the remedy for an unknown encoding."""
+    """Return why a text file is unreadable, with the remedy for an unknown encoding."""
     return "neither UTF-8 nor UTF-16; save it as CSV UTF-8" if isinstance(error, UnicodeError) else str(error)
 
 

@@ -1,4 +1,4 @@
-"""Values that a file held, checked against the type that they must have."""
+"""Type checks of values read from files."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,17 +11,17 @@ T = TypeVar("T")
 
 @cache
 def adapter(kind: Any) -> "TypeAdapter[Any]":
-    """Return what converts values to a type and back."""
-    from pydantic import TypeAdapter  # when it is used, for the import takes a while
+    """Return pydantic's adapter for a type, cached."""
+    from pydantic import TypeAdapter  # slow to import
 
     return TypeAdapter(kind)
 
 
 def check_types(kind: type[T], values: Any) -> T:
-    """Return values of lists, dictionaries, text and numbers as a type, such as a dataclass.
+    """Convert lists, dictionaries, text and numbers to a type, such as a dataclass.
 
     Raises:
-        ValueError: They do not fit; the message is one line that names the first entry.
+        ValueError: A value does not match its type; the message is one line that names the first such entry.
     """
     from pydantic import ValidationError
 

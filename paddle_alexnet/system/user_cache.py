@@ -1,6 +1,6 @@
-"""The user's cache folder, and whether others could have put code there.
+"""The user's cache folder, and checks that no other user can write code there.
 
-It needs neither Paddle nor the rest of the package, so that it can be asked before Paddle is imported.
+This module imports neither Paddle nor the rest of the package, because it is used before Paddle is imported.
 """
 
 import os
@@ -16,13 +16,13 @@ def cache_folder() -> Path:
         RuntimeError: There is no home folder.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not cache.is_absolute():  # the specification says to ignore a relative one
+    if not cache.is_absolute():  # the XDG specification ignores a relative path
         cache = Path.home() / ".cache"
     return cache / "paddle-alexnet"
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder below `cache_folder()`, and take from others what they may write there. Raises OSError."""
+    """Create a folder below `cache_folder()`, and withdraw others' write permission. Raises OSError."""
     root = cache_folder().parent
     for path in (*(root / part for part in reversed(folder.relative_to(root).parents)), folder):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def make_private(folder: Path) -> None:
 
 
 def fault_of_folders(folder: Path) -> str:
-    """Say which of the folders from the cache's root down to `folder` others can write; "" if none. Raises OSError."""
+    """Return the first folder, from `folder` up to the cache's root, that others can write, with the reason, or ""."""
     root = cache_folder().parent
     for path in (folder, *folder.parents):
         found = path.stat()
@@ -44,7 +44,7 @@ def fault_of_folders(folder: Path) -> str:
 
 
 def fault_of(found: os.stat_result) -> str:
-    """Say why others could have written what was found; "" if only this user and root can write it."""
+    """Return why others could have written a file; "" if only this user and root can write it."""
     if found.st_uid not in _trusted():
         return "it belongs to another user"
     return "users other than its owner can write it" if found.st_mode & _OTHERS else ""

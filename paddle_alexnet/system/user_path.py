@@ -15,10 +15,10 @@ else:
 
 
 class UserPath(SystemPath):
-    """A path whose look-ups raise UserError if the system refuses them; joined paths and parents are of this type.
+    """A path whose methods raise UserError for an unreadable path; joined paths and parents have this type too.
 
     `Path` raises OSError, RuntimeError or ValueError, depending on Python's version, for a name that is too long or
-    holds NUL, a loop of links, and a folder that may not be entered.
+    contains NUL, a symlink loop, and a folder without permission.
     """
 
     def exists(self, **_: Any) -> bool:
@@ -31,14 +31,14 @@ class UserPath(SystemPath):
         return stat.S_ISDIR(self._mode())
 
     def resolve(self, strict: bool = False) -> "UserPath":
-        """Return the absolute path without links; a loop of links stays in the path."""
+        """Return the absolute path without symlinks, except those of a loop."""
         try:
             return type(self)(os.path.realpath(self))
         except (OSError, ValueError) as error:
             raise self._unseen(error) from None
 
     def iterdir(self) -> Generator["UserPath", None, None]:
-        """Yield the content of a folder, sorted by name."""
+        """Yield the paths in a folder, sorted by name."""
         try:
             names = sorted(os.listdir(self))
         except (OSError, ValueError) as error:
@@ -46,7 +46,7 @@ class UserPath(SystemPath):
         yield from (self / name for name in names)
 
     def _mode(self) -> int:
-        """Return the mode of what the path names, links followed; 0 if nothing is there."""
+        """Return the mode of the path, following symlinks; 0 if it does not exist."""
         try:
             return os.stat(self).st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -56,7 +56,7 @@ class UserPath(SystemPath):
 
     def _unseen(self, error: Exception) -> UserError:
         why = getattr(error, "strerror", None) or error
-        return UserError(f"{self}: cannot be looked at ({why}); name another path")
+        return UserError(f"{self}: is unreadable ({why}); name another path")
 
 
 def user_path(path: Union[str, "os.PathLike[str]"]) -> UserPath:
@@ -67,8 +67,8 @@ def user_path(path: Union[str, "os.PathLike[str]"]) -> UserPath:
     """
     text = os.fspath(path)
     if not text or "\0" in text:
-        raise UserError(f"{text!r} is no path: name a file or a folder")
+        raise UserError(f"{text!r}: is not a path; name a file or a folder")
     try:
         return UserPath(text).expanduser()
     except RuntimeError:
-        raise UserError(f"{text}: there is no such home folder; write ./{text} for a folder of that name") from None
+        raise UserError(f"{text}: home folder not found; write ./{text} for a folder of that name") from None

@@ -1,7 +1,7 @@
-"""Gives the C library zlib back its own functions, where Paddle 2.6 was imported first.
+"""A fix for zlib crashes in programs that import Paddle 2.6 first.
 
-Paddle's library exports the functions of an old zlib, and brings the system's libz.so.1 with it. That one then calls
-Paddle's functions wherever it calls its own, and crashes: in gzip, in Pillow's PNG, in `numpy.savez_compressed`.
+Paddle's library exports the functions of an old zlib and loads the system's libz.so.1, which then calls Paddle's
+functions instead of its own and crashes: in gzip, in Pillow's PNG, in `numpy.savez_compressed`.
 """
 
 import ctypes
@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from itertools import count
 
 _SYMBOLS, _RELOCATIONS, _CALLS = 6, (7, 8), (23, 2)  # tags of <elf.h>: a table, or a table and its size in bytes
-_ADDRESS_KINDS = (6, 7)  # R_X86_64_GLOB_DAT and R_X86_64_JUMP_SLOT: where the address of a function is kept
+_ADDRESS_KINDS = (6, 7)  # R_X86_64_GLOB_DAT and R_X86_64_JUMP_SLOT, which hold the address of a function
 
 
 class _LinkMap(ctypes.Structure):
-    """A loaded library, as <link.h> describes it; `dlopen` returns a pointer to it."""
+    """A loaded library in the layout of <link.h>; `dlopen` returns a pointer to it."""
 
     _fields_ = [
         ("base", ctypes.c_size_t),
@@ -28,9 +28,9 @@ class _LinkMap(ctypes.Structure):
 
 
 def restore() -> None:
-    """Let the libz.so.1 of this process, if there is one, call its own functions; warns where that cannot be done."""
+    """Make the loaded libz.so.1, if any, call its own functions; warn if memory protection prevents it."""
     if sys.platform != "linux" or platform.machine() != "x86_64" or "CS_GNU_LIBC_VERSION" not in os.confstr_names:
-        return  # elsewhere a library's calls of its own functions stay within it, or Paddle 2.6 has no package
+        return  # other systems bind such calls within the library, or have no wheel of Paddle 2.6
     try:
         libz = ctypes.CDLL("libz.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
     except OSError:
@@ -39,13 +39,13 @@ def restore() -> None:
     for slot, address in _foreign(_LinkMap.from_address(libz._handle)):
         page = slot - slot % mmap.PAGESIZE
         if system.mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE):
-            warnings.warn("compressed files may crash this process: import paddle_alexnet before paddle", stacklevel=2)
+            warnings.warn("compressed files may crash this process; import paddle_alexnet before paddle", stacklevel=2)
             return
         ctypes.c_uint64.from_address(slot).value = address
 
 
 def _foreign(library: _LinkMap) -> Iterator[tuple[int, int]]:
-    """Where a library keeps the address of another's function in place of its own, and the address of its own."""
+    """Yield each slot that holds the address of another library's function, with the address of the library's own."""
     tables: dict[int, int] = {}
     for number in count():
         tag, value = library.dynamic[number]

@@ -23,4 +23,4 @@ def test_faults_alone_set_the_exit_code(monkeypatch, state, code):
 
 def test_doctor_on_this_machine_prints_python_and_cores():
     result = run_tool("doctor")
-    assert result.returncode in (0, 1) and "Python 3." in result.stdout and "cores to use" in result.stdout
+    assert result.returncode in (0, 1) and "Python 3." in result.stdout and "usable cores" in result.stdout

@@ -191,7 +191,7 @@ def test_a_path_means_a_run_a_model_or_a_file_in_one_from_wherever_one_stands(me
     for path in (".", "a", "../best", "../.."):
         assert find_model(path) == best
     for path in ("nothing", "b" * 5000, "nul\0", "~nobody-of-that-name/run", tmp_path):
-        with pytest.raises(UserError, match=r"no model there|cannot be looked at|is no path|no such home folder"):
+        with pytest.raises(UserError, match=r"no model there|is unreadable|is not a path|home folder not found"):
             find_model(path)
 
 

@@ -30,10 +30,10 @@ def test_a_gpu_without_its_libraries_is_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda number: (8, 0))
-    said = 'libcudnn.so cannot be found: pip install "paddle-alexnet[gpu]"'
+    said = 'libcudnn.so is not found; run pip install "paddle-alexnet[gpu]"'
     monkeypatch.setattr(device_module.cuda_libraries, "explain_missing", lambda: said)
     for name in ("auto", "gpu:0"):
-        with pytest.raises(UserError, match=r"device gpu:0: libcudnn\.so cannot be found: .*; or use cpu"):
+        with pytest.raises(UserError, match=r"device gpu:0: libcudnn\.so is not found; .*; or use cpu"):
             use_device(name)
     assert use_device("cpu") == "cpu"
 

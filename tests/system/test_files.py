@@ -237,7 +237,7 @@ def test_a_pipe_is_written_to(tmp_path):
 
 
 def test_a_folder_is_not_a_file(tmp_path):
-    with pytest.raises(UserError, match="is a folder: name a file"):
+    with pytest.raises(UserError, match="is a folder; name a file"):
         write_text(tmp_path, "text")
 
 
@@ -355,7 +355,7 @@ def test_a_path_that_cannot_be_looked_at_is_one_line(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for path in map(UserPath, (tmp_path / ("a" * 256), tmp_path / "loop", tmp_path / "loop" / "a", "a\0b")):
         for look in (UserPath.exists, UserPath.is_file, UserPath.is_dir, list_folder, write_text_to, fill_folder):
-            with pytest.raises(UserError, match="cannot be looked at"):
+            with pytest.raises(UserError, match="is unreadable"):
                 look(path)
     here, file = UserPath(tmp_path), UserPath(__file__)
     assert not (here / "none").exists() and not (file / "below").exists()

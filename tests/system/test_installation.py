@@ -77,7 +77,7 @@ def test_check_packages_reports_a_clash_only_of_versions_that_clash():
     "versions, part",
     [
         ({}, "not installed"),
-        ({"paddlepaddle": "2.5.2"}, "2.6.2 or 3 is needed"),
+        ({"paddlepaddle": "2.5.2"}, "2.6.2 or 3 is required"),
         ({"paddlepaddle": "2.6.2", "paddlepaddle-gpu": "2.6.2"}, "both installed"),
     ],
 )
@@ -127,12 +127,12 @@ def test_little_shared_memory_is_a_note(monkeypatch):
 @pytest.mark.parametrize(
     "threads, state, part",
     [
-        (None, "fine", "cores to use: 4 of 8"),
-        ("4", "fine", "as many threads"),
-        ("1", "note", "the rest are idle"),
-        ("9", "note", "in each other's way"),
-        ("2,1", "note", "the rest are idle"),
-        ("all", "fault", "no number"),
+        (None, "fine", "usable cores: 4 of 8"),
+        ("4", "fine", "with 4 threads"),
+        ("1", "note", "other cores are idle"),
+        ("9", "note", "compete for cores"),
+        ("2,1", "note", "other cores are idle"),
+        ("all", "fault", "not a number"),
     ],
 )
 def test_threads_beside_cores(threads, state, part):
