@@ -1,5 +1,6 @@
 """Recipes and overrides."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -186,9 +187,13 @@ def test_missing_recipe_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("recipe", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_loads_and_says_what_it_does(recipe):
+def test_recipe_loads_and_its_header_names_its_command(recipe):
     config = load_config(recipe)
-    assert recipe.read_text().startswith("#"), "a recipe's header gives its command"
+    header = recipe.read_text().partition("\noutput:")[0]
+    assert all(line.startswith("#") for line in header.splitlines())
+    default = {"demo": r"", "scratch": r" -o data\.root=DIR"}
+    command = default.get(recipe.stem, rf" -c {recipe.stem}\b")
+    assert re.search(rf"^#   paddle-alexnet train{command}", header, re.MULTILINE)
     assert set(config.model.quirks) <= PRESETS[config.model.preset].quirks
 
 

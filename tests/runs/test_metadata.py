@@ -40,6 +40,15 @@ def test_from_json_of_the_form_before_schemas_reads_it(metadata):
     assert read.sha256 == {"weights.pdparams": "0" * 64}
 
 
+def test_from_json_of_schema_2_reads_it(metadata):
+    content = json.loads(to_json(metadata))
+    for name in ("checksum", "output", "proof"):
+        del content[name]
+    content["schema"] = 2
+    content["checksum"] = _checksum(content)
+    assert from_json(json.dumps(content).encode(), source=HERE) == metadata
+
+
 def test_swapped_class_names_do_not_pass(metadata):
     swapped = to_json(metadata).replace(b"class 0", b"class x").replace(b"class 1", b"class 0")
     with pytest.raises(UserError, match="checksum"):
