@@ -1,6 +1,6 @@
-"""Draw README's picture: what a run's network makes of drawn images, block by block.
+"""Draw README's figure: the feature maps of a run's network for drawn images, block by block.
 
-python docs/picture.py RUN DEMO_DATA PICTURE.png
+`python docs/picture.py RUN DEMO_DATA FIGURE.png`
 """
 
 import io
