@@ -127,7 +127,9 @@ def test_every_message_that_troubleshooting_explains_is_one_of_ours():
     )
     messages = [" ".join(text.split()) for text in quoted if "…" in text]
     assert len(messages) > 20
-    parts = {part.strip(" :,(") for message in messages for part in re.sub("^(error|note): ", "", message).split("…")}
+    parts = {
+        part.strip(" :,(") for message in messages for part in re.sub("^(error|warning): ", "", message).split("…")
+    }
     assert {part for part in parts if part not in pieces} == set()
 
 

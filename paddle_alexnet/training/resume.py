@@ -191,7 +191,7 @@ def check_same_run(saved: Saved, config: Config, data: str, spec: ModelSpec) -> 
     length = state.config.get("train.epochs", config.train.epochs)
     if config.schedule.name == "cosine" and length != config.train.epochs:
         _log.warning(
-            f"note: schedule.name=cosine was laid out over {length} epochs, and is over {config.train.epochs} from "
+            f"warning: schedule.name=cosine was laid out over {length} epochs, and is over {config.train.epochs} from "
             "here on: not as in a run of so many from the start"
         )
     waited = History(epochs_of(saved)).waited
@@ -242,8 +242,8 @@ def same_content(saved: Saved, files: ImageFiles, read: Callable[[], Optional[st
         return replace(files, content=files.content or (before.content if before else None))
     if before.content is None:
         _log.warning(
-            f"note: the image files in data.root were changed or copied since {saved.path} was saved; their sizes are "
-            "the same, their content was not recorded: resume only if the images are the same"
+            f"warning: the image files in data.root were changed or copied since {saved.path} was saved; their sizes "
+            "are the same, their content was not recorded: resume only if the images are the same"
         )
         return files
     if (content := files.content or read()) != before.content:

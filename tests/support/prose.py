@@ -19,7 +19,7 @@ CHECKED = "paddle_alexnet/**/*.py paddle_alexnet/**/*.html configs/*.yaml docs/*
 TERMS = {
     r"pictures?|(?<!\d )(?<!val )(?<!test )(?<!train )(?<!set's )(?<!sets' )photographs?": "image",
     r"verbs?": "subcommand",
-    r"remark(?:s|ed)?|(is|are) said": "warning, or the verb that says who reports",
+    r"remark(?:s|ed)?|(is|are) said|note(?=:)": "warning, or the verb that says who reports",
     r"looked at once": "held out",
     r"test of memory": "data leakage",
     r"ranges of the integers": "calibration",

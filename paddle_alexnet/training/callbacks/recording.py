@@ -47,7 +47,7 @@ class WriteSetup(Callback):
         if ranks() > 1:
             _log.info(f"{ranks()} processes share each global batch of {config.train.batch_size} images")
         for warning in recipe_warnings(config, run.table) if first else ():
-            _log.warning(f"note: {warning}")
+            _log.warning(f"warning: {warning}")
         if run.resumed:
             done = f"{self.train.first} of {len(self.train)} steps"
             _log.info(f"going on in epoch {len(self.history.epochs) + 1}, of which {done} are done")
