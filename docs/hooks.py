@@ -14,7 +14,7 @@ from paddle_alexnet.commands.main import SUBCOMMANDS, parser_of
 from paddle_alexnet.config.schema import Config, all_keys
 
 PACKAGE = Path(__file__).parents[1] / "paddle_alexnet"
-os.environ["COLUMNS"] = "100"  # width of the help texts
+os.environ["COLUMNS"] = "96"  # width of the help texts
 
 
 def rooms() -> "dict[str, list[str]]":
