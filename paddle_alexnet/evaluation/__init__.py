@@ -1,1 +1,1 @@
-"""Metrics and the evaluation of a trained network on a split."""
+"""Metrics, and evaluation of a model on a split."""

@@ -1,4 +1,4 @@
-"""How good a trained network is: model × split → predictions of every image, once each → figures."""
+"""Evaluation of a model on a split, counting every image once."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,19 +19,16 @@ from paddle_alexnet.system.progress import progress
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network makes of a batch of a split's images."""
+    """The predictions for a batch of a split."""
 
-    index: np.ndarray  # [N] int64, of the image in the split
-    truth: np.ndarray  # [N] int64, its class
+    index: np.ndarray  # [N] int64, positions in the split
+    truth: np.ndarray  # [N] int64, labels
     log_probabilities: np.ndarray  # [N, C] float64
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over the images of a split; `top_k` is the share whose class is among the k most probable, if k was asked.
-
-    Of classes that are equally probable the first one counts as the more probable.
-    """
+    """Mean loss and accuracies over a split; ties between classes go to the lower index."""
 
     loss: float
     top1: float
@@ -49,10 +46,18 @@ def evaluate(
     crops: Literal[1, 10] = 1,
     top_k: Optional[int] = None,
 ) -> Evaluation:
-    """Evaluate on a split of the data set that the network was trained on, or of another one.
+    """Return the mean loss and accuracies of a model on a split.
 
-    Raises UserError if the data set is not there, if it has a label that is none of the network's classes, or if
-    `top_k` is not within their number, and see `predict_split`.
+    Args:
+        split: `train`, `val` or `test`.
+        root: Folder of images; default: that of the model's training.
+        csv: Table of labels; default: `labels.csv` in `root`.
+        crops: 1, or 10 for the mean over center, corners and their mirror images (section 4.1 of the paper).
+        top_k: K of an additional top-K accuracy.
+
+    Raises:
+        UserError: The data set is not found, has a label that the model lacks, `top_k` exceeds the number of classes,
+            or the preprocessing leaves no room for 10 crops.
     """
     predictor.metadata.check_top_k(top_k)
     table = open_table(predictor, root, csv)
@@ -60,9 +65,10 @@ def evaluate(
 
 
 def open_table(predictor: Predictor, root: Optional[Path], csv: Optional[Path]) -> ImageTable:
-    """The table of a data set, by default of the one that the network was trained on.
+    """Return the table of a data set, by default the model's, with labels in the model's order of classes.
 
-    Its labels are the network's classes, by name or wnid, in the network's order. Raises UserError for another label.
+    Raises:
+        UserError: The data set is not found, or has a label that the model lacks by name and wnid.
     """
     metadata = predictor.metadata
     root, csv = metadata.origin.dataset(root, csv)
@@ -80,11 +86,7 @@ def open_table(predictor: Predictor, root: Optional[Path], csv: Optional[Path]) 
 def predict_split(
     predictor: Predictor, table: ImageTable, split: str, *, batch_size: int = 32, crops: Literal[1, 10] = 1
 ) -> Iterator[Predictions]:
-    """Yield the predictions of a split's images by the batch, in the table's order.
-
-    With `crops=10` the probabilities are the means over the patch's corners and center and their mirror images, as in
-    section 4.1 of the paper. Raises UserError if the network sees the whole patch, so that there is nothing to crop.
-    """
+    """Yield the predictions for a split by batch, in the table's order; arguments as of `evaluate`."""
     predictor.metadata.check_crops(crops)
     preprocess = predictor.metadata.preprocess
     loader = Loader(ImageDataset(table, split, preprocess), preprocess, batch_size=batch_size, crops=crops)
@@ -97,16 +99,16 @@ def predict_split(
 
 
 def figures(predictions: Iterable[Predictions], *, top_k: Optional[int] = None) -> Evaluation:
-    """The means over every image that was predicted."""
+    """Return the mean loss and accuracies of predictions."""
     return means(collect(predictions), top_k=top_k)
 
 
 def means(answers: Answers, *, top_k: Optional[int] = None) -> Evaluation:
-    """The means over every answer."""
+    """Return the mean loss and accuracies of answers."""
     within = None if top_k is None else answers.top(top_k)
     return Evaluation(float(answers.loss.mean()), answers.top(1), len(answers.truth), within)
 
 
 def collect(predictions: Iterable[Predictions], *, top: int = 5) -> Answers:
-    """The answers for every image that was predicted."""
+    """Return the answers of all batches, each with its `top` most probable classes."""
     return join(answers_of(batch.truth, batch.log_probabilities, top=top) for batch in predictions)

@@ -1,4 +1,4 @@
-"""Exact means over every sample, each sample once."""
+"""Cross-entropy loss, and its sample-weighted mean."""
 
 import numpy as np
 import paddle
@@ -8,17 +8,18 @@ from paddle.metric import Metric
 
 
 def cross_entropy(logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
-    """Cross-entropy of each sample [N] for logits [N, C] and classes [N] or, after mixup, shares of them [N, C]."""
+    """Return the cross-entropy [N] of logits [N, C] and labels [N] or, after mixup, class probabilities [N, C]."""
     if logits.dtype != paddle.float32:
-        logits = logits.astype("float32")  # in mixed precision
+        logits = logits.astype("float32")  # from mixed precision
     loss = F.cross_entropy(logits, label, soft_label=label.ndim == 2, reduction="none")
     return loss.reshape([-1])
 
 
 class CrossEntropy(nn.Layer):
-    """What training minimizes: the mean of `cross_entropy` over the batch.
+    """The training loss: mean cross-entropy of a batch.
 
-    Of each label the share `smoothing` is spread evenly over all classes (Szegedy et al. 2016, section 7).
+    Args:
+        smoothing: Share of each label that is spread evenly over all classes (Szegedy et al. 2016, section 7).
     """
 
     def __init__(self, smoothing: float = 0.0) -> None:
@@ -33,11 +34,10 @@ class CrossEntropy(nn.Layer):
 
 
 class MeanLoss(Metric):
-    """Cross-entropy averaged over samples.
+    """The mean cross-entropy over samples.
 
-    `paddle.Model` reports the last batch's loss as `loss`, for training and evaluation alike, and
-    whatever watches it (early stopping, plateau schedules, the best model) watches noise. Metrics
-    come after the loss in its logs, so this one, being called `loss` too, takes that place.
+    `paddle.Model` logs the last batch's loss as `loss`, which is too noisy for early stopping, plateau schedules and
+    model selection. Metrics come after it in the logs, so this metric, named `loss` too, replaces it.
     """
 
     def __init__(self) -> None:

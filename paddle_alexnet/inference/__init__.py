@@ -1,1 +1,1 @@
-"""Engines that compute logits with a finished model, side by side behind one interface."""
+"""Inference engines behind one interface, and the predictor."""

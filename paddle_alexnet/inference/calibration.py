@@ -1,4 +1,4 @@
-"""Images whose activations set the ranges of 8-bit integers."""
+"""Calibration images for int8 inference."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +15,17 @@ IMAGES = 64
 
 
 def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.ndarray:
-    """Some images below a folder as the network gets them, float32 [N, 3, S, S], N at most 64.
+    """Return preprocessed calibration images, without unreadable ones.
 
-    Without a folder they are of the train split of the data set that the model was trained on. What cannot be read is
-    left out. Raises UserError where there are none.
+    Args:
+        metadata: Metadata of the model.
+        folder: Folder of images; default: the train split of the model's data set.
+
+    Returns:
+        float32 [N, 3, S, S], N at most 64.
+
+    Raises:
+        UserError: The data set is not found, or no image is readable.
     """
     if folder is not None:
         paths = find_images([folder])
@@ -27,7 +34,7 @@ def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.
             table = read_table(*metadata.origin.dataset(), metadata.classes)
         except UserError as error:
             reason = str(error).partition(";")[0]
-            raise UserError(f"int8 needs images to set its ranges: name a folder as calibration ({reason})") from None
+            raise UserError(f"int8: requires calibration images ({reason}); name a folder as calibration") from None
         paths = [table.root / name for name in table.filenames[table.rows("train")]]
     chosen = [paths[n] for n in spread_indices(len(paths), IMAGES)]
     readable = []
@@ -35,5 +42,5 @@ def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.
         with suppress(UserError):
             readable.append(metadata.preprocess(path))
     if not readable:
-        raise UserError(f"{chosen[0].parent}: none of the images to set the ranges of int8 by can be read")
+        raise UserError(f"{chosen[0].parent}: no calibration image is readable; name another folder as calibration")
     return metadata.preprocess.batch(np.stack(readable))

@@ -1,4 +1,4 @@
-"""What every engine is: a function from images to logits that several threads may call."""
+"""Inference engines: thread-safe functions from images to logits."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,11 +16,11 @@ from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import Model
 from paddle_alexnet.system.errors import UserError
 
-_SMALLEST = np.finfo(np.float32).tiny  # a probability of which the logarithm is a number
+_SMALLEST = np.finfo(np.float32).tiny  # the smallest probability with a finite logarithm
 
 
 class Engine(Protocol):
-    """Computes logits [N, C] of images [N, 3, S, S], both float32; several threads may call it."""
+    """A thread-safe function from images [N, 3, S, S] to logits [N, C], both float32."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
 
@@ -28,14 +28,19 @@ class Engine(Protocol):
 def open_engine(
     model: Model, *, precision: str = "float32", calibration: Optional[Callable[[], np.ndarray]] = None
 ) -> Engine:
-    """The engine for a model, on Paddle's present device, see `PaddleInference` for `precision` and `calibration`.
+    """Return the engine for a model on Paddle's current device; probabilities become logits by their logarithm.
 
-    Where a model gives probabilities, their logarithms are the logits. Raises UserError if its files are not what it
-    says, and for another precision where that is not to be had.
+    Args:
+        model: The model's files and metadata.
+        precision: One of `PRECISIONS`; all but float32 require an export to Paddle Inference and a CPU.
+        calibration: Returns the images, float32 [N, 3, S, S], that set the ranges of int8.
+
+    Raises:
+        UserError: The files do not match the metadata, or the precision is not available.
     """
     kind = model.metadata.kind
     if precision != "float32" and kind != "inference":
-        raise UserError(f"{model.path}: precision {precision} is for models exported for Paddle: take its inference/")
+        raise UserError(f"{model.path}: precision {precision} requires a Paddle Inference export; name its inference/")
     if kind == "checkpoint":
         return LiveNetwork(restore(model))
     if precision == "float32":
@@ -56,10 +61,10 @@ def open_engine(
 
 
 def ways_to_run(files: Mapping[str, bytes], metadata: Metadata, *, source: Path) -> dict[str, Callable[[], Engine]]:
-    """What opens an engine for an exported model, for each way to run it here, by its name; the first is the usual one.
+    """Return a function that opens each available engine for an exported model, by the engine's name; default first.
 
-    The engine takes any number of images and gives the model's own output. To open it raises UserError where the files
-    are no such model, and where its program asks for other images than the metadata say.
+    An engine takes any number of images and returns the model's own output. Opening it raises UserError if the files
+    are not such a model, or its input does not match the metadata.
     """
 
     def paddle_inference(**how: Any) -> Engine:
@@ -80,22 +85,23 @@ def ways_to_run(files: Mapping[str, bytes], metadata: Metadata, *, source: Path)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithms of the probabilities [N, C] of logits [N, C], in float64."""
+    """Return log-probabilities, float64 [N, C], of logits [N, C]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _fitted(engine: Union[PaddleInference, OnnxRuntime], metadata: Metadata, source: Path) -> Engine:
-    """An engine that takes any number of images, where the program takes so many at once and no others."""
+    """Return an engine for any number of images, even if the program has a fixed batch size."""
     size, batch = metadata.preprocess.image_size, metadata.batch_size
     expected = (batch or -1, 3, size, size)
-    if engine.input_shape != expected:  # Paddle may end the process where it finds out
-        raise UserError(f"{source}: its program takes images {list(engine.input_shape)}, not {list(expected)}")
+    if engine.input_shape != expected:  # Paddle may crash on such an input
+        shapes = f"{list(engine.input_shape)} does not match {list(expected)} of its metadata"
+        raise UserError(f"{source}: input shape {shapes}; export the model again")
     return engine if batch is None else _InBatches(engine, batch)
 
 
 class _InBatches:
-    """An engine that is given its images so many at a time, the last of them filled up with black ones."""
+    """An engine that feeds batches of a fixed size, the last one padded with zeros."""
 
     def __init__(self, engine: Engine, size: int) -> None:
         self._engine, self._size = engine, size
@@ -111,16 +117,19 @@ class _InBatches:
 
 
 def _try(engine: Engine, model: Model, precision: str) -> None:
-    """Raise UserError unless two images give two rows of logits: Paddle has networks that it computes one image of."""
+    """Raise UserError unless two images give two rows: some exported programs compute only one image of a batch."""
     size, classes = model.metadata.preprocess.image_size, model.metadata.model.num_classes
     try:
         found = engine(np.zeros((2, 3, size, size), np.float32)).shape
-    except Exception as error:  # Paddle's, of many kinds
+    except Exception as error:  # Paddle raises many kinds
         reason = " ".join(str(error).split())[:200]
         if precision != "float32":
             raise UserError(
-                f"{model.path}: precision {precision}: Paddle does not compute this network so ({reason}); take float32"
+                f"{model.path}: Paddle cannot run this network in {precision} ({reason}); use float32"
             ) from None
-        raise UserError(f"{model.path}: its program does not compute images of {size}×{size} ({reason})") from None
+        raise UserError(
+            f"{model.path}: cannot compute images of {size}×{size} ({reason}); export the model again"
+        ) from None
     if found != (2, classes):
-        raise UserError(f"{model.path}: its program gives {list(found)} for two images and {classes} classes")
+        shapes = f"{list(found)} does not match [2, {classes}], 2 images of {classes} classes"
+        raise UserError(f"{model.path}: output shape {shapes}; export the model again")

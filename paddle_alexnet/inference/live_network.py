@@ -1,4 +1,4 @@
-"""The network itself, as Paddle's dynamic graph runs it."""
+"""Inference with the network itself, in Paddle's dynamic graph."""
 
 import threading
 
@@ -8,7 +8,7 @@ from paddle import nn
 
 
 class LiveNetwork:
-    """A network in evaluation mode: image float32 [N, 3, S, S] to logits [N, C]."""
+    """A thread-safe network in evaluation mode: images float32 [N, 3, S, S] to logits [N, C]."""
 
     def __init__(self, network: nn.Layer) -> None:
         self._network = network

@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU: an exported ONNX file."""
+"""ONNX Runtime inference on the CPU."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,32 +17,39 @@ _GRAPH, _INITIALIZER, _KIND, _NAME, _RAW, _FLOAT = 7, 5, 2, 8, 9, 1
 
 
 class OnnxRuntime:
-    """An ONNX file: image float32 [N, 3, S, S] to its output [N, C].
+    """An ONNX model in ONNX Runtime: images float32 [N, 3, S, S] to its output [N, C].
 
-    `files` are the contents of the exported folder by name. Raises UserError, which calls the folder `source`, if the
-    file is missing or is no network, and where ONNX Runtime is not installed.
+    Args:
+        files: Contents of the exported folder by file name.
+        source: Path of the folder, for errors.
+
+    Raises:
+        UserError: The file is missing or damaged, or ONNX Runtime is not installed.
     """
 
     def __init__(self, files: Mapping[str, bytes], *, source: Path) -> None:
         if MODEL not in files:
-            raise UserError(f"{source}: no {MODEL} in it; export the model again")
+            raise UserError(f"{source}: {MODEL} not found; export the model again")
         try:
             import onnxruntime
         except ImportError as error:
-            raise UserError(f'{source}: ONNX Runtime runs it ({error}): pip install "paddle-alexnet[onnx]"') from None
+            raise UserError(
+                f'{source}: requires ONNX Runtime ({error}); run pip install "paddle-alexnet[onnx]"'
+            ) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = computing_threads()
-        # Its threads would wait in a loop and take the cores from those that decode images: a third less a second.
+        # Spinning threads take cores from the decoding threads: a third fewer images per second.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4  # what is an error is raised, too
+        options.log_severity_level = 4  # errors are also raised
         try:
             self._session = onnxruntime.InferenceSession(files[MODEL], options, providers=["CPUExecutionProvider"])
             [image], [output] = self._session.get_inputs(), self._session.get_outputs()
             parameters = list(_parameters(files[MODEL]))
-        except Exception as error:  # of many kinds, and ValueError for more than one input or output
-            reason = " ".join(str(error).split())
-            fault = f"not an exported network, or a damaged one ({reason[:200]})"
-            raise UserError(f"{source / MODEL}: {fault}: export the model again") from None
+        except Exception as error:  # many kinds, and ValueError for more than one input or output
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{source / MODEL}: is damaged or not an exported network ({reason}); export the model again"
+            ) from None
         check_finite(parameters, source=source / MODEL)
         self._input, self._output = image.name, output.name
         self.input_shape = tuple(side if isinstance(side, int) else -1 for side in image.shape)
@@ -54,7 +61,7 @@ class OnnxRuntime:
 
 
 def _parameters(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
-    """The float32 parameters of an ONNX file by name, as `export` writes them; the onnx package need not be there."""
+    """Yield the float32 parameters of an exported ONNX file with their names, without the onnx package."""
     message = Message()
     for number, graph in message.fields(memoryview(content)):
         for inner, tensor in message.fields(graph) if number == _GRAPH and not isinstance(graph, int) else ():

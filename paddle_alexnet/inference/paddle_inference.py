@@ -1,4 +1,4 @@
-"""Paddle Inference: an exported program and its weights."""
+"""Paddle Inference, in float32, bfloat16 and int8."""
 
 import ctypes
 import os
@@ -20,22 +20,28 @@ from paddle_alexnet.network.lrn import PADDLE_MAJOR
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.limits import computing_threads
 
-PROGRAMS = ("model.json", "model.pdmodel")  # of Paddle 3, of Paddle 2
+PROGRAMS = ("model.json", "model.pdmodel")  # written by Paddle 3, by Paddle 2
 WEIGHTS = "model.pdiparams"
 
 
 def runs_here(files: Container[str]) -> bool:
-    """Whether this Paddle reads the program among an exported folder's files."""
+    """Return whether this Paddle reads the program of an exported folder, given its file names."""
     return "model.json" not in files or PADDLE_MAJOR >= 3
 
 
 class PaddleInference:
-    """An exported program behind `paddle.inference`: image float32 [N, 3, S, S] to its output [N, C].
+    """An exported program in `paddle.inference`: images float32 [N, 3, S, S] to its output [N, C].
 
-    `files` are the contents of the exported folder by name; what else lies there is not looked at. `onednn` and
-    `precision`, one of `PRECISIONS`, are how a CPU computes; the ranges of `int8` are set by the activations of images,
-    which `calibration` gives as the network gets them. Raises UserError, which calls the folder `source`, if the
-    program or its weights are missing or of another Paddle, and where the processor or Paddle has not the precision.
+    Args:
+        files: Contents of the exported folder by file name.
+        source: Path of the folder, for errors.
+        onednn: Whether a CPU uses oneDNN.
+        precision: One of `PRECISIONS`; all but float32 are for CPUs.
+        calibration: Returns the images, float32 [N, 3, S, S], whose activations set the ranges of int8.
+
+    Raises:
+        UserError: The program or its weights are missing, damaged or written by another Paddle, or the processor or
+            Paddle lacks the precision.
     """
 
     def __init__(
@@ -49,16 +55,16 @@ class PaddleInference:
     ) -> None:
         program = next((name for name in PROGRAMS if name in files), None)
         if program is None or WEIGHTS not in files:
-            raise UserError(f"{source}: no model.pdmodel or model.json with {WEIGHTS} in it; export the model again")
-        if not runs_here(files):  # it would crash
+            raise UserError(f"{source}: model.pdmodel or model.json with {WEIGHTS} not found; export the model again")
+        if not runs_here(files):  # Paddle 2 would crash
             raise UserError(
-                f"{source / program}: exported by Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3"
+                f"{source / program}: requires Paddle 3, this is {paddle.__version__}; install paddlepaddle>=3"
             )
         self.input_shape = check_program(program, files[program], source=source)
         check_weights(files, program, WEIGHTS, source=source)
         place = paddle.device.get_device()
         if fault := _cannot_compute(precision, program, place):
-            raise UserError(f"{source}: precision {precision}: {fault}; take float32")
+            raise UserError(f"{source}: precision {precision} {fault}; use float32")
         config = inference.Config()
         config.disable_glog_info()
         if place.startswith("gpu"):
@@ -68,7 +74,7 @@ class PaddleInference:
             if not onednn:
                 config.disable_mkldnn()
             else:
-                config.delete_pass("repeated_fc_relu_fuse_pass")  # it takes linear layers away from oneDNN
+                config.delete_pass("repeated_fc_relu_fuse_pass")  # the pass takes linear layers away from oneDNN
                 if precision == "bfloat16":
                     config.enable_mkldnn_bfloat16()
                 elif precision == "int8":
@@ -83,10 +89,10 @@ class PaddleInference:
                     config = inference.Config()
                     config.disable_glog_info()
                     config.set_cpu_math_library_num_threads(computing_threads())
-                    config.switch_ir_optim(False)  # the program is what Paddle's passes have made of it
+                    config.switch_ir_optim(False)  # the passes have run already
                     _set_model(config, _with_7_bit_weights(quantized.program().serialize_to_string()), files[WEIGHTS])
                 self._predictor = _create(config, source)
-        else:  # Paddle 3 reads its own form from files alone
+        else:  # Paddle 3 reads its own format only from files
             with quiet, tempfile.TemporaryDirectory() as folder:
                 for name in (program, WEIGHTS):
                     Path(folder, name).write_bytes(files[name])
@@ -94,30 +100,30 @@ class PaddleInference:
                 self._predictor = _create(config, source)
         self._input = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
-        self._lock = threading.Lock()  # input, output and activations are one set: two threads at once end the process
+        self._lock = threading.Lock()  # two threads at once would share the buffers and crash
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         with self._lock:
             self._input.copy_from_cpu(image)
             self._predictor.run()
-            # It leaves the process with one thread; a training that goes on would be slower, and round otherwise.
+            # `run` leaves the process with one thread, which would slow later training and change its rounding.
             paddle.base.core.set_num_threads(computing_threads())
             return self._output.copy_to_cpu()
 
 
 def _cannot_compute(precision: str, program: str, place: str) -> str:
-    """Why the precision is not to be had, if it is not."""
+    """Return why a precision is not available, or an empty string."""
     if precision != "float32" and place != "cpu":
-        return f"it is for processors, and this is {place}"
+        return f"requires the CPU, this is {place}"
     if precision == "bfloat16" and not paddle.base.core.supports_bfloat16():
-        return "this processor does not compute with it"
+        return "is not supported by this processor"
     if precision == "int8" and not (PADDLE_MAJOR == 2 and program == "model.pdmodel"):
-        return f"only Paddle 2 quantizes so, and this is {paddle.__version__}"
+        return f"requires Paddle 2, this is {paddle.__version__}"
     return ""
 
 
 def _quantize(config: inference.Config, calibration: np.ndarray) -> None:
-    """Have Paddle look at the activations of images, float32 [N, 3, S, S], and compute with integers of 8 bits."""
+    """Enable int8, with ranges calibrated on the activations of images, float32 [N, 3, S, S]."""
     images = paddle.base.core.PaddleTensor()
     images.dtype, images.shape = paddle.base.core.PaddleDType.FLOAT32, list(calibration.shape)
     images.data = paddle.base.core.PaddleBuf(np.ascontiguousarray(calibration).reshape(-1))
@@ -129,9 +135,9 @@ def _quantize(config: inference.Config, calibration: np.ndarray) -> None:
 def _sums_in_32_bits() -> bool:
     """Return whether oneDNN multiplies 8-bit integers with VNNI here.
 
-    Without VNNI it uses `vpmaddubsw`, which adds two products of an unsigned and a signed integer in 16 bits and cuts
-    what does not fit: 2 × 255 × 127 is 64,770, and 32,767 is the largest. The bits are those of `dnnl_cpu_isa_t`:
-    `avx2_vnni` and `avx512_core_vnni`. oneDNN itself is asked because ONEDNN_MAX_CPU_ISA limits it.
+    Without VNNI it uses `vpmaddubsw`, which saturates the sum of two products at 16 bits: 2 × 255 × 127 is 64,770, and
+    the limit is 32,767. The bits are `avx2_vnni` and `avx512_core_vnni` of `dnnl_cpu_isa_t`. We ask oneDNN, not the
+    processor, because ONEDNN_MAX_CPU_ISA limits oneDNN.
     """
     try:
         return bool(ctypes.CDLL("libdnnl.so.3").dnnl_get_effective_cpu_isa() & (0x8 | 0x40))
@@ -142,8 +148,8 @@ def _sums_in_32_bits() -> bool:
 def _with_7_bit_weights(content: bytes) -> bytes:
     """Return a quantized program that halves the scale of its weights where oneDNN's 16-bit sums could overflow.
 
-    With weights up to 64, 2 × 255 × 64 fits in 16 bits. oneDNN halves the weights of convolutions of signed integers
-    by itself, but not of convolutions of unsigned ones, nor of linear layers, whose input it shifts by 128.
+    Weights up to 64 fit: 2 × 255 × 64 is below 32,767. oneDNN halves the weights of convolutions of signed integers
+    by itself, but not of convolutions of unsigned integers, nor of linear layers, whose input it shifts by 128.
     """
     program = framework_pb2.ProgramDesc.FromString(content)
     unsigned: set[str] = set()  # variables of 8 bits without a sign: the outputs of ReLU, also after pooling
@@ -177,12 +183,12 @@ def _create(
         return create(config)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
         reason = (str(error).strip().splitlines() or [""])[-1].strip()
-        raise UserError(f"{source}: Paddle cannot load it ({reason[:300]}): export the model again") from None
+        raise UserError(f"{source}: is unreadable for Paddle ({reason[:300]}); export the model again") from None
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without the lines that Paddle's passes for other precisions print, which nothing of its settings keeps back."""
+    """Suppress the output of Paddle's passes for other precisions, which no setting of Paddle silences."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     kept = os.dup(1), os.dup(2)
@@ -192,7 +198,7 @@ def _silent() -> Iterator[None]:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
-        ctypes.CDLL(None).fflush(None)  # what C++ has printed may still be in its buffer
+        ctypes.CDLL(None).fflush(None)  # C++ may still buffer its output
         for number, stream_before in enumerate(kept, start=1):
             os.dup2(stream_before, number)
             os.close(stream_before)

@@ -1,4 +1,4 @@
-"""What people do with a trained network: images in, probabilities out."""
+"""Prediction of image classes."""
 
 import os
 from collections.abc import Iterable, Iterator, Sized
@@ -30,15 +30,15 @@ _WORKERS = max(2, min(16, os.cpu_count() or 1))  # threads that decode while the
 
 
 class Answer(NamedTuple):
-    """What a network says of one image: its probabilities [C], or why it could not be read."""
+    """The class probabilities [C] of one image, or the reason why the image is unreadable."""
 
-    image: Source  # a path, or what was given in its place
+    image: Source
     probabilities: Optional[np.ndarray]
     error: str = ""
 
 
 class Top(NamedTuple):
-    """One of the most probable classes of an image; of one that could not be read only the `error`."""
+    """One of the most probable classes of an image, or only the `error` of an unreadable one."""
 
     image: Source
     rank: Optional[int]
@@ -49,16 +49,24 @@ class Top(NamedTuple):
 
 
 class Predictor:
-    """A trained network by path: a run, a checkpoint or an exported folder. Several threads may use it.
+    """A thread-safe predictor for a run, a checkpoint or an exported folder.
 
-    `metadata` says what it is and what it was trained on, such as the names of its classes; `logits` computes images
-    [N, 3, S, S] to logits [N, C]. A run answers by its exported model where that is the same network, and faster.
+    A run predicts with its exported model if that is the same network, because it is faster.
 
-    `precision` is one of `PRECISIONS`: a processor is faster with `bfloat16`, where it has that, and with `int8`, whose
-    ranges are set by images below the folder `calibration`, by default by some that the model was trained on. What
-    they cost in accuracy, `evaluate --precision` says. With `preprocess` an image goes through that, and not through
-    what the model was trained with. Raises UserError if there is no whole model there, and where the
-    precision is not to be had.
+    Args:
+        model: Path of a run, a checkpoint or an exported folder.
+        device: `auto`, `cpu` or `gpu:N`.
+        precision: One of `PRECISIONS`. On a CPU, bfloat16 (if the processor supports it) and int8 are faster;
+            `evaluate --precision` measures the loss in accuracy.
+        calibration: Folder of images that set the ranges of int8; default: some training images.
+        preprocess: Preprocessing of images; default: the model's own.
+
+    Attributes:
+        metadata: Description of the model and its training, such as the class names.
+        logits: Function from preprocessed images [N, 3, S, S] to logits [N, C].
+
+    Raises:
+        UserError: The path holds no complete model, or the precision is not available.
     """
 
     def __init__(
@@ -72,7 +80,7 @@ class Predictor:
     ) -> None:
         one_of(precision, PRECISIONS, what="precision")
         if calibration is not None and precision != "int8":
-            raise UserError(f"calibration is for int8, not for {precision}: leave it out")
+            raise UserError(f"calibration: requires precision int8, not {precision}; leave it out")
         self.device = use_device(device)
         model = resolve_model(model)
         folder = answering_folder(model)
@@ -86,19 +94,23 @@ class Predictor:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of the probabilities."""
+        """The class names, in the order of the probabilities."""
         return self.metadata.classes.names
 
     def log_probabilities(self, image: np.ndarray, *, crops: int = 1) -> np.ndarray:
-        """Logarithms of the probabilities [N, C], float64, of images [N, 3, S, S].
+        """Return log-probabilities, float64 [N, C], of images [N, 3, S, S].
 
-        With `crops`, of each so many images in a row the mean of their probabilities. They are the same for the same
-        images in the same order; of a batch of another size they may differ in the last digits of float32. Raises
-        UserError where the network's answer is no number.
+        They are reproducible for equal batches; another batch size may change the last digits of float32.
+
+        Args:
+            crops: Number of consecutive images whose probabilities are averaged: [N / crops, C] are returned.
+
+        Raises:
+            UserError: A logit is not finite.
         """
         logits = self.logits(image)
         if not np.isfinite(logits).all():
-            raise UserError("the model's logits are not all finite: its weights are spoilt, take an earlier checkpoint")
+            raise UserError("logits: the model computes NaN or infinity; use an earlier checkpoint")
         logarithms = log_softmax(logits)
         if crops == 1:
             return logarithms
@@ -112,11 +124,14 @@ class Predictor:
         crops: Literal[1, 10] = 1,
         show_progress: bool = False,
     ) -> Iterator[Answer]:
-        """Yield the answer for each image, also for one that cannot be read, in the order given.
+        """Yield an answer for each image, also for unreadable ones, in the order given.
 
-        An image is a path, the bytes of a file, a Pillow image or an array, uint8 [H, W, 3]; a folder is every image
-        below it. Decoded by threads while the network computes, no more than two batches ahead. With `crops=10` the
-        probabilities are the means over corners, center and their mirror images, as `evaluate` has it.
+        Threads decode images while the network computes, at most two batches ahead.
+
+        Args:
+            images: Paths, contents of files, Pillow images or arrays, uint8 [H, W, 3]; a folder stands for all images
+                below it.
+            crops: 1, or 10 for the mean over center, corners and their mirror images.
         """
         self.metadata.check_crops(crops)
         preprocess = self.metadata.preprocess
@@ -160,9 +175,10 @@ class Predictor:
         crops: Literal[1, 10] = 1,
         show_progress: bool = False,
     ) -> Iterator[tuple[Source, np.ndarray]]:
-        """Yield each image with its class probabilities [C], in the order given, see `answers`.
+        """Yield each image with its class probabilities [C], in the order given; arguments as of `answers`.
 
-        Raises UserError for the first image that cannot be read.
+        Raises:
+            UserError: An image is unreadable.
         """
         for image, probabilities, error in self.answers(
             images, batch_size=batch_size, crops=crops, show_progress=show_progress
@@ -172,7 +188,11 @@ class Predictor:
             yield image, probabilities
 
     def top(self, answer: Answer, count: int) -> list[Top]:
-        """The `count` most probable classes of an answer, or its error. Raises UserError if `count` is less than 1."""
+        """Return the `count` most probable classes of an answer, or its error.
+
+        Raises:
+            UserError: `count` is less than 1.
+        """
         image, probabilities, error = answer
         if probabilities is None:
             return [Top(image, None, "", "", None, error)]
@@ -184,25 +204,24 @@ class Predictor:
 
 
 def answering_folder(model: ResolvedModel) -> Path:
-    """Return the folder of the model that answers for a resolved path.
+    """Return the folder of the model that predicts for a resolved path.
 
-    For a run it is the exported model, two to three times as fast on a processor, if that is the best checkpoint's
-    network in the same terms and runs here. On a GPU it is the checkpoint: the GPU's kernels were not compared with
-    the network's.
+    A run predicts on a CPU with its export, two to three times as fast as the checkpoint, if the export has the same
+    weights and runs here. On a GPU it predicts with the checkpoint, because exports are not verified on GPUs.
     """
     export = model.export if model.names_run and paddle.device.get_device() == "cpu" else None
     return export if export and runs_here(model.siblings[export].sha256) else model.folder
 
 
 def top_classes(probabilities: np.ndarray, top: int) -> np.ndarray:
-    """The indices of the `top` most probable classes of [C], most probable first; all where there are fewer."""
+    """Return the indices of the `top` most probable classes of probabilities [C], most probable first."""
     if top < 1:
-        raise UserError(f"top is {top}: ask for at least 1 class")
+        raise UserError(f"top {top}: must be 1 or more; choose another number of classes")
     return np.argsort(-probabilities, kind="stable")[:top]
 
 
 def _each(images: Union[Source, Iterable[Source]]) -> Iterator[Source]:
-    """One image or many, each path as a Path, a folder as the images below it."""
+    """Yield one image or many; a folder yields all images below it."""
     if isinstance(images, (str, os.PathLike, bytes, Image.Image)) or (
         isinstance(images, np.ndarray) and images.ndim < 4
     ):
@@ -217,5 +236,5 @@ def _each(images: Union[Source, Iterable[Source]]) -> Iterator[Source]:
 
 
 def _name(image: Source) -> str:
-    """What an image is called in an error of `Preprocess`."""
+    """Return an image's name as in errors of `Preprocess`."""
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else "the image"

@@ -1,7 +1,6 @@
-"""A look at an exported program and its weights before Paddle gets them.
+"""Checks of an exported program and its weights before Paddle loads them.
 
-What is no program ends the process there (segmentation fault), and weights that end too early are not always noticed:
-what is missing is then whatever was in memory.
+Paddle crashes on a damaged program (segmentation fault), and may fill truncated weights from uninitialized memory.
 """
 
 import json
@@ -16,7 +15,7 @@ from paddle.base.proto import framework_pb2
 
 from paddle_alexnet.system.errors import UserError
 
-# What exported networks are made of: arithmetic. A stranger's program could hold operators that write files.
+# The operators of exported networks. A program from elsewhere could hold operators that write files.
 OPERATORS = frozenset(
     """
     feed fetch conv2d depthwise_conv2d pool2d pool3d lrn relu sigmoid tanh softmax dropout matmul_v2 matmul mul
@@ -29,19 +28,20 @@ OPERATORS = frozenset(
 
 
 def check_program(name: str, content: bytes, *, source: Path) -> tuple[int, ...]:
-    """The shape of the input of a `model.pdmodel` or `model.json`, -1 in it for any.
+    """Return the input shape of a `model.pdmodel` or `model.json`, with -1 for any size.
 
-    Raises UserError for what is no program, or not one of a network as we export.
+    Raises:
+        UserError: The content is no program, or not an exported network.
     """
     try:
         return (_json_input if name.endswith(".json") else _protobuf_input)(content)
     except Exception as error:  # a damaged file may raise anything
         shown = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
-    raise UserError(f"{source / name}: not an exported network, or a damaged one ({shown}): export the model again")
+    raise UserError(f"{source / name}: is damaged or not an exported network ({shown}); export the model again")
 
 
 def check_weights(files: Mapping[str, bytes], program: str, weights: str, *, source: Path) -> None:
-    """Raise UserError if the weights are not whole, not those of the program, or not finite."""
+    """Raise UserError if the weights are truncated, not finite, or do not match the program."""
     try:
         found = list(_tensors(files[weights]))
         parameters_in = _json_parameters if program.endswith(".json") else _protobuf_parameters
@@ -50,23 +50,23 @@ def check_weights(files: Mapping[str, bytes], program: str, weights: str, *, sou
     except Exception:  # a damaged file may raise anything
         same = False
     if not same:
-        raise UserError(f"{source / weights}: not the weights of {program}, or damaged ones: export the model again")
+        raise UserError(f"{source / weights}: is damaged or does not match {program}; export the model again")
     check_finite(zip(names, found), source=source / weights)
 
 
 def check_finite(parameters: Iterable[tuple[str, np.ndarray]], *, source: Path) -> None:
-    """Raise UserError that names the first parameter which holds NaN or infinity: its network may answer all the same.
+    """Raise UserError for the first parameter with NaN or infinity.
 
-    Paddle's `relu(NaN)` is 0, and its pools drop NaN.
+    The network's output does not show them: Paddle's `relu(NaN)` is 0, and its pooling drops NaN.
     """
     for name, array in parameters:
         if not np.isfinite(array).all():
             shown = "".join(c if c.isprintable() else "?" for c in name[:80])
-            raise UserError(f"{source}: its parameter {shown} holds NaN or infinity; export an earlier checkpoint")
+            raise UserError(f"{source}: parameter {shown} holds NaN or infinity; export an earlier checkpoint")
 
 
 def _tensors(content: bytes) -> Iterator[np.ndarray]:
-    """The tensors that follow each other: version, levels of detail (none), version, description, numbers."""
+    """Yield consecutive tensors: version, levels of detail (none), version, description, numbers."""
     at = 0
     while at < len(content):
         _, levels, _, size = struct.unpack_from("<IQIi", content, at)
@@ -74,7 +74,7 @@ def _tensors(content: bytes) -> Iterator[np.ndarray]:
         begin, count = at + 20 + size, math.prod(tensor.dims)
         at = begin + 4 * count
         if levels or size <= 0 or at > len(content) or tensor.data_type != framework_pb2.VarType.FP32:
-            raise ValueError("not float32 tensors to the end")
+            raise ValueError("truncated, or not float32 tensors")
         yield np.frombuffer(content, "<f4", count, begin).reshape(tensor.dims)
 
 
@@ -89,7 +89,7 @@ def _protobuf_input(content: bytes) -> tuple[int, ...]:
     operators = [operator for block in program.blocks for operator in block.ops]
     types = [operator.type for operator in operators]
     if len(program.blocks) != 1 or types.count("feed") != 1 or types.count("fetch") != 1:
-        raise ValueError("it has not one input and one output")
+        raise ValueError("it must have one input and one output")
     if foreign := sorted(set(types) - OPERATORS):
         raise ValueError(f"it holds the operator {foreign[0]}")
     [name] = operators[types.index("feed")].outputs[0].arguments
@@ -104,9 +104,9 @@ def _dims(variable: Any) -> tuple[int, ...]:
 
 
 def _json_operators(content: bytes) -> list[dict[str, Any]]:
-    """The operators of a program of Paddle 3. Its names are short.
+    """Return the operators of a Paddle 3 program.
 
-    # is the type, A of a parameter ends in its name, O is the result, TT.D its kind and shape.
+    `#` is the type, a parameter's `A` ends in its name, `O` is the result, `TT.D` its dtype and shape.
     """
     outline = json.loads(content)
     if outline["base_code"]["magic"] != "pir":
@@ -128,5 +128,5 @@ def _json_input(content: bytes) -> tuple[int, ...]:
     inputs = [operator for operator in operators if operator["#"] == "1.data"]
     outputs = [operator for operator in operators if operator["#"] == "1.fetch"]
     if len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError("it has not one input and one output")
+        raise ValueError("it must have one input and one output")
     return tuple(inputs[0]["O"][0]["TT"]["D"][1])

@@ -120,7 +120,7 @@ def test_another_input_is_said_and_changes_the_figures(finished_run):
 
 def test_a_network_whose_answers_are_no_numbers_is_one_line(predictor, monkeypatch):
     monkeypatch.setattr(predictor, "logits", lambda image: np.full((len(image), 10), np.nan, np.float32))
-    with pytest.raises(UserError, match="not all finite"):
+    with pytest.raises(UserError, match="computes NaN or infinity"):
         evaluate(predictor, split="test")
 
 

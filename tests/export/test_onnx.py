@@ -96,7 +96,7 @@ def test_batch_and_output_are_as_asked():
 def test_weights_that_are_not_finite_are_named(tmp_path):
     network = AlexNet("small", 3)
     network.block2[0].bias.set_value(np.full(80, np.nan, np.float32))
-    with pytest.raises(UserError, match=r"model\.onnx: its parameter conv2\.bias holds NaN or infinity"):
+    with pytest.raises(UserError, match=r"model\.onnx: parameter conv2\.bias holds NaN or infinity"):
         OnnxRuntime({MODEL: onnx_file(network, metadata_of(network))}, source=tmp_path)
 
 

@@ -136,7 +136,7 @@ def test_weights_that_end_too_early_are_seen_before_paddle_gets_them(models, mis
     program = next(name for name in PROGRAMS if name in files)
     check_weights(files, program, WEIGHTS, source=models)
     files[WEIGHTS] = files[WEIGHTS][:-missing]
-    with pytest.raises(UserError, match="damaged ones: export the model again"):
+    with pytest.raises(UserError, match="export the model again"):
         check_weights(files, program, WEIGHTS, source=models)
 
 
@@ -147,7 +147,7 @@ def test_weights_that_are_not_finite_are_named(models, tmp_path):
     begin = 20 + struct.unpack_from("<i", content, 16)[0]  # see `program._tensors`
     content[begin : begin + 4] = np.float32(np.nan).tobytes()
     spoilt = written(tmp_path / "model", model.metadata, {**model.files, WEIGHTS: bytes(content)})
-    with pytest.raises(UserError, match=r"model\.pdiparams: its parameter conv2d_\d+\.b_0 holds NaN or infinity"):
+    with pytest.raises(UserError, match=r"model\.pdiparams: parameter conv2d_\d+\.b_0 holds NaN or infinity"):
         open_engine(spoilt)
 
 
@@ -155,11 +155,11 @@ def test_a_program_of_another_input_or_of_other_classes_is_one_line(models, tmp_
     model = read_model(models / "exported")
     metadata = model.metadata
     smaller = replace(metadata, preprocess=replace(metadata.preprocess, image_size=32))
-    with pytest.raises(UserError, match=r"takes images \[-1, 3, 131, 131\], not \[-1, 3, 32, 32\]"):
+    with pytest.raises(UserError, match=r"input shape \[-1, 3, 131, 131\] does not match \[-1, 3, 32, 32\]"):
         open_engine(written(tmp_path / "smaller", smaller, model.files))
     classes = ClassList(("a", "b"), (None, None))
     fewer = replace(metadata, classes=classes, model=replace(metadata.model, num_classes=2))
-    with pytest.raises(UserError, match=r"\[2, 3\] for two images and 2 classes"):
+    with pytest.raises(UserError, match=r"\[2, 3\] does not match \[2, 2\]"):
         open_engine(written(tmp_path / "fewer", fewer, model.files))
 
 

@@ -113,13 +113,13 @@ def test_a_precision_that_is_not_to_be_had_is_one_line(finished_run, exported, d
     other = "bfloat16" if PADDLE_2 else "int8"
     result = run_tool("predict", exported, demo_set, "--precision", other)
     if other == "int8" or result.returncode:
-        assert_user_error(result, "take float32")
+        assert_user_error(result, "use float32")
     else:  # with AMX Paddle 2 does compute this network in bfloat16, without it no more than one image
         images = find_images([demo_set])
         exact, rounded = (logits(exported, images, precision) for precision in ("float32", other))
         assert len(exact) == len(images)
         assert np.linalg.norm(rounded - exact) <= NOISE[other] * np.linalg.norm(exact)
-    assert_user_error(run_tool("predict", exported, demo_set, "--calibration", demo_set), "is for int8")
+    assert_user_error(run_tool("predict", exported, demo_set, "--calibration", demo_set), "requires precision int8")
     with pytest.raises(UserError, match="did you mean 'int8'"):
         Predictor(exported, precision="int4")
 
@@ -158,5 +158,5 @@ def test_an_unreadable_image_sets_no_range(exported, demo_set, tmp_path):
     Predictor(exported, precision="int8", calibration=folder)
     for path in folder.iterdir():
         path.write_bytes(b"no picture")
-    with pytest.raises(UserError, match="none of the images"):
+    with pytest.raises(UserError, match="no calibration image is readable"):
         Predictor(exported, precision="int8", calibration=folder)

@@ -196,7 +196,7 @@ def test_the_most_probable_classes_first_and_ties_in_order():
     probabilities = np.array([0.2, 0.1, 0.4, 0.2, 0.1])
     assert top_classes(probabilities, 3).tolist() == [2, 0, 3]
     assert top_classes(probabilities, 9).tolist() == [2, 0, 3, 1, 4]
-    with pytest.raises(UserError, match="top is 0"):
+    with pytest.raises(UserError, match="top 0: must be 1 or more"):
         top_classes(probabilities, 0)
 
 

@@ -51,5 +51,5 @@ def test_the_input_of_a_program_is_known_before_it_is_run(name, content):
 
 def test_a_program_of_two_outputs_is_refused():
     two = json.dumps(OUTLINE_OF_PADDLE_3).replace('{"#": "1.fetch", "O": []}', ", ".join(['{"#": "1.fetch"}'] * 2))
-    with pytest.raises(UserError, match="it has not one input and one output"):
+    with pytest.raises(UserError, match="must have one input and one output"):
         check_program("model.json", two.encode(), source=Path())
