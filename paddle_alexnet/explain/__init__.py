@@ -1,1 +1,1 @@
-"""Looking inside a trained network: what its layers answer, where it looks, which pictures are alike to it."""
+"""Explanations of a network: Grad-CAM, occlusion, filters, feature maps, LRN and nearest neighbors."""

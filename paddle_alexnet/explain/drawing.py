@@ -1,4 +1,4 @@
-"""Maps as colors, and pictures in rows on a sheet."""
+"""Heat maps, overlays, and sheets of images in rows."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from paddle_alexnet.plots.fonts import draw_text, text_width
 
-# From dark to light, evenly in lightness, after Matplotlib's inferno.
+# Matplotlib's inferno: dark to light in even steps of lightness.
 _PALETTE = np.array(
     [
         (0, 0, 4),
@@ -23,23 +23,23 @@ _PALETTE = np.array(
     ]
 )
 _TILE, _GAP, _LINE = 132, 10, 19  # pixels
-_BAR, _NUMBERS = 14, 76  # of a scale of colors: its width, and that of the numbers beside it
+_BAR, _NUMBERS = 14, 76  # widths of a color scale and of its labels
 _PAPER, _INK, _FAINT = "#ffffff", "#1f2328", "#59636e"
 
-# A part of an image as shares of its width and height: left, top, right, bottom.
+# Left, top, right and bottom of a part of an image, relative to its width and height.
 Part = tuple[float, float, float, float]
 WHOLE: Part = (0.0, 0.0, 1.0, 1.0)
 
 
 class Tile(NamedTuple):
-    """A picture on a sheet, and the line below it."""
+    """An image on a sheet, and the line below it."""
 
     picture: Image.Image
     caption: str = ""
 
 
 class Row(NamedTuple):
-    """A row of a sheet, the line above it, and the numbers at the low and the high end of its scale of colors."""
+    """A row of a sheet, the line above it, and the labels of both ends of its color scale."""
 
     title: str
     tiles: Sequence[Tile]
@@ -47,24 +47,24 @@ class Row(NamedTuple):
 
 
 def colored(levels: np.ndarray) -> np.ndarray:
-    """Levels [H, W] of 0 (dark) to 1 (light) as colors, uint8 [H, W, 3]."""
+    """Return the colors, uint8 [H, W, 3], of levels [H, W] from 0 (dark) to 1 (light)."""
     at = np.linspace(0, 1, len(_PALETTE))
     planes = [np.interp(levels, at, _PALETTE[:, channel]) for channel in range(3)]
     return np.stack(planes, axis=-1).round().astype(np.uint8)
 
 
 def scaled(values: np.ndarray, top: float = 0.0) -> np.ndarray:
-    """Values as levels of 0 to 1, where 1 is `top` or else the largest; all 0 where none is positive."""
+    """Return values divided by `top` (default: the largest) and clipped to 0..1; all 0 if none is positive."""
     top = top or float(values.max(initial=0))
     return np.clip(values / top, 0, 1) if top > 0 else np.zeros(values.shape, np.float32)
 
 
 def onto(values: np.ndarray, size: tuple[int, int], part: Part = WHOLE) -> np.ndarray:
-    """Lay a map [h, w] of what a network sees onto the image that it sees a part of.
+    """Resize a map [h, w] of the network's input to the original image.
 
     Args:
         size: Width and height of the image in pixels.
-        part: What the network sees of it.
+        part: Part of the image that the network sees.
 
     Returns:
         float32 [height, width], linear between the centers of the cells, NaN outside the part.
@@ -83,7 +83,7 @@ def onto(values: np.ndarray, size: tuple[int, int], part: Part = WHOLE) -> np.nd
 
 
 def overlay(image: Image.Image, heat: np.ndarray, part: Part = WHOLE) -> Image.Image:
-    """Lay a map [h, w] over the image whose part it is of: gray where the map is 0, pale where nothing is seen."""
+    """Overlay a map [h, w] of a `part` on the image: gray if the map is 0, pale outside the part."""
     levels = _levels(heat, image, part)[..., None]
     pixels = np.asarray(image.convert("RGB"))
     gray = pixels.mean(axis=2, keepdims=True)
@@ -93,19 +93,19 @@ def overlay(image: Image.Image, heat: np.ndarray, part: Part = WHOLE) -> Image.I
 
 
 def heat_map(image: Image.Image, heat: np.ndarray, part: Part = WHOLE) -> Image.Image:
-    """Draw a map [h, w] alone, in the size of the image whose part it is of; pale where nothing is seen."""
+    """Draw a map [h, w] of a `part` in the image's size, pale outside the part."""
     levels = _levels(heat, image, part)
     drawn = colored(np.nan_to_num(levels))
     return Image.fromarray(np.where(np.isnan(levels)[..., None], np.uint8(225), drawn))
 
 
 def _levels(heat: np.ndarray, image: Image.Image, part: Part) -> np.ndarray:
-    """A map on an image's pixels, of 0 to 1 where its largest value is 1."""
+    """Return a map on an image's pixels, with its largest value scaled to 1."""
     return onto(scaled(heat), image.size, part)
 
 
 def fitted(image: Image.Image, side: int) -> Image.Image:
-    """Scale an image so that its longer side has so many pixels; cell by cell if it has fewer than a tile."""
+    """Scale an image's longer side to `side` pixels, with nearest neighbor if it is smaller than a tile."""
     scale = side / max(image.size)
     how = Image.Resampling.NEAREST if max(image.size) < _TILE else Image.Resampling.LANCZOS
     width, height = (max(1, round(scale * length)) for length in image.size)
@@ -113,12 +113,12 @@ def fitted(image: Image.Image, side: int) -> Image.Image:
 
 
 def map_picture(values: np.ndarray, top: float = 0.0) -> Image.Image:
-    """A map [h, w] as a picture of a pixel a cell, scaled as `scaled` does."""
+    """Draw a map [h, w] with one pixel per cell, scaled by `scaled`."""
     return Image.fromarray(colored(scaled(values, top)))
 
 
 def sheet(rows: Sequence[Row], *, side: int = _TILE) -> Image.Image:
-    """Lay pictures in rows on paper, each `fitted` to a longer side of so many pixels."""
+    """Draw rows of images on a sheet, each `fitted` to `side` pixels."""
     drawn = [[fitted(tile.picture, side) for tile in row.tiles] for row in rows]
     lines = [1 + any(tile.caption for tile in row.tiles) for row in rows]
     heights = [max(picture.height for picture in pictures) for pictures in drawn]

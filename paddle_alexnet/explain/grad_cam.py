@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391): where the last convolution saw what speaks for a class."""
+"""Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391)."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,17 @@ from paddle_alexnet.network.alexnet import AlexNet
 
 
 def grad_cam(network: AlexNet, image: np.ndarray, classes: Sequence[int]) -> np.ndarray:
-    """A heat map of each image [N, 3, S, S] for its class, float32 [N, h, w] of the last convolution's maps, 0 or more.
+    """Return Grad-CAM of images for one class each.
 
-    A map's weight is the mean slope of the class's logit over it (equation 1), the heat is what is positive in the
-    weighted sum of the maps (equation 2). It is 0 everywhere where nothing speaks for the class.
+    The weight of a feature map is the mean gradient of the class's logit (equation 1). Grad-CAM is the positive part of
+    the weighted sum of the last convolution's maps (equation 2).
+
+    Args:
+        image: Preprocessed images, float32 [N, 3, S, S].
+        classes: Index of the class of each image.
+
+    Returns:
+        float32 [N, h, w], 0 or more, in the resolution of the last convolution.
     """
     layer = rectified_convolutions(network)[-1]
     with watch(network, [layer]) as seen:

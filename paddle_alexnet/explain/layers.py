@@ -1,4 +1,4 @@
-"""What the layers of a network put out, by the names of its stages: conv1, relu1, lrn1, …"""
+"""Outputs of a network's layers by the names of its stages, such as conv1 and relu1."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +11,7 @@ from paddle_alexnet.network.presets import LRN, Conv, Linear
 
 @contextmanager
 def watch(network: AlexNet, names: Sequence[str]) -> Iterator[dict[str, paddle.Tensor]]:
-    """A dictionary that each layer of these names puts its output into, [N, …], when the network computes.
-
-    For one thread at a time.
-    """
+    """Yield a dictionary that each forward pass fills with the outputs of the named layers; not thread-safe."""
     seen: dict[str, paddle.Tensor] = {}
 
     def keep(name: str, output: paddle.Tensor) -> None:
@@ -33,17 +30,17 @@ def watch(network: AlexNet, names: Sequence[str]) -> Iterator[dict[str, paddle.T
 
 
 def rectified_convolutions(network: AlexNet) -> list[str]:
-    """The layer that holds the rectified maps of each convolution, relu1 to relu5."""
+    """Return the name of the ReLU after each convolution, relu1 to relu5."""
     return [f"relu{stage.name.removeprefix('conv')}" for stage in network.stages if isinstance(stage.stage, Conv)]
 
 
 def last_hidden_layer(network: AlexNet) -> str:
-    """The rectified layer that the logits are computed from: relu7, or relu6 where fc7 is dead."""
+    """Return the name of the ReLU before the last linear layer: relu7, or relu6 if fc7 is dead."""
     linear = [stage.name.removeprefix("fc") for stage in network.stages if isinstance(stage.stage, Linear)]
     return f"relu{linear[-3 if 'dead_fc2' in network.quirks else -2]}"
 
 
 def normalizations(network: AlexNet) -> list[tuple[str, str]]:
-    """Each layer of local response normalization, with the layer before it."""
+    """Return the name of each LRN layer, after the name of the layer before it."""
     names = [stage.name for stage in network.stages]
     return [(names[n - 1], stage.name) for n, stage in enumerate(network.stages) if n and isinstance(stage.stage, LRN)]

@@ -1,4 +1,4 @@
-"""The pictures that are alike to a network: the nearest in its last hidden layer (Krizhevsky et al. 2012, figure 4)."""
+"""Nearest neighbors in the last hidden layer (Krizhevsky et al. 2012, figure 4)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -21,7 +21,7 @@ from paddle_alexnet.system.limits import available_cores
 
 
 class Neighbor(NamedTuple):
-    """A picture of the gallery, its label and how far it is in the last hidden layer (Euclidean distance)."""
+    """An image of the gallery, its label and its Euclidean distance in the last hidden layer."""
 
     path: Path
     label: str
@@ -30,14 +30,14 @@ class Neighbor(NamedTuple):
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures with their labels, and what the last hidden layer answers for each, float32 [N, F]."""
+    """Images with their labels, and their features in the last hidden layer, float32 [N, F]."""
 
     paths: tuple[Path, ...]
     labels: tuple[str, ...]
     features: np.ndarray
 
     def nearest(self, features: np.ndarray, count: int, *, but: Optional[Path] = None) -> list[Neighbor]:
-        """The `count` pictures nearest to features [F], nearest first, without the picture of path `but` itself."""
+        """Return the `count` images nearest to features [F], nearest first, except the image at path `but`."""
         distances = np.sqrt(((self.features - features) ** 2).sum(axis=1))
         same = but.resolve() if but is not None else None
         ordered = (n for n in np.argsort(distances, kind="stable") if self.paths[n].resolve() != same)
@@ -45,7 +45,7 @@ class Gallery:
 
 
 def hidden_features(network: AlexNet, image: np.ndarray) -> np.ndarray:
-    """What the last hidden layer answers for images [N, 3, S, S], float32 [N, F]."""
+    """Return the output of the last hidden layer, float32 [N, F], for images [N, 3, S, S]."""
     layer = last_hidden_layer(network)
     with paddle.no_grad(), watch(network, [layer]) as seen:
         network(paddle.to_tensor(image))
@@ -55,9 +55,14 @@ def hidden_features(network: AlexNet, image: np.ndarray) -> np.ndarray:
 def choose_gallery(
     metadata: Metadata, *, split: str, most: int, root: Optional[Path] = None, csv: Optional[Path] = None
 ) -> list[tuple[Path, str]]:
-    """Pictures of a split with their labels, at most `most`, spread evenly over its rows.
+    """Return at most `most` images of a split with their labels, spread evenly over its rows.
 
-    By default of the data set that the network was trained on. Raises UserError if that is not there.
+    Args:
+        root: Folder of the data set; default: that of the model's training.
+        csv: Table of labels; default: `labels.csv` in `root`.
+
+    Raises:
+        UserError: The data set is not found.
     """
     table = read_table(*metadata.origin.dataset(root, csv), metadata.classes)
     rows = table.rows(split)
@@ -68,7 +73,7 @@ def choose_gallery(
 def read_gallery(
     network: AlexNet, preprocess: Preprocess, pictures: Iterable[tuple[Path, str]], *, batch_size: int = 32
 ) -> Iterator[tuple[list[tuple[Path, str]], np.ndarray]]:
-    """Yield pictures by the batch, with their features [n, F]; one that cannot be read is left out."""
+    """Yield batches of images with their features [N, F], without unreadable images."""
 
     def decode(picture: tuple[Path, str]) -> tuple[tuple[Path, str], Optional[np.ndarray]]:
         try:
@@ -86,12 +91,16 @@ def read_gallery(
 
 
 def gather(batches: Iterable[tuple[Sequence[tuple[Path, str]], np.ndarray]]) -> Gallery:
-    """The gallery that batches of `read_gallery` make. Raises UserError if there is no picture in them."""
+    """Return the gallery of all batches of `read_gallery`.
+
+    Raises:
+        UserError: No image is readable.
+    """
     pictures: list[tuple[Path, str]] = []
     features: list[np.ndarray] = []
     for part, found in batches:
         pictures += part
         features.append(found)
     if not pictures:
-        raise UserError("no picture of the split can be read: name another split, or another root")
+        raise UserError("split: no image is readable; name another split or root")
     return Gallery(tuple(path for path, _ in pictures), tuple(label for _, label in pictures), np.concatenate(features))

@@ -1,4 +1,4 @@
-"""Occlusion (Zeiler and Fergus 2014, section 4.2, arXiv:1311.2901): what is left without a part."""
+"""Occlusion sensitivity (Zeiler and Fergus 2014, section 4.2, arXiv:1311.2901)."""
 
 import numpy as np
 import paddle
@@ -8,17 +8,23 @@ from paddle_alexnet.system.progress import progress
 
 
 def starts_of(side: int, square: int, stride: int) -> list[int]:
-    """The first pixels of squares along a side, `stride` apart, the last one at the end."""
+    """Return the first pixels of squares along a side, `stride` apart, and of the square at the end."""
     return [*range(0, side - square, stride), side - square]
 
 
 def occlusion(
     network: AlexNet, image: np.ndarray, label: int, *, square: int, stride: int, batch_size: int = 32
 ) -> np.ndarray:
-    """The probability of class `label` with a square of the image covered, float32 [rows, columns] by its place.
+    """Return a class's probability while a square of the mean color covers each part of an image.
 
-    `image` is [3, S, S] as the network reads it, where 0 is the mean color: that covers the square. Its places along
-    either side are those of `starts_of`.
+    Args:
+        image: Preprocessed image, float32 [3, S, S].
+        label: Index of the class.
+        square: Side of the square in pixels.
+        stride: Distance between squares in pixels.
+
+    Returns:
+        float32 [rows, columns], one value for each position of `starts_of` along both sides.
     """
     starts = starts_of(image.shape[1], square, stride)
     places = [(top, left) for top in starts for left in starts]
@@ -36,7 +42,7 @@ def occlusion(
 
 
 def by_pixel(values: np.ndarray, side: int, *, square: int, stride: int) -> np.ndarray:
-    """The mean of what `occlusion` gives over all places of the square that cover a pixel, float32 [side, side]."""
+    """Return the mean of `occlusion` over all squares that cover a pixel, float32 [side, side]."""
     total, count = np.zeros((2, side, side), np.float32)
     starts = starts_of(side, square, stride)
     for row, top in enumerate(starts):

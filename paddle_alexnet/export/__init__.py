@@ -1,1 +1,1 @@
-"""Writing a network for use without this package: written, verified, put in place."""
+"""Export to Paddle Inference and ONNX, verified against the network."""

@@ -1,11 +1,11 @@
-"""The exported network's convolutions, in the form that Paddle Inference computes fast.
+"""Convolutions in the form that Paddle Inference computes fast.
 
-The numbers are those of the network but for rounding; what `paddle.jit` makes of `nn.Conv2D` is slow in two places:
+They equal the network's convolutions up to rounding. `paddle.jit` exports `nn.Conv2D` in a form that is slow twice:
 
-- oneDNN convolves a padded image of three channels by its reference implementation where the processor has AVX2 and no
-  more: a network that takes 0.6 s for 32 images took 9 s. So the image is padded first, by concatenation with zeros:
-  Paddle's `pad3d` takes ten times as long.
-- A bias that is reshaped before it is added is not fused into the convolution, nor is the ReLU after it.
+- On processors with AVX2 only, oneDNN convolves a padded image of three channels with its reference implementation: 9 s
+  instead of 0.6 s for 32 images. We pad the image first, by concatenation with zeros, because Paddle's `pad3d` takes
+  ten times as long.
+- Paddle fuses neither a bias that is reshaped before it is added, nor the ReLU after it, into the convolution.
 """
 
 import copy
@@ -21,7 +21,7 @@ from paddle_alexnet.network.presets import Conv, MaxPool, padding_of, side_after
 
 
 def with_fast_convolutions(network: AlexNet, size: int) -> AlexNet:
-    """The same network for images of S×S, with the same weights, its convolutions in the form above."""
+    """Return the network for images of `size`×`size` pixels, with shared weights and fast convolutions."""
     twin = copy.copy(network)
     twin._sub_layers = copy.copy(network._sub_layers)
     first = True
@@ -37,7 +37,7 @@ def with_fast_convolutions(network: AlexNet, size: int) -> AlexNet:
 
 
 class _Convolution(nn.Layer):
-    """A convolution, `conv`, that adds `edges` of zeros, left, right, top and bottom: to an `image` before it."""
+    """A convolution with zero padding `edges`: left, right, top, bottom; an `image` is padded by concatenation."""
 
     def __init__(self, conv: nn.Conv2D, stage: Conv, edges: list[int], *, image: bool) -> None:
         super().__init__()
@@ -54,11 +54,11 @@ class _Convolution(nn.Layer):
 
 
 def _padded(x: paddle.Tensor, edges: list[int]) -> paddle.Tensor:
-    """x [N, C, H, W] with so many zeros at the left, right, top and bottom of each plane."""
-    if PADDLE_MAJOR >= 3:  # where `zeros_like` warns while `paddle.jit` traces
+    """Return x [N, C, H, W] with `edges` of zeros: left, right, top, bottom."""
+    if PADDLE_MAJOR >= 3:  # `zeros_like` warns there while `paddle.jit` traces
         return functional.pad(x, edges)
     for axis, (before, after) in ((2, edges[2:]), (3, edges[:2])):
-        # Not one tensor for both edges: a pass for bfloat16 loses an input that comes twice.
+        # Each edge has its own tensor, because a pass for bfloat16 loses an input that comes twice.
         begin, end = ([paddle.zeros_like(paddle.slice(x, [axis], [0], [n]))] if n else [] for n in (before, after))
         if before or after:
             x = paddle.concat([*begin, x, *end], axis)
@@ -66,8 +66,8 @@ def _padded(x: paddle.Tensor, edges: list[int]) -> paddle.Tensor:
 
 
 def _add_bias(x: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
-    """x [N, C, H, W] + bias [C]."""
-    if paddle.in_dynamic_mode() or PADDLE_MAJOR >= 3:  # in whose programs no operator adds along an axis
+    """Return x [N, C, H, W] + bias [C]."""
+    if paddle.in_dynamic_mode() or PADDLE_MAJOR >= 3:  # Paddle 3's operator has no axis
         return x + bias.reshape([1, -1, 1, 1])
     helper = LayerHelper("elementwise_add")  # while `paddle.jit` traces
     y = helper.create_variable_for_type_inference(x.dtype)

@@ -1,4 +1,4 @@
-"""The folder of an exported model: written, compared with the network, then put in place."""
+"""Export of a network to a folder, verified against the network before it is put in place."""
 
 import logging
 from collections.abc import Iterator
@@ -23,10 +23,13 @@ _log = logging.getLogger(__name__)
 
 
 def export(network: AlexNet, metadata: Metadata, place: Path) -> Proof:
-    """Export a network as a `paddle.jit` inference model, looked at with noise: what training does.
+    """Export a network to Paddle Inference, as training does, and verify it on two images of noise.
 
-    The folder holds the program and the weights, `model.*`, and `metadata.json`. Raises Unproven, and puts nothing in
-    place, where the exported model's answers differ from the network's.
+    Args:
+        place: Folder to write: the program and the weights, `model.*`, and `metadata.json`.
+
+    Raises:
+        Unproven: The outputs differ from the network's; nothing is written.
     """
     with exporting(network, metadata, place) as proof:
         return proof
@@ -43,12 +46,22 @@ def exporting(
     opset: int = OPSET,
     aside: bool = False,
 ) -> Iterator[Proof]:
-    """Export a network to a folder, which is put in place at the end of the `with`: as one with what is written there.
+    """Export a network to a folder that is put in place at the end of the `with` block.
 
-    `metadata` say the size of the input, how many images it takes and what comes out. `shown` goes through the network
-    and through the exported model in every way to run it here, and what came of it is kept in the metadata; without,
-    noise in one way. For `aside` see `writing_model`. Raises Unproven where the answers differ, and nothing is put in
-    place then.
+    Args:
+        metadata: Description of the model, with its image size, batch size and output.
+        place: Folder to write.
+        to: Format.
+        shown: Images to verify every available engine on, with the result in the metadata; default: two images of
+            noise, and one engine.
+        opset: ONNX opset.
+        aside: See `writing_model`.
+
+    Yields:
+        The result of the verification.
+
+    Raises:
+        Unproven: The outputs differ from the network's; nothing is written.
     """
     quick = shown is None
     shown = shown or noise(metadata)
@@ -70,14 +83,14 @@ def exporting(
         nonlocal written
         lrn = choose_backend(network.lrn, job="jit" if to == "inference" else "onnx")
         if lrn != network.lrn and to == "inference":
-            _log.info(f"LRN backend {network.lrn} cannot be exported here: swapped for {lrn}, which computes the same")
+            _log.info(f"LRN backend {network.lrn} cannot be exported here; using the equivalent {lrn}")
         try:
             written = write(folder, lrn)
         except Unproven as error:
             if lrn != "native":
                 raise
-            # Paddle without oneDNN computes it as a running sum, and a large activation spoils those after it.
-            _log.info(f"with LRN backend native {str(error).partition(': ')[2]}: swapped for band")
+            # Paddle without oneDNN keeps a running sum, in which a large activation rounds off the ones after it.
+            _log.info(f"with LRN backend native {str(error).partition(': ')[2]}; using band")
             for path in folder.iterdir():
                 path.unlink()
             written = write(folder, "band")
@@ -94,7 +107,7 @@ def exporting(
 
 
 def with_lrn(network: AlexNet, lrn: str) -> AlexNet:
-    """The same network, with the same weights and in evaluation mode, on another LRN backend."""
+    """Return a copy of the network in evaluation mode, with another LRN backend."""
     twin = AlexNet.build(replace(network.spec, lrn=lrn))
     twin.set_state_dict(network.state_dict())
     twin.eval()
@@ -102,13 +115,14 @@ def with_lrn(network: AlexNet, lrn: str) -> AlexNet:
 
 
 def with_image_size(network: AlexNet, metadata: Metadata, size: int) -> Metadata:
-    """The metadata of a model that is to take images of S×S.
+    """Return the metadata for another input size in pixels.
 
-    Raises UserError where the network's linear layers do not take what its convolutions make of them.
+    Raises:
+        UserError: The network's linear layers, its mean image or its patch size do not fit the size.
     """
 
     def reaches(side: int) -> int:
-        """The side of the planes that the first linear layer reads."""
+        """Return the side of the feature maps that the first linear layer reads."""
         for _, _, _, stage in network.stages:
             if isinstance(stage, (Conv, MaxPool)):
                 side = side_after(stage, side) if side > 0 else 0
@@ -120,12 +134,13 @@ def with_image_size(network: AlexNet, metadata: Metadata, size: int) -> Metadata
     sizes = [each for each in range(1, MAX_IMAGE_SIZE + 1) if reaches(each) == fits]
     if size not in sizes:
         raise UserError(
-            f"image size {size}: the linear layers of {network.preset} read planes of {fits}×{fits}, "
-            f"which images of {sizes[0]} to {sizes[-1]} give"
+            f"image size {size}: the linear layers of {network.preset} require feature maps of {fits}×{fits}; "
+            f"choose {sizes[0]} to {sizes[-1]}"
         )
     preprocess = replace(metadata.preprocess, image_size=size)
     if preprocess.mean_image is not None and size != metadata.preprocess.image_size:
-        raise UserError(f"image size {size}: the model's mean image is of {metadata.preprocess.image_size} pixels")
+        size_of_mean = metadata.preprocess.image_size
+        raise UserError(f"image size {size}: does not match the model's mean image; choose {size_of_mean}")
     if preprocess.patch_size < size:
-        raise UserError(f"image size {size}: the model cuts it from patches of {preprocess.patch_size} pixels")
+        raise UserError(f"image size {size}: exceeds the resized image; choose {preprocess.patch_size} or less")
     return replace(metadata, preprocess=preprocess)

@@ -1,4 +1,4 @@
-"""The network as a program of `paddle.jit`, `model.*`."""
+"""Export to a Paddle Inference program with `paddle.jit`."""
 
 import errno
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ from paddle_alexnet.runs.metadata import Metadata
 
 
 def save_program(network: AlexNet, metadata: Metadata, folder: Path) -> None:
-    """Write `model.*`: image float32 [N, 3, S, S] to what the metadata say is the output, [N, C].
+    """Write `model.*`: images float32 [N, 3, S, S] to the output [N, C] that `metadata` describes.
 
-    S and N are those of the metadata, N any number where they say none. Raises OSError where the disk is full, of which
-    `paddle.jit.save` says nothing.
+    Raises:
+        OSError: The disk is full, which `paddle.jit.save` does not report.
     """
     size = metadata.preprocess.image_size
     traced: nn.Layer = with_fast_convolutions(network, size)
@@ -34,14 +34,14 @@ def save_program(network: AlexNet, metadata: Metadata, folder: Path) -> None:
         paddle.jit.save(traced, str(folder / "model"), input_spec=[spec])
     weights = sum(4 * value.size for _, layer in network.computing_layers() for value in layer.parameters())
     if (folder / "model.pdiparams").stat().st_size < weights:
-        raise OSError(errno.ENOSPC, "model.pdiparams is not whole: is the disk full?")
+        raise OSError(errno.ENOSPC, "model.pdiparams is truncated; the disk may be full")
 
 
 @contextmanager
 def _sources_in(folder: Path) -> Iterator[None]:
-    """Have Paddle write the sources that it traces there, not into the home folder, which may be read-only.
+    """Let Paddle write traced sources to `folder`, not the home folder, which may be read-only.
 
-    Paddle (2.6.2, 3.3) has `~/.cache/paddle/to_static_tmp` fixed in its code, and runs what it finds in the file.
+    Paddle (2.6.2, 3.3) always writes to `~/.cache/paddle/to_static_tmp`, and executes the file's content.
     """
     usual = utils.get_temp_dir
     with TemporaryDirectory(prefix=".", dir=folder) as sources:
@@ -54,7 +54,7 @@ def _sources_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _scopes_released() -> Iterator[None]:
-    """Let go of the scopes that `paddle.jit.save` makes: Paddle keeps each, and the weights in it, for ever."""
+    """Release the scopes of `paddle.jit.save`, which Paddle else keeps with their weights."""
     make, made = core.Scope, []
 
     def remembered() -> Any:

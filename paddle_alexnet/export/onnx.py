@@ -1,8 +1,8 @@
-"""The network as an ONNX graph, written stage by stage: a dozen operators that every runtime has.
+"""Export to ONNX, stage by stage, with a dozen operators that every runtime supports.
 
-Local response normalization is a 1×1 convolution with a band matrix, as in the backend `band`, and not ONNX's operator
-LRN: ONNX Runtime (1.32) computes that as a running sum, which takes four to five times as long and, where activations
-reach 1,000, is wrong by 1e-4.
+LRN is a 1×1 convolution with a band matrix, as in the backend `band`, not ONNX's operator LRN. ONNX Runtime (1.32)
+computes that operator as a running sum: it takes four to five times as long, and is wrong by 1e-4 for activations
+near 1,000.
 """
 
 import json
@@ -21,34 +21,33 @@ from paddle_alexnet.system.errors import UserError
 if TYPE_CHECKING:
     import onnx
 
-OLDEST_OPSET, OPSET, IR_VERSION = 9, 13, 7  # of 2021: read by ONNX Runtime from 1.7 on
+OLDEST_OPSET, OPSET, IR_VERSION = 9, 13, 7  # defaults readable by ONNX Runtime 1.7 (2021) and later
 INPUT = "image"
 
 
 def check_onnx() -> None:
-    """Raise UserError where the packages that write and try an ONNX file are not installed."""
+    """Raise UserError unless onnx and onnxruntime are installed."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise UserError(f'ONNX needs a package more ({error}): pip install "paddle-alexnet[onnx]"') from None
+        raise UserError(f'ONNX: requires more packages ({error}); run pip install "paddle-alexnet[onnx]"') from None
 
 
 def check_opset(opset: int) -> None:
-    """Raise UserError for an opset whose operators are others than we write, or that the onnx package lacks."""
+    """Raise UserError for an opset with other operators than the export uses, or that the onnx package lacks."""
     check_onnx()
     import onnx
 
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= opset <= newest:
-        raise UserError(f"opset {opset}: must be {OLDEST_OPSET} to {newest}, the newest of the installed onnx package")
+        raise UserError(f"opset {opset}: the installed onnx package supports others; choose {OLDEST_OPSET} to {newest}")
 
 
 def onnx_file(network: AlexNet, metadata: Metadata, *, opset: int = OPSET) -> bytes:
-    """The content of an `.onnx` file: image float32 [N, 3, S, S] to what `metadata` says is the output, [N, C].
+    """Return the content of an `.onnx` file: images float32 [N, 3, S, S] to the output [N, C] of `metadata`.
 
-    S and N are those of the metadata, N any number where they say none. The file also says, as metadata properties,
-    what else a user needs to know: the class names, what an image goes through, the preset.
+    The class names, the preprocessing and the preset are properties of the file.
     """
     check_opset(opset)
     import onnx
@@ -79,11 +78,11 @@ def onnx_file(network: AlexNet, metadata: Metadata, *, opset: int = OPSET) -> by
             x = graph.add("Flatten", name, x)
         elif isinstance(stage, presets.ReLU):
             x = graph.add("Relu", name, x)
-        elif stage.mode == "downscale_in_infer":  # dropout, which else does nothing in evaluation
+        elif stage.mode == "downscale_in_infer":  # other dropout does nothing in evaluation
             x = graph.add("Mul", name, x, np.float32(1 - stage.p))
     if metadata.output == "probabilities":
         x = graph.add("Softmax", "probabilities", x)
-    else:  # so that the output is called what it is, whatever the last layer
+    else:  # names the output
         x = graph.add("Identity", "logits", x)
 
     image = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch, 3, size, size])
@@ -99,11 +98,11 @@ def onnx_file(network: AlexNet, metadata: Metadata, *, opset: int = OPSET) -> by
         onnx.checker.check_model(model, full_check=True)
         return model.SerializeToString()
     except ValueError as error:  # protobuf's own limit of 2 GB
-        raise UserError(f"a network of {network.num_classes} classes is too large for an ONNX file ({error})") from None
+        raise UserError(f"{network.num_classes} classes: exceed an ONNX file ({error}); export to paddle") from None
 
 
 def properties(metadata: Metadata) -> dict[str, str]:
-    """What an ONNX file says of itself: each a text, lists and what has parts as JSON."""
+    """Return the properties of an ONNX file, with lists and nested values as JSON."""
     return {
         "labels": json.dumps(metadata.classes.names, ensure_ascii=False),
         "wnids": json.dumps(metadata.classes.wnids),
@@ -117,14 +116,14 @@ def properties(metadata: Metadata) -> dict[str, str]:
 
 
 class _Graph:
-    """Operators and weights in the order in which they are added."""
+    """The operators and weights of a graph, in the order of their addition."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
     def add(self, operator: str, name: str, *inputs: Any, **attributes: Any) -> str:
-        """Add an operator that computes `name`; an input is the name of another, or the values of a weight."""
+        """Add an operator with the output `name`; inputs are outputs' names or weights' values."""
         from onnx import helper, numpy_helper
 
         names = []
@@ -139,7 +138,7 @@ class _Graph:
 
 
 def _lrn(graph: _Graph, name: str, layer: LRN, x: str, channels: int) -> str:
-    """x / (k + a S) ** beta; S within a channel by AveragePool, across channels by a convolution of the squares."""
+    """Add LRN as x / (k + a S) ** beta; AveragePool sums squares within a channel, a convolution across channels."""
     squares = graph.add("Mul", f"{name}.squares", x, x)
     if layer.within_channel:
         n = layer.size
@@ -159,10 +158,10 @@ def _lrn(graph: _Graph, name: str, layer: LRN, x: str, channels: int) -> str:
 
 
 def _band(layer: LRN, channels: int) -> np.ndarray:
-    """What each square counts in the sum of each channel, [C, C / G, 1, 1]."""
+    """Return the weights of the squares in each channel's sum, [C, C / G, 1, 1]."""
     column = channels // layer.groups
     near = np.abs(np.subtract.outer(np.arange(column), np.arange(column))) <= layer.size // 2
     weight = layer.sum_scale * near
-    if layer.exclusive:  # the quirk: at the border the mean is of the neighbors that there are
+    if layer.exclusive:  # quirk: at the border, the mean is over the existing neighbors
         weight *= layer.size / near.sum(axis=1, keepdims=True)
     return np.tile(weight.astype(np.float32)[:, :, None, None], (layer.groups, 1, 1, 1))

@@ -1,4 +1,4 @@
-"""An exported model beside the network that it is of: the same images through both, in every way to run it here."""
+"""Verification of an exported model against its network, on the same images, in every available engine."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -22,15 +22,15 @@ from paddle_alexnet.runs.metadata import Check, Metadata, Proof
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.progress import progress, working
 
-TOLERANCE = 1e-5  # of the largest logit, or of 1 where all are smaller
+TOLERANCE = 1e-5  # relative to the largest logit or 1, whichever is larger
 PICTURES = 64
-LATENCIES = (1, 32)  # images in a batch that is timed
+LATENCIES = (1, 32)  # batch sizes that are timed
 _BATCH = 32
 _TIMES = 3
 
 
 class Unproven(UserError):
-    """An exported model is not what the network is; `proof` says in what."""
+    """An exported model that differs from its network; `proof` holds the measurements."""
 
     def __init__(self, message: str, proof: Proof) -> None:
         super().__init__(message)
@@ -39,22 +39,26 @@ class Unproven(UserError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images as the network gets them, float32 [N, 3, S, S], and which they are, in words."""
+    """Preprocessed images, float32 [N, 3, S, S], and a description of their source."""
 
     image: np.ndarray
     words: str
 
 
 def noise(metadata: Metadata) -> Pictures:
-    """Two images of noise: enough for a look at whether all is in its place."""
+    """Return two images of noise, for a quick check."""
     size = metadata.preprocess.image_size
     return Pictures(np.random.default_rng(0).standard_normal((2, 3, size, size), dtype=np.float32), "2 images of noise")
 
 
 def pictures(metadata: Metadata, root: Optional[Path] = None) -> Pictures:
-    """Some of the val split of the data set in `root`, by default of the one that the model was trained on.
+    """Return up to 64 images of a data set's val split, or drawn images if the model's data set is not found.
 
-    Drawn ones where that is not at hand; without it a `root` that was named raises UserError.
+    Args:
+        root: Folder of the data set; default: that of the model's training.
+
+    Raises:
+        UserError: `root` is given and holds no val split.
     """
     preprocess = metadata.preprocess
     try:
@@ -69,17 +73,22 @@ def pictures(metadata: Metadata, root: Optional[Path] = None) -> Pictures:
             raise
         drawn = [demo_picture(DEMO_CLASSES[n % len(DEMO_CLASSES)], seed=n) for n in range(PICTURES)]
         found = np.stack([preprocess(picture) for picture in drawn])
-        words = f"{len(found)} drawn pictures, for the val split is not at hand ({error})"
+        words = f"{len(found)} drawn images, because the val split is not found ({error})"
     return Pictures(preprocess.batch(found), words)
 
 
 def prove(
     network: AlexNet, metadata: Metadata, files: Mapping[str, bytes], shown: Pictures, *, source: Path, quick: bool
 ) -> Proof:
-    """Compare the files of an exported model with the network, which is in evaluation mode.
+    """Compare an exported model with its network, which must be in evaluation mode.
 
-    With `quick` only in the usual way to run it, and without the times. Raises Unproven where the answers of one differ
-    by more than they may, and UserError where one does not run; errors call the files `source`.
+    Args:
+        files: Contents of the exported folder by file name.
+        source: Path of the folder, for errors.
+        quick: Whether to run only the default engine, without times.
+
+    Raises:
+        Unproven: The model does not run in an engine, or its output differs from the network's.
     """
 
     def timing(what: str) -> AbstractContextManager[None]:
@@ -101,7 +110,7 @@ def prove(
                 difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
                 agreement = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
                 checks.append(Check(name, difference, agreement, _times(engine, shown.image, sizes)))
-        except Exception as error:  # Paddle's, of many kinds
+        except Exception as error:  # Paddle raises many kinds
             left_out[name] = _line(error)
         if quick:
             break
@@ -111,7 +120,7 @@ def prove(
     for name, reason in left_out.items():
         if "bfloat16" not in name:
             raise Unproven(f"{source}: the exported model does not run in {name} ({reason}); not kept", proof)
-    if not proof.difference <= TOLERANCE:  # also where it is not a number
+    if not proof.difference <= TOLERANCE:  # also if it is NaN
         raise Unproven(
             f"{source}: the exported model differs from the network by {proof.difference:.1e}, "
             f"more than {TOLERANCE:.0e} of the largest logit; not kept",
@@ -121,7 +130,7 @@ def prove(
 
 
 def _line(error: Exception) -> str:
-    """The last line of an error, which in Paddle's says what is the matter; the others say where."""
+    """Return the last line of an error; in Paddle's errors, earlier lines hold the stack."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return "".join(c for c in (lines or [type(error).__name__])[-1][:200] if c.isprintable())
 
@@ -131,12 +140,12 @@ def _answers(engine: Engine, image: np.ndarray) -> np.ndarray:
 
 
 def _times(engine: Engine, image: np.ndarray, sizes: tuple[int, ...]) -> dict[int, float]:
-    """The median time of a batch in milliseconds, by its size."""
+    """Return the median time of a batch in milliseconds, by batch size."""
     return {size: median(_durations(engine, np.resize(image, (size, *image.shape[1:])))) for size in sizes}
 
 
 def _durations(engine: Engine, image: np.ndarray) -> Iterator[float]:
-    engine(image)  # the first of a size takes longer
+    engine(image)  # warm-up
     for _ in range(_TIMES):
         start = time.perf_counter()
         engine(image)

@@ -44,7 +44,7 @@ def test_alike_is_what_the_network_takes_for_alike(tmp_path):
 
 def test_no_readable_picture_is_one_line(tmp_path):
     network, metadata = red_and_green()
-    with pytest.raises(UserError, match="no picture of the split can be read"):
+    with pytest.raises(UserError, match="no image is readable"):
         gather(read_gallery(network, metadata.preprocess, [(tmp_path / "none.png", "red")]))
 
 

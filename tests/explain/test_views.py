@@ -29,7 +29,7 @@ def test_an_image_is_looked_at_for_its_most_probable_class_or_for_another(subjec
     assert subject.name.startswith("class 0 ")
     other = views.look_at(subject.network, subject.metadata, subject.pixels, label="class 1")
     assert other.label == GREEN
-    with pytest.raises(UserError, match="no such class; it has class 0, class 1"):
+    with pytest.raises(UserError, match="not found in the model; name one of class 0, class 1"):
         views.look_at(subject.network, subject.metadata, subject.pixels, label="dog")
 
 

@@ -172,7 +172,7 @@ BAD = [
     ("predict", b'{"images": ["\\ud800"]}', JSON, 422, "not base64"),
     ("predict?top=0", *form(RED_FILE), 422, "greater than or equal to 1"),
     ("explain", *form(RED_FILE, RED_FILE), 413, "/explain takes one"),
-    ("explain?label=dog", *form(RED_FILE), 422, "no such class"),
+    ("explain?label=dog", *form(RED_FILE), 422, "not found in the model"),
     ("explain", *form(b"no image"), 415, "not an image"),
     ("predicts", *form(RED_FILE), 404, ""),
 ]
