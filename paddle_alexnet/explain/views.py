@@ -1,4 +1,4 @@
-"""What can be seen of a trained network and an image, each view a picture."""
+"""Views of a network and an image: Grad-CAM, occlusion, filters, feature maps, LRN and nearest neighbors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,36 +28,36 @@ from paddle_alexnet.explain.layers import normalizations, rectified_convolutions
 from paddle_alexnet.explain.neighbors import Gallery, hidden_features
 from paddle_alexnet.explain.occlusion import by_pixel, occlusion, starts_of
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.plots.drawings import filter_grid
 from paddle_alexnet.plots.fonts import drawable_names
-from paddle_alexnet.plots.pictures import filter_grid
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.system.errors import UserError
 
-_SIDE = 384  # pixels of the longer side of an image in the views that show where the network looks
+_SIDE = 384  # pixels of the longer side of an image in heat maps
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An image, what a network sees of it, and the class that is looked for in it."""
+    """An image with its preprocessed pixels, probabilities and the class to explain."""
 
     network: AlexNet
     metadata: Metadata
     pixels: np.ndarray  # uint8 [S, S, 3]
-    image: np.ndarray  # float32 [3, S, S], what the network reads
+    image: np.ndarray  # float32 [3, S, S], the network's input
     probabilities: np.ndarray  # float32 [C]
     label: int
     original: Image.Image  # RGB, upright
-    part: Part = WHOLE  # that the network sees of it
+    part: Part = WHOLE  # the part of `original` that the network sees
     path: Optional[Path] = None
 
     @property
     def name(self) -> str:
-        """The name of the class, with its probability."""
+        """The class name with its probability."""
         return self._with_probability(self.metadata.classes.names[self.label])
 
     @property
     def drawn_name(self) -> str:
-        """The same as pictures show it: `class N` if no font has the name."""
+        """The same for drawings: `class N` if no font can draw the name."""
         return self._with_probability(drawable_names(self.metadata.classes.names)[self.label])
 
     def _with_probability(self, name: str) -> str:
@@ -66,12 +66,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Occlusion:
-    """What covering a square of the network's input takes from the probability of a class."""
+    """The probability of a class that covering a square of the input takes away."""
 
     lost: np.ndarray  # float32 [S, S], the mean probability lost under the squares that cover a pixel
     square: int  # pixels
-    worst: tuple[int, int]  # top and left of the square that costs most
-    left: float  # the probability under it
+    worst: tuple[int, int]  # top and left of the square with the largest loss
+    left: float  # probability with that square covered
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,14 @@ class Map:
 def look_at(
     network: AlexNet, metadata: Metadata, image: Source, *, label: Optional[str] = None, path: Optional[Path] = None
 ) -> Subject:
-    """An image with the class that is looked for: by name, else the most probable one.
+    """Return a subject for an image and a class.
 
-    Raises UserError for an image that cannot be read or a class that the network does not know.
+    Args:
+        label: Name or wnid of the class; default: the most probable class.
+        path: Path of the image, to exclude it from its neighbors.
+
+    Raises:
+        UserError: The image is unreadable, or the model lacks the class.
     """
     preprocess: Preprocess = metadata.preprocess
     pixels = preprocess(image)
@@ -102,35 +107,44 @@ def look_at(
 
 
 def part_seen(preprocess: Preprocess, original: Image.Image) -> Part:
-    """Return the part of an upright image that the network sees, as shares of its width and height."""
+    """Return the part of an upright image that the network sees."""
     width, height = original.size
     left, top, right, bottom = preprocess.seen(width, height)
     return left / width, top / height, right / width, bottom / height
 
 
 def class_index(metadata: Metadata, label: str) -> int:
-    """The index of a class by name or wnid. Raises UserError for another one."""
+    """Return the index of a class by name or wnid.
+
+    Raises:
+        UserError: The model lacks the class.
+    """
     index = metadata.classes.index()
     if label not in index:
         names = ", ".join(metadata.classes.names[:5])
-        raise UserError(f"class {label!r}: the model has no such class; it has {names}{', …' * (len(index) > 5)}")
+        raise UserError(f"class {label!r}: not found in the model; name one of {names}{', …' * (len(index) > 5)}")
     return index[label]
 
 
 def filters(network: AlexNet) -> Image.Image:
-    """The filters of the first convolution, each scaled by its own largest weight, gray is 0."""
+    """Draw the filters of the first convolution, each scaled by its largest weight; gray is 0."""
     weights = next(value for value in network.state_dict().values() if len(value.shape) == 4)
     grid = Image.fromarray(filter_grid(weights.numpy()))
     return grid.resize((4 * grid.width, 4 * grid.height), Image.Resampling.NEAREST)
 
 
 def heat(subject: Subject) -> np.ndarray:
-    """Grad-CAM of the subject's class, float32 [h, w], 0 or more."""
+    """Return Grad-CAM of the subject's class, float32 [h, w]."""
     return grad_cam(subject.network, subject.image[None], [subject.label])[0]
 
 
 def find_occlusion(subject: Subject, *, square: Optional[int] = None, stride: Optional[int] = None) -> Occlusion:
-    """Cover the network's input square by square; by default a sixth of it, which moves by a third of itself."""
+    """Return the occlusion of the subject's class.
+
+    Args:
+        square: Side of the square in pixels; default: a sixth of the input's side.
+        stride: Distance between squares in pixels; default: a third of the square's side.
+    """
     side = len(subject.pixels)
     square = min(side, square or max(1, side // 6))
     stride = stride or max(1, square // 3)
@@ -143,12 +157,12 @@ def find_occlusion(subject: Subject, *, square: Optional[int] = None, stride: Op
 
 
 def on_original(subject: Subject, values: np.ndarray) -> np.ndarray:
-    """Return a map [h, w] on the pixels of the original image, float32 [H, W], NaN where the network sees nothing."""
+    """Return a map [h, w] on the original image's pixels, float32 [H, W], NaN outside the network's input."""
     return onto(values, subject.original.size, subject.part)
 
 
 def strongest_maps(subject: Subject, count: int) -> dict[str, list[Map]]:
-    """Of each convolution, by its name, the rectified maps with the largest means, strongest first."""
+    """Return the `count` rectified maps with the largest means, by convolution, strongest first."""
     layers = rectified_convolutions(subject.network)
     with paddle.no_grad(), watch(subject.network, layers) as seen:
         subject.network(paddle.to_tensor(subject.image[None]))
@@ -161,20 +175,20 @@ def strongest_maps(subject: Subject, count: int) -> dict[str, list[Map]]:
 
 
 def draw_grad_cam(subject: Subject, found: Optional[np.ndarray] = None) -> Image.Image:
-    """Draw Grad-CAM over the original image, for the subject's class: `found`, or else computed here."""
+    """Draw Grad-CAM of the subject's class (default: computed here) over the original image."""
     found = heat(subject) if found is None else found
     image = fitted(subject.original, _SIDE)
     tiles = [
-        Tile(image, "the image"),
-        Tile(overlay(image, found, subject.part), "Grad-CAM over it, gray where it is 0"),
-        Tile(heat_map(image, found, subject.part), f"Grad-CAM, linear between its {_cells(found)} cells"),
+        Tile(image, "image"),
+        Tile(overlay(image, found, subject.part), "Grad-CAM overlay; gray is 0"),
+        Tile(heat_map(image, found, subject.part), f"Grad-CAM, interpolated from {_cells(found)} cells"),
     ]
     scale = ("0", f"{found.max():.3g}")
-    return sheet([Row(f"{subject.drawn_name}: what speaks for it{_unseen(subject)}", tiles, scale)], side=_SIDE)
+    return sheet([Row(f"{subject.drawn_name}: Grad-CAM{_unseen(subject)}", tiles, scale)], side=_SIDE)
 
 
 def draw_occlusion(subject: Subject, found: Optional[Occlusion] = None) -> Image.Image:
-    """Draw over the original image what covering a square takes from the class: `found`, or else computed here."""
+    """Draw the occlusion of the subject's class (default: computed here) over the original image."""
     found = find_occlusion(subject) if found is None else found
     image = fitted(subject.original, _SIDE)
     side, lost, (left, top, right, bottom) = len(subject.pixels), found.lost, subject.part
@@ -183,21 +197,21 @@ def draw_occlusion(subject: Subject, found: Optional[Occlusion] = None) -> Image
     y, more_y = (round(image.height * (top + (bottom - top) * at / side)) for at in (row, row + found.square))
     covered.paste(_mean_color(subject.metadata.preprocess), (x, y, more_x, more_y))
     tiles = [
-        Tile(image, "the image"),
-        Tile(covered, f"the square that costs most leaves {100 * found.left:.1f} %"),
-        Tile(overlay(image, lost, subject.part), f"lost under {found.square}×{found.square} of {side}×{side} pixels"),
-        Tile(heat_map(image, lost, subject.part), "the same alone"),
+        Tile(image, "image"),
+        Tile(covered, f"square with the largest loss: {100 * found.left:.1f} % left"),
+        Tile(overlay(image, lost, subject.part), f"loss under {found.square}×{found.square} of {side}×{side} pixels"),
+        Tile(heat_map(image, lost, subject.part), "loss without the image"),
     ]
     scale = ("0", f"{100 * lost.max():.1f} points")
-    return sheet([Row(f"{subject.drawn_name}: what it cannot do without{_unseen(subject)}", tiles, scale)], side=_SIDE)
+    return sheet([Row(f"{subject.drawn_name}: occlusion{_unseen(subject)}", tiles, scale)], side=_SIDE)
 
 
 def draw_maps(subject: Subject, *, count: int = 8) -> Image.Image:
-    """The strongest maps of each convolution, each scaled by its own peak."""
+    """Draw the strongest maps of each convolution, each scaled by its peak."""
     return sheet(
         [
             Row(
-                f"{layer}: strongest of its maps, {_cells(maps[0].values)}",
+                f"{layer}: strongest maps, {_cells(maps[0].values)}",
                 [Tile(map_picture(one.values), f"channel {one.channel}, peak {one.values.max():.3g}") for one in maps],
             )
             for layer, maps in strongest_maps(subject, count).items()
@@ -206,9 +220,10 @@ def draw_maps(subject: Subject, *, count: int = 8) -> Image.Image:
 
 
 def draw_normalization(subject: Subject, *, count: int = 8) -> Optional[Image.Image]:
-    """What local response normalization changes: the strongest maps before and after, and the factor between.
+    """Draw the strongest maps before and after LRN, on the same scale, and their ratio.
 
-    Before and after are on the same scale. None for a network without it.
+    Returns:
+        The drawing, or None for a network without LRN.
     """
     pairs = normalizations(subject.network)
     if not pairs:
@@ -227,13 +242,13 @@ def draw_normalization(subject: Subject, *, count: int = 8) -> Optional[Image.Im
                 [Tile(map_picture(np.abs(x[n]), peaks[n]), f"channel {n}, peak {peaks[n]:.3g}") for n in channels],
             ),
             Row(
-                "after, on the same scale",
+                "after, same scale",
                 [Tile(map_picture(np.abs(y[n]), peaks[n]), f"peak {np.abs(y[n]).max():.3g}") for n in channels],
             ),
             Row(
                 f"after / before, from {factor.min():.4f} (dark) to {factor.max():.4f}",
                 [
-                    Tile(Image.fromarray(colored(_between(factor[n], factor))), f"{factor[n].min():.4f} at least")
+                    Tile(Image.fromarray(colored(_between(factor[n], factor))), f"at least {factor[n].min():.4f}")
                     for n in channels
                 ],
             ),
@@ -242,7 +257,7 @@ def draw_normalization(subject: Subject, *, count: int = 8) -> Optional[Image.Im
 
 
 def draw_neighbors(subject: Subject, gallery: Gallery, *, count: int = 6) -> Image.Image:
-    """The image, and the pictures of a gallery that are nearest to it in the last hidden layer (2012, figure 4)."""
+    """Draw the image and its nearest images of a gallery in the last hidden layer (2012, figure 4)."""
     features = hidden_features(subject.network, subject.image[None])[0]
     near = gallery.nearest(features, count, but=subject.path)
     classes = subject.metadata.classes.names
@@ -252,12 +267,12 @@ def draw_neighbors(subject: Subject, gallery: Gallery, *, count: int = 6) -> Ima
         picture = subject.metadata.preprocess.original(one.path)
         tiles.append(Tile(picture, f"{one.distance:.3g}  {shown.get(one.label, one.label)}"))
     return sheet(
-        [Row(f"the image, and the nearest of {len(gallery.paths)} in the last hidden layer, by distance", tiles)]
+        [Row(f"image, and its nearest of {len(gallery.paths)} images in the last hidden layer, by distance", tiles)]
     )
 
 
 def _between(values: np.ndarray, every: np.ndarray) -> np.ndarray:
-    """Values as levels of 0 to 1 between the least and the largest of `every`."""
+    """Return values scaled to 0..1 between the minimum and maximum of `every`."""
     low = float(every.min())
     return scaled(values - low, float(every.max()) - low)
 
@@ -267,7 +282,7 @@ def _mean_color(preprocess: Preprocess) -> tuple[int, ...]:
 
 
 def _unseen(subject: Subject) -> str:
-    return "" if subject.part == WHOLE else "; pale: what the network does not see"
+    return "" if subject.part == WHOLE else "; pale: not seen by the network"
 
 
 def _cells(values: np.ndarray) -> str:

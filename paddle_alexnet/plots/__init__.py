@@ -1,1 +1,1 @@
-"""Figures: curves, charts, confusion matrices, filters."""
+"""Plots: curves, charts, confusion matrices and filters."""

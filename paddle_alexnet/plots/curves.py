@@ -1,4 +1,4 @@
-"""Curves of loss and accuracy, from a run's `metrics.csv` alone."""
+"""Curves of loss and accuracy, drawn from `metrics.csv`."""
 
 import io
 from pathlib import Path
@@ -10,12 +10,13 @@ from paddle_alexnet.plots.fonts import can_draw, draw_text, text_width
 from paddle_alexnet.system.output_files import save_image
 
 
-def draw_curves(metrics: Path, picture: Path) -> None:
-    """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG, the best epoch marked.
+def draw_curves(metrics: Path, png: Path) -> None:
+    """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG file, with the best epoch marked.
 
-    Raises UserError if the picture cannot be written.
+    Raises:
+        UserError: The PNG file cannot be written.
     """
-    from matplotlib.figure import Figure  # slow to import, and most commands draw nothing
+    from matplotlib.figure import Figure  # slow to import
 
     table = pd.read_csv(metrics)
     best = table[table["improved"]].tail(1).to_dict("records")
@@ -40,7 +41,7 @@ def draw_curves(metrics: Path, picture: Path) -> None:
         whole = Image.new("RGB", (drawn.width, drawn.height + 30), "white")
         whole.paste(drawn.convert("RGB"), (0, 30))
     data = str(table["data"].iloc[0])
-    title = f"trained on {data}" if can_draw(data) else "the data set is named in metrics.csv"
+    title = f"trained on {data}" if can_draw(data) else "metrics.csv names the data set"
     at = max(10.0, (whole.width - text_width(title, 15)) / 2)
     draw_text(ImageDraw.Draw(whole), (at, 10), title, size=15, ink="black", room=whole.width - 20)
-    save_image(picture, whole)
+    save_image(png, whole)

@@ -1,4 +1,4 @@
-"""Text in pictures, drawn with fonts of Matplotlib and of the system that have its characters; never a square."""
+"""Text in images, drawn with fonts of Matplotlib and the system that have all its characters."""
 
 import unicodedata
 import warnings
@@ -8,31 +8,31 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, features
 
-# Scripts whose letters change places or shapes beside each other, besides those that run from right to left.
+# Left-to-right scripts whose letters depend on their neighbors.
 _SHAPED = (range(0x0900, 0x0E00), range(0x0F00, 0x10A0), range(0x1780, 0x18B0))
-_NO_LETTERS = ("lastresort", "adobeblank", "emoji")  # in names of fonts: squares, blanks or bitmaps for every character
+_NO_LETTERS = ("lastresort", "adobeblank", "emoji")  # fonts with squares, blanks or bitmaps for all characters
 _UNUSUAL = ("bold", "italic", "oblique", "black", "light", "thin", "condensed", "narrow", "mono", "serif")
 
-Run = tuple[str, str]  # a part of a text, and the file of its font
+Run = tuple[str, str]  # a part of a text and its font file
 
 
 def can_draw(text: str) -> bool:
-    """Return whether there are fonts here with every character of a text, and what it takes to shape it."""
+    """Return whether the installed fonts and libraries can draw a text."""
     return _runs(_plain(text)) is not None
 
 
 def drawable_names(names: Sequence[str]) -> list[str]:
-    """Return the names of classes as pictures show them: a name that no font has is `class N`, from 0."""
+    """Return class names for drawing, with `class N` (from 0) for a name that no font can draw."""
     return [name if can_draw(name) else f"class {n}" for n, name in enumerate(names)]
 
 
 def legend(names: Sequence[str]) -> str:
-    """Return what the numbers of `drawable_names` stand for, such as `class 0: 犬`; empty if there are none."""
+    """Return the names behind the numbers of `drawable_names`, such as `class 0: 犬`; empty if there are none."""
     return ", ".join(f"{shown}: {name}" for name, shown in zip(names, drawable_names(names)) if name != shown)
 
 
 def text_width(text: str, size: int) -> float:
-    """Return the width of a line of text in pixels, as `draw_text` draws it."""
+    """Return the width in pixels of a line of text drawn by `draw_text`."""
     return sum(_font(file, size).getlength(part) for part, file in _drawn(text))
 
 
@@ -46,12 +46,15 @@ def draw_text(
     room: float = float("inf"),
     right: bool = False,
 ) -> float:
-    """Draw a line of text from its upper left corner, or upper right with `right`, cut with an ellipsis to `room`.
+    """Draw a line of text, without characters that no font has (see `can_draw`).
 
-    Characters that no font has are left out: ask `can_draw` first.
+    Args:
+        place: Upper left corner, or upper right corner with `right`.
+        ink: Color.
+        room: Width in pixels at which an ellipsis cuts the text.
 
     Returns:
-        Its width in pixels.
+        The width in pixels.
     """
     width = text_width(text, size)
     if width > room:
@@ -69,14 +72,14 @@ def draw_text(
 
 
 def text_image(text: str, *, size: int, ink: str, paper: str, room: float) -> Image.Image:
-    """Return a line of text as an image of its own, to be turned."""
+    """Return an image of a line of text."""
     image = Image.new("RGB", (int(min(room, text_width(text, size))) + 1, round(1.4 * size)), paper)
     draw_text(ImageDraw.Draw(image), (0, 0), text, size=size, ink=ink, room=room)
     return image
 
 
 def _plain(text: str) -> str:
-    """A text in one line, its letters composed: macOS names files in parts of letters, which few fonts have."""
+    """Return a text in one line of composed letters; macOS decomposes file names, and few fonts have the parts."""
     composed = unicodedata.normalize("NFC", " ".join(text.split()))
     return "".join(c for c in composed if unicodedata.category(c) != "Cc")
 
@@ -90,7 +93,7 @@ def _drawn(text: str) -> Sequence[Run]:
 
 @cache
 def _runs(text: str) -> "tuple[Run, ...] | None":
-    """A text in runs of one font each: one for the whole of it if there is one; None without fonts for it."""
+    """Return a text in runs of one font each, a single run if possible, or None if fonts are missing."""
     letters = frozenset(c for c in text if not _is_ignorable(c))
     right_to_left = any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in text)
     if (right_to_left or any(ord(c) in block for c in text for block in _SHAPED)) and not _can_shape():
@@ -98,7 +101,7 @@ def _runs(text: str) -> "tuple[Run, ...] | None":
     for file in _fonts():
         if letters <= _characters(file):
             return ((_without_missing(text, file), file),)
-    if right_to_left:  # runs would have to change places
+    if right_to_left:  # several runs would need reordering
         return None
     runs: list[Run] = []
     for c in text:
@@ -117,7 +120,7 @@ def _without_missing(text: str, file: str) -> str:
 
 
 def _is_ignorable(c: str) -> bool:
-    """Whether a character shows nothing itself, such as a joiner or the choice of a variant."""
+    """Return whether a character is invisible, such as a joiner or a variation selector."""
     return unicodedata.category(c) == "Cf" or c in "\ufe0e\ufe0f"
 
 
@@ -126,7 +129,7 @@ def _can_shape() -> bool:
 
 
 def _fonts() -> Iterator[str]:
-    """Files of fonts, DejaVu Sans of Matplotlib first: Pillow's own font has English letters alone."""
+    """Yield font files, Matplotlib's DejaVu Sans first; Pillow's own font has only English letters."""
     yield _first()
     yield from _system_fonts()
 
@@ -140,7 +143,7 @@ def _first() -> str:
 
 @cache
 def _system_fonts() -> tuple[str, ...]:
-    """The system's fonts, upright ones of medium weight first."""
+    """Return the system's font files, upright fonts of medium weight first."""
     from matplotlib.font_manager import findSystemFonts  # slow to import
 
     def order(file: str) -> tuple[int, str]:
@@ -153,7 +156,7 @@ def _system_fonts() -> tuple[str, ...]:
 
 @cache
 def _characters(file: str) -> frozenset[str]:
-    """The characters that a font has; none if it cannot be read, or has no outlines."""
+    """Return the characters of a font; none if the font is damaged or has no outlines."""
     from matplotlib.ft2font import FT2Font
 
     try:

@@ -1,4 +1,4 @@
-"""Line charts as SVG, in the colors of the page that holds them: geometry here, drawing in `chart.html`."""
+"""Geometry of SVG line charts, which the template `chart.html` draws."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,15 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 34  # margins
 
 
 class Tick(NamedTuple):
+    """A tick of an axis."""
+
     at: float  # pixels
     text: str
 
 
 class Point(NamedTuple):
+    """A point of a line, with its tooltip."""
+
     x: float  # pixels
     y: float
     text: str
@@ -22,7 +26,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """A named line: its points, and the parts of it without a gap as the `points` of polylines."""
+    """A named line: its points, and its parts without gaps as `points` attributes of polylines."""
 
     name: str
     points: tuple[Point, ...]
@@ -31,6 +35,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
+    """A chart of lines, with its axes."""
+
     title: str
     lines: tuple[Line, ...]
     x_ticks: tuple[Tick, ...]
@@ -51,9 +57,11 @@ def line_chart(
     marked: Optional[int] = None,
     bounds: Optional[tuple[float, float]] = None,
 ) -> Chart:
-    """A chart of named series of (epoch, value), an epoch marked; values that are not finite are gaps.
+    """Return the chart of named series of (epoch, value), with gaps for values that are not finite.
 
-    `bounds` of the values are by default their own.
+    Args:
+        marked: Epoch to mark.
+        bounds: Lower and upper end of the values' axis; default: from the values.
     """
     from matplotlib.ticker import MaxNLocator  # slow to import
 

@@ -1,1 +1,1 @@
-"""Pictures and pages of a finished or running run, drawn from its folder alone."""
+"""Reports and comparisons of runs."""

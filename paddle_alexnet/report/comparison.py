@@ -1,4 +1,4 @@
-"""Several runs side by side: their figures, and the settings in which they differ."""
+"""Comparison of runs: metrics and different settings."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -16,29 +16,27 @@ FIGURES = ("epochs", "best epoch", "val loss", "val top-1", "images/s", "data")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, each with a name of its own; `differing` are the settings by key that are not the same in all of them.
+    """Runs with unique names, their metrics, and the settings in which they differ.
 
-    Losses and accuracies are comparable between runs with the same validation images only: `data_sets` numbers those
-    of each run from 1, None for a run without figures. `best` are the runs with the lowest validation loss among
-    several of one data set.
+    Losses and accuracies are comparable only between runs with the same validation images.
     """
 
     names: tuple[str, ...]
     runs: tuple[Run, ...]
-    figures: dict[str, tuple[str, ...]]  # of each run, by what they are
-    data_sets: tuple[Optional[int], ...]
-    best: tuple[int, ...]
-    differing: dict[str, tuple[str, ...]]
+    figures: dict[str, tuple[str, ...]]  # values of each run, by metric
+    data_sets: tuple[Optional[int], ...]  # number of each run's validation images, from 1; None without metrics
+    best: tuple[int, ...]  # runs with the lowest validation loss of each data set with several runs
+    differing: dict[str, tuple[str, ...]]  # values of each run, by key
 
     @property
     def of_data_set(self) -> dict[int, tuple[int, ...]]:
-        """The runs of each data set."""
+        """The runs of each data set, by its number."""
         numbers = sorted({number for number in self.data_sets if number is not None})
         return {each: tuple(n for n, number in enumerate(self.data_sets) if number == each) for each in numbers}
 
     @property
     def warning(self) -> str:
-        """What to know before runs with different validation images are compared; empty if there are none."""
+        """A warning if the runs have different validation images, else an empty string."""
         if len(self.of_data_set) < 2:
             return ""
         return (
@@ -48,9 +46,13 @@ class Comparison:
 
 
 def compare_runs(paths: Sequence[Path]) -> Comparison:
-    """Read runs and compare them. Raises UserError if one cannot be read, or if there are fewer than two."""
+    """Read and compare runs.
+
+    Raises:
+        UserError: A run is unreadable, a run is named twice, or there are fewer than two.
+    """
     if len({path.resolve() for path in paths}) < len(paths) or len(paths) < 2:
-        raise UserError("name two runs or more, each once, to compare them")
+        raise UserError("runs: a comparison requires two or more different runs; name others")
     runs = tuple(read_run(path) for path in paths)
     facts = [{**run.settings, **_versions(run)} for run in runs]
     keys = dict.fromkeys(key for known in facts for key in known)
@@ -69,7 +71,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
 
 
 def _data_sets(runs: Sequence[Run]) -> tuple[Optional[int], ...]:
-    """Number the data sets of the runs with figures, in their order: by the validation images, if all name them."""
+    """Return a number for the data set of each run with metrics, by the validation images if all runs name them."""
     known = all(run.validation for run in runs if run.best)
     numbers: dict[Hashable, int] = {}
     found: list[Optional[int]] = []
@@ -93,7 +95,7 @@ def _best(runs: Sequence[Run], data_sets: Sequence[Optional[int]]) -> tuple[int,
 
 
 def _figures(run: Run) -> tuple[str, ...]:
-    """The values of FIGURES."""
+    """Return the values of FIGURES."""
     best, asked = run.best, run.config.train.epochs
     interval = f" ({interval_text(best.val_top1, run.validation.images)})" if best and run.validation else ""
     return (
@@ -107,11 +109,11 @@ def _figures(run: Run) -> tuple[str, ...]:
 
 
 def _versions(run: Run) -> dict[str, str]:
-    """The environment but for what differs between any two runs."""
+    """Return the environment without the entries that differ between any two runs."""
     return {key: value for key, value in run.environment.items() if key not in ("started", "command")}
 
 
 def _names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Short names: folders' own, or whole paths where two folders are called alike."""
+    """Return the names of the runs' folders, or their whole paths if two folders have the same name."""
     names = tuple(run.name for run in runs)
     return names if len(set(names)) == len(names) else tuple(str(run.folder.path) for run in runs)

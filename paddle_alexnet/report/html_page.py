@@ -1,4 +1,4 @@
-"""Pages in HTML of one run or of several: self-contained, for any browser, without JavaScript."""
+"""HTML pages of one run or of several, self-contained and without JavaScript."""
 
 import base64
 import io
@@ -15,8 +15,8 @@ from PIL import Image
 from paddle_alexnet.config.recipe import config_as_text
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.evaluation.classification import class_figures, confused_pairs, wilson_interval
+from paddle_alexnet.plots.drawings import MOST_NAMED, encoded, filter_grid, read_mistakes
 from paddle_alexnet.plots.fonts import legend
-from paddle_alexnet.plots.pictures import MOST_NAMED, encoded, filter_grid, read_mistakes
 from paddle_alexnet.plots.svg_chart import Chart, line_chart
 from paddle_alexnet.report.comparison import Comparison
 from paddle_alexnet.report.run_summary import Run
@@ -27,17 +27,21 @@ from paddle_alexnet.system.files import write_text
 
 
 def write_report(run: Run) -> Path:
-    """Write `report.html` into a run's folder, and say where. Raises UserError if that cannot be done.
+    """Write `report.html` into a run's folder, with notes on missing parts.
 
-    What the run's folder does not hold is left out, and that is said.
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: A file of the run is damaged, or the report cannot be written.
     """
     validation = run.validation
     notes: list[str] = []
     model = _best_model(run, notes)
     if validation is None:
-        notes.append("The folder holds no predictions of the validation images.")
+        notes.append("The run has no predictions of the validation images.")
     elif model is not None and validation.epoch != model.metadata.origin.epoch:
-        notes.append(f"The predictions shown are those of epoch {validation.epoch}, not of the best model.")
+        notes.append(f"The predictions are from epoch {validation.epoch}, not from the best model.")
     defaults = config_as_text(Config())
     page = (
         _templates()
@@ -52,7 +56,7 @@ def write_report(run: Run) -> Path:
             legend=legend(validation.classes) if validation else "",
             pairs=_pairs(validation) if validation else [],
             shares=_shares(validation) if validation and len(validation.classes) <= MOST_NAMED else None,
-            confusion=_picture(validation.folder / "confusion.png") if validation else "",
+            confusion=_png(validation.folder / "confusion.png") if validation else "",
             mistakes=_mistakes(validation) if validation else [],
             model=model.metadata if model else None,
             filters=_filters(model) if model else None,
@@ -68,7 +72,11 @@ def write_report(run: Run) -> Path:
 
 
 def write_comparison(comparison: Comparison, place: Path) -> None:
-    """Write the page that shows several runs side by side. Raises UserError if that cannot be done."""
+    """Write the page of a comparison.
+
+    Raises:
+        UserError: The page cannot be written.
+    """
     titles = {
         "validation loss": "val_loss",
         "validation top-1": "val_top1",
@@ -79,7 +87,7 @@ def write_comparison(comparison: Comparison, place: Path) -> None:
         number: [
             line_chart(
                 title,
-                [  # a run keeps its place, and so its color
+                [  # a run keeps its position, which determines its color
                     (name, _points(run, figure) if n in chosen else [])
                     for n, (name, run) in enumerate(zip(comparison.names, comparison.runs))
                 ],
@@ -105,15 +113,14 @@ def _templates() -> Environment:
 
 
 def _interval(share: float, count: int) -> str:
-    """The 95 % interval of a share of `count` images, in percent."""
+    """Return the 95 % confidence interval of a share of `count` images, in percent."""
     if np.isnan(share):
         return "–"
     return "{:.1f} to {:.1f}\N{NO-BREAK SPACE}%".format(*(100 * end for end in wilson_interval(share, count)))
 
 
 def _charts(run: Run) -> list[Chart]:
-    """Loss and top-1 of both splits over the epochs, and the learning rate where it changes."""
-
+    """Return charts of loss and top-1 over epochs, and of the learning rate if it changes."""
     shown = {
         "loss": {"train": "train_loss", "validation": "val_loss"},
         "top-1": {"train": "train_top1", "validation": "val_top1"},
@@ -135,12 +142,12 @@ def _points(run: Run, figure: str) -> list[tuple[int, float]]:
 
 def _best_model(run: Run, notes: list[str]) -> Optional[Model]:
     if not run.folder.best.is_dir():
-        notes.append("No epoch was finished with a finite validation loss: there is no model.")
+        notes.append("No epoch had a finite validation loss; there is no model.")
         return None
     try:
         return read_model(run.folder.best)
     except UserError as error:
-        notes.append(f"The best model cannot be read: {error}.")
+        notes.append(f"The best model is unreadable: {error}.")
         return None
 
 
@@ -156,20 +163,20 @@ def _pairs(validation: Validation) -> list[tuple[str, str, int, int]]:
 
 
 def _shares(validation: Validation) -> Any:
-    """Each row of the confusion matrix as shares of its class."""
+    """Return the confusion matrix with each row divided by its sum."""
     return validation.confusion / np.maximum(1, validation.confusion.sum(axis=1, keepdims=True))
 
 
 def _mistakes(validation: Validation) -> list[dict[str, str]]:
     try:
-        pictures = read_mistakes(validation.folder / "mistakes.png", len(validation.mistakes))
+        images = read_mistakes(validation.folder / "mistakes.png", len(validation.mistakes))
     except OSError as error:
-        raise UserError(f"{validation.folder / 'mistakes.png'}: not a picture ({error})") from None
-    return [{**row, "picture": _uri(picture, "jpeg")} for row, picture in zip(validation.mistakes, pictures)]
+        raise _unreadable(validation.folder / "mistakes.png", error) from None
+    return [{**row, "image": _uri(image, "jpeg")} for row, image in zip(validation.mistakes, images)]
 
 
 def _filters(model: Model) -> Optional[dict[str, Any]]:
-    """The filters of the first layer that has some, as a picture."""
+    """Return an image of the first convolution's filters, their shape and the number of parameters."""
     from paddle_alexnet.runs.checkpoint import WEIGHTS, read_pdparams  # imports Paddle
 
     weights = read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=model.path / WEIGHTS)
@@ -178,17 +185,21 @@ def _filters(model: Model) -> Optional[dict[str, Any]]:
     if first is None:
         return None
     return {
-        "picture": _uri(encoded(Image.fromarray(filter_grid(first)), "PNG"), "png"),
+        "image": _uri(encoded(Image.fromarray(filter_grid(first)), "PNG"), "png"),
         "shape": first.shape,
         "parameters": parameters,
     }
 
 
-def _picture(place: Path) -> str:
+def _png(place: Path) -> str:
     try:
         return _uri(place.read_bytes(), "png")
     except OSError as error:
-        raise UserError(f"{place}: cannot read it ({error})") from None
+        raise _unreadable(place, error) from None
+
+
+def _unreadable(place: Path, error: OSError) -> UserError:
+    return UserError(f"{place}: is unreadable ({error}); remove {place.parent} and make the report again")
 
 
 def _uri(content: bytes, form: str) -> str:

@@ -1,4 +1,4 @@
-"""The report of a run: its best model tried on the validation split, then one page."""
+"""Report of a run, after evaluation of its best model on the validation split."""
 
 import logging
 from pathlib import Path
@@ -16,9 +16,13 @@ _log = logging.getLogger(__name__)
 
 
 def report_run(run: RunFolder, *, device: str = "auto") -> Path:
-    """Write a run's report, and before it `validation/` where that is not of the best model; and say where.
+    """Write a run's report, after updating `validation/` for the best model; log a failed evaluation.
 
-    Where the model cannot be tried on its validation images, that is logged, and the report goes without.
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The run is unreadable, or the report cannot be written.
     """
     read = read_run(run.path)
     if run.best.is_dir():
@@ -39,6 +43,6 @@ def report_run(run: RunFolder, *, device: str = "auto") -> Path:
                 )
                 read = read_run(run.path)
         except UserError as error:
-            _log.info(f"the report goes without predictions: {error}")
+            _log.info(f"report without predictions: {error}")
     with working("drawing the report"):
         return write_report(read)

@@ -1,4 +1,4 @@
-"""What is known of a run, read from its folder alone: a finished one, a running one or one that was broken off."""
+"""Summary of a run, finished or not, read from its folder."""
 
 import math
 from csv import DictReader, Error
@@ -19,7 +19,7 @@ from paddle_alexnet.system.typed_values import check_types
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of `metrics.csv`, as the report shows it."""
+    """A row of `metrics.csv` in the report."""
 
     epoch: Annotated[int, Field(ge=1, le=10**9)]
     train_loss: float
@@ -32,35 +32,41 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's settings by key, its epochs, and what else lies in its folder."""
+    """The config, epochs, environment and validation of a run."""
 
     folder: RunFolder
     config: Config
     epochs: tuple[Epoch, ...]
-    data: str  # what it trained on, in words
+    data: str  # name of the training data
     environment: dict[str, str]
     validation: Optional[Validation]
 
     @property
     def name(self) -> str:
+        """The name of the run's folder."""
         return self.folder.path.resolve().name
 
     @property
     def settings(self) -> dict[str, str]:
+        """The settings by key."""
         return config_as_text(self.config)
 
     @property
     def best(self) -> Optional[Epoch]:
-        """The epoch with the lowest mean validation loss; None as long as no epoch had a finite one."""
+        """The epoch with the lowest mean validation loss; None if no epoch had a finite loss."""
         finite = [epoch for epoch in self.epochs if math.isfinite(epoch.val_loss)]
         return min(finite, key=lambda epoch: epoch.val_loss, default=None)
 
 
 def read_run(path: Union[str, Path]) -> Run:
-    """Read a run's folder. Raises UserError if it is none, or if a file in it is damaged."""
+    """Read a run's folder.
+
+    Raises:
+        UserError: The folder is not a run, or a file in it is damaged.
+    """
     folder = RunFolder(path)
     if not folder.config.is_file():
-        raise UserError(f"{path}: no run there: name the folder that a training wrote, with its config.yaml")
+        raise UserError(f"{path}: is not a run, config.yaml not found; name the folder that training wrote")
     rows = _read_metrics(folder.metrics)
     return Run(
         folder,
@@ -73,7 +79,7 @@ def read_run(path: Union[str, Path]) -> Run:
 
 
 def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
-    """The epochs in a `metrics.csv`, each with the data in words; none where it is not there."""
+    """Return the epochs of a `metrics.csv` with the name of the data; none if the file does not exist."""
     if not path.exists():
         return []
     names = Epoch.__dataclass_fields__
@@ -85,4 +91,4 @@ def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
                     raise ValueError(f"no column {column}")
             return [(check_types(Epoch, {name: row[name] for name in names}), row["data"] or "") for row in table]
     except (OSError, ValueError, Error) as error:
-        raise UserError(f"{path}: not the metrics of a run ({error})") from None
+        raise UserError(f"{path}: is damaged ({error}); name another run") from None

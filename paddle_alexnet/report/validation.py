@@ -1,10 +1,10 @@
-"""The folder `validation/` of a run: what its best model answers for each validation image, as tables and pictures.
+"""The folder `validation/` of a run: predictions of its best model, as tables and images.
 
-figures.json      of which epoch it is, and the means over the split
-predictions.csv   a line for each image
-classes.csv       count, precision, recall and F1 of each class; its number, which pictures show if no font has its name
-confusion.csv     a row for each class, a column for each class that it was taken for; confusion.png the same drawn
-mistakes.csv      the wrong images whose wrong class had the highest probability; mistakes.png shows them
+figures.json      epoch, and mean loss and accuracies
+predictions.csv   one row per image
+classes.csv       count, precision, recall, F1 and number of each class; images show the number of an undrawable name
+confusion.csv     one row per class, one column per predicted class; confusion.png is its drawing
+mistakes.csv      wrong predictions with the highest probabilities; mistakes.png shows their images
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from pydantic import Field
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.evaluation.classification import Answers, class_figures, confident_mistakes, confusion_matrix
+from paddle_alexnet.plots.drawings import draw_confusion, draw_mistakes
 from paddle_alexnet.plots.fonts import drawable_names
-from paddle_alexnet.plots.pictures import draw_confusion, draw_mistakes
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import atomic_folder, read_small, write_csv
 from paddle_alexnet.system.typed_values import check_types
@@ -49,7 +49,7 @@ class _Figures:
 
 @dataclass(frozen=True)
 class Validation:
-    """What `validation/` holds, read again."""
+    """The content of `validation/`."""
 
     split: str
     epoch: int
@@ -63,6 +63,7 @@ class Validation:
 
     @property
     def images(self) -> int:
+        """The number of images."""
         return int(self.confusion.sum())
 
 
@@ -77,9 +78,15 @@ def write_validation(
     classes: ClassList,
     preprocess: Preprocess,
 ) -> None:
-    """Write the folder whole, or not at all; `filenames` [N] below `root` are those of the answers.
+    """Write `validation/` as a whole.
 
-    Raises UserError if that cannot be done.
+    Args:
+        place: Folder to write.
+        answers: Predictions for N images.
+        filenames: The N images, relative to `root`.
+
+    Raises:
+        UserError: The folder cannot be written.
     """
     confusion = confusion_matrix(answers.truth, answers.predicted, len(classes))
     chosen = confident_mistakes(answers, MISTAKES)
@@ -105,7 +112,11 @@ def write_validation(
 
 
 def read_validation(place: Path) -> Optional[Validation]:
-    """What `write_validation` wrote, None where it wrote nothing. Raises UserError where it is damaged."""
+    """Return the content of `validation/`, or None if the folder does not exist.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
     if not place.exists():
         return None
     try:
@@ -116,10 +127,10 @@ def read_validation(place: Path) -> Optional[Validation]:
             raise ValueError(f"mistakes.csv has the columns {header}")
         for number, row in enumerate(mistakes, start=2):
             if len(row) != len(header) or not 0 <= float(row[3]) <= 1:
-                raise ValueError(f"mistakes.csv, line {number}: not a mistake")
+                raise ValueError(f"mistakes.csv, line {number} is not a mistake")
         confusion = np.array([list(map(int, row[1:])) for row in rows], np.int64).reshape(len(names), len(names))
         if confusion.min(initial=0) < 0 or not 0 < confusion.sum() == figures.images:
-            raise ValueError(f"the counts in confusion.csv are not those of {figures.images} images")
+            raise ValueError(f"the counts in confusion.csv do not match {figures.images} images")
         return Validation(
             split=figures.split,
             epoch=figures.epoch,
@@ -132,32 +143,37 @@ def read_validation(place: Path) -> Optional[Validation]:
             folder=place,
         )
     except (OSError, ValueError, OverflowError, RecursionError, Error) as error:
-        raise UserError(f"{place}: damaged ({error}): remove it, and the report is made anew") from None
+        raise UserError(f"{place}: is damaged ({error}); remove it and make the report again") from None
 
 
 def images_of(validation: Validation) -> str:
-    """Return a digest of the validation images and their labels, which is the same wherever their folder lies.
+    """Return a digest of the validation images' relative paths and labels.
 
-    Raises UserError if the predictions cannot be read.
+    Raises:
+        UserError: The predictions are unreadable.
     """
     place = validation.folder / "predictions.csv"
     try:
         rows = sorted(row[:2] for row in _rows(place)[1:])
     except (OSError, ValueError, Error) as error:
-        raise UserError(f"{place}: damaged ({error}); remove {place.parent} and make the report again") from None
+        raise UserError(f"{place}: is damaged ({error}); remove {place.parent} and make the report again") from None
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def check_confusion(place: Path) -> None:
-    """Raise UserError for a file that a confusion matrix cannot be written to."""
+    """Raise UserError unless the suffix is one of CONFUSION_SUFFIXES."""
     if place.suffix not in CONFUSION_SUFFIXES:
-        raise UserError(f"{place}: a confusion matrix is written as {' or '.join(CONFUSION_SUFFIXES)}")
+        raise UserError(f"{place}: must have the suffix {' or '.join(CONFUSION_SUFFIXES)}; rename it")
 
 
 def write_predictions(
     place: Path, answers: Answers, filenames: Sequence[str], classes: ClassList, *, excel: bool = False
 ) -> None:
-    """Write a line for each image as CSV. Raises UserError if that cannot be done."""
+    """Write predictions as CSV, one row per image.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     top = answers.classes.shape[1]
     everything = np.arange(len(answers.truth))
     rows = _prediction_rows(answers, filenames, classes.names, everything, top=top)
@@ -165,7 +181,11 @@ def write_predictions(
 
 
 def write_confusion(place: Path, confusion: np.ndarray, names: Sequence[str], *, excel: bool = False) -> None:
-    """Write a confusion matrix [C, C] as one of CONFUSION_SUFFIXES. Raises UserError if that cannot be done."""
+    """Write a confusion matrix [C, C] as CSV or PNG.
+
+    Raises:
+        UserError: The suffix is neither .csv nor .png, or the file cannot be written.
+    """
     check_confusion(place)
     if place.suffix == ".png":
         draw_confusion(place, confusion, names)
@@ -175,7 +195,7 @@ def write_confusion(place: Path, confusion: np.ndarray, names: Sequence[str], *,
 
 
 def class_table(confusion: np.ndarray, names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
-    """The figures of each class as a header and rows; empty where there is nothing to divide by."""
+    """Return the header and rows of the metrics by class, with empty cells instead of divisions by 0."""
     figures = class_figures(confusion)
     shares = np.stack([figures.precision, figures.recall, figures.f1], axis=1)
     rows = [

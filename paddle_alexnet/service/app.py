@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from paddle_alexnet.explain import views
 from paddle_alexnet.inference.predictor import top_classes
-from paddle_alexnet.plots.pictures import encoded
+from paddle_alexnet.plots.drawings import encoded
 from paddle_alexnet.service.batcher import Batcher
 from paddle_alexnet.service.decoders import Content, Decoders
 from paddle_alexnet.service.explanations import insight

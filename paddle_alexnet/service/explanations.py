@@ -10,7 +10,7 @@ from paddle_alexnet.explain import views
 from paddle_alexnet.explain.drawing import WHOLE, map_picture, overlay
 from paddle_alexnet.explain.views import Subject
 from paddle_alexnet.network.alexnet import AlexNet
-from paddle_alexnet.plots.pictures import encoded
+from paddle_alexnet.plots.drawings import encoded
 from paddle_alexnet.runs.metadata import Metadata
 
 

@@ -96,5 +96,5 @@ def test_metrics_of_other_types_are_one_line(finished_run, tmp_path, line):
 
 def test_report_commands_with_wrong_arguments_are_user_errors(finished_run, tmp_path):
     assert_user_error(run_tool("report", tmp_path), str(tmp_path), "no run there")
-    assert_user_error(run_tool("compare", finished_run.output), "two runs or more")
+    assert_user_error(run_tool("compare", finished_run.output), "two or more different runs")
     assert_user_error(run_tool("evaluate", finished_run.output, "--confusion", "matrix.jpg"), ".csv or .png")

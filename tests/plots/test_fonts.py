@@ -16,8 +16,8 @@ from paddle_alexnet.datasets.inspect.inspection import inspect
 from paddle_alexnet.explain.drawing import Row, Tile, sheet
 from paddle_alexnet.plots import fonts
 from paddle_alexnet.plots.curves import draw_curves
+from paddle_alexnet.plots.drawings import draw_confusion
 from paddle_alexnet.plots.fonts import can_draw, draw_text, drawable_names, legend, text_width
-from paddle_alexnet.plots.pictures import draw_confusion
 from paddle_alexnet.report.html_page import write_report
 from paddle_alexnet.report.run_summary import read_run
 from paddle_alexnet.runs.run_folder import RunFolder

@@ -102,7 +102,7 @@ def test_nine_runs_have_nine_different_lines_and_green_means_one_of_them(tmp_pat
 
 def test_compare_runs_of_fewer_than_two_runs_raises(two_runs):
     for paths in ([two_runs[0].path], [two_runs[0].path] * 2):
-        with pytest.raises(UserError, match="two runs or more"):
+        with pytest.raises(UserError, match="two or more different runs"):
             compare_runs(paths)
 
 

@@ -99,7 +99,7 @@ def test_the_chart_marks_the_best_epoch(whole_run):
 
 def test_settings_that_are_not_the_defaults_stand_out(whole_run):
     page = write_report(read_run(whole_run.path)).read_text()
-    changed = page[page.index("Settings other than") : page.index("All settings")]
+    changed = page[page.index("Settings that differ from") : page.index("All settings")]
     assert re.findall("<code>(.*?)</code>", changed) == ["model.preset"]
 
 
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_one_line(run_folder, name):
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="no run there"):
+    with pytest.raises(UserError, match="is not a run"):
         read_run(tmp_path)
 
 

@@ -15,7 +15,7 @@ from paddle_alexnet.config.recipe import DATA_COMMENT, config_as_text, save_conf
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.plots.curves import draw_curves
-from paddle_alexnet.plots.pictures import filter_grid
+from paddle_alexnet.plots.drawings import filter_grid
 from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system.files import write_csv

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.plots.pictures import draw_confusion, draw_mistakes, filter_grid, read_mistakes
+from paddle_alexnet.plots.drawings import draw_confusion, draw_mistakes, filter_grid, read_mistakes
 
 PREPROCESS = Preprocess(32, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 

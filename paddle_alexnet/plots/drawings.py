@@ -1,4 +1,4 @@
-"""Pictures of what a network does: confusion matrix, mistakes, filters of the first layer."""
+"""Drawings of the confusion matrix, the mistakes and the filters of the first layer."""
 
 import io
 import math
@@ -13,19 +13,23 @@ from paddle_alexnet.plots.fonts import draw_text, drawable_names, text_image, te
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.output_files import save_image
 
-MOST_NAMED = 30  # classes: of more, neither names nor numbers can be read
+MOST_NAMED = 30  # classes with readable names and numbers in the matrix
 
-_ACROSS, _TILE, _GAP, _TEXT = 6, 160, 12, 44  # of the sheet of mistakes: tiles across, and pixels
+_ACROSS, _TILE, _GAP, _TEXT = 6, 160, 12, 44  # sheet of mistakes: tiles across, and pixels
 _PAPER, _INK, _RIGHT, _WRONG = "#ffffff", "#1f2328", "#1a7f37", "#b3261e"
-_LABEL = 200  # pixels that the name of a class may take beside a confusion matrix
-_BLUES = (  # of ColorBrewer, from light to dark
+_LABEL = 200  # pixels for a class name beside a confusion matrix
+_BLUES = (  # ColorBrewer, light to dark
     *((247, 251, 255), (222, 235, 247), (198, 219, 239), (158, 202, 225), (107, 174, 214)),
     *((66, 146, 198), (33, 113, 181), (8, 81, 156), (8, 48, 107)),
 )
 
 
 def draw_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
-    """Draw a confusion matrix [C, C] as a PNG, each row's shares as shades. Raises UserError if that cannot be done."""
+    """Draw a confusion matrix [C, C] as a PNG file, with shades for each row's shares.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     count, named = len(names), len(names) <= MOST_NAMED
     cell = 50 if named else max(1, 900 // count)
     step = 1 if named else math.ceil(count / 10)
@@ -63,9 +67,13 @@ def draw_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> 
 def draw_mistakes(
     place: Path, images: Sequence[Path], captions: Sequence[tuple[str, str]], preprocess: Preprocess
 ) -> None:
-    """Draw images as the network sees them on one PNG, each with what it is and what it was taken for.
+    """Draw preprocessed images on one PNG file, with unreadable ones blank.
 
-    Raises UserError if it cannot be written; an image that cannot be read is left blank.
+    Args:
+        captions: Label and prediction of each image.
+
+    Raises:
+        UserError: The file cannot be written.
     """
     deep = max(1, math.ceil(len(images) / _ACROSS))
     size = (_GAP + _ACROSS * (_TILE + _GAP), _GAP + deep * (_TILE + _TEXT + _GAP))
@@ -85,15 +93,19 @@ def draw_mistakes(
 
 
 def read_mistakes(place: Path, count: int) -> list[bytes]:
-    """The first `count` images that `draw_mistakes` drew, each as a JPEG. Raises OSError if they are not there."""
+    """Return the first `count` images of a sheet by `draw_mistakes`, as JPEG files.
+
+    Raises:
+        OSError: The sheet is not found or unreadable.
+    """
     with Image.open(place, formats=["PNG"]) as sheet:
         return [encoded(sheet.crop(_tile(n)), "JPEG") for n in range(count)]
 
 
 def filter_grid(weights: np.ndarray) -> np.ndarray:
-    """A picture, uint8 [H, W, 4], of the filters [N, 3, K, K] of a first layer: a pixel a weight, 16 across, gray is 0.
+    """Return an image, uint8 [H, W, 4], of filters [N, 3, K, K]: 16 across, one pixel per weight, gray for 0.
 
-    Each filter is scaled by its own largest weight.
+    Each filter is scaled by its largest weight.
     """
     count, _, side, _ = weights.shape
     across = 16
@@ -107,13 +119,13 @@ def filter_grid(weights: np.ndarray) -> np.ndarray:
 
 
 def encoded(image: Image.Image, form: str) -> bytes:
-    """The bytes of an image's file."""
+    """Return an image as the content of a file."""
     stream = io.BytesIO()
     image.save(stream, form)
     return stream.getvalue()
 
 
 def _tile(n: int) -> tuple[int, int, int, int]:
-    """Where the n-th image lies on the sheet of mistakes: left, top, right, bottom."""
+    """Return left, top, right and bottom of the n-th image on the sheet of mistakes."""
     left, top = _GAP + n % _ACROSS * (_TILE + _GAP), _GAP + n // _ACROSS * (_TILE + _TEXT + _GAP)
     return left, top, left + _TILE, top + _TILE
