@@ -1,1 +1,1 @@
-"""A model over HTTP: answers to images, explanations, and a page to try both."""
+"""HTTP service with predictions, explanations and a web page."""

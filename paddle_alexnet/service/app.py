@@ -1,4 +1,4 @@
-"""The service's addresses, and what each of them answers."""
+"""FastAPI application of the service."""
 
 import asyncio
 import functools
@@ -23,7 +23,7 @@ from paddle_alexnet.service.decoders import Content, Decoders
 from paddle_alexnet.service.explanations import insight
 from paddle_alexnet.service.limits import Limits, Refused
 from paddle_alexnet.service.prometheus import Metrics
-from paddle_alexnet.service.request_limits import Guard
+from paddle_alexnet.service.request_limits import RequestLimits
 from paddle_alexnet.service.samples import Sample
 from paddle_alexnet.service.served_model import Served
 from paddle_alexnet.service.web_page import CONTENT_SECURITY_POLICY, render_api, render_page
@@ -31,7 +31,7 @@ from paddle_alexnet.system.errors import UserError
 
 Result = TypeVar("Result")
 
-_EXPLAINING = 8  # images that an explanation counts as: it takes about as long
+_EXPLAINING = 8  # images that take as long as an explanation
 
 
 class TopClass(BaseModel):
@@ -44,7 +44,7 @@ class TopClass(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What the model answers to an image, or why it does not."""
+    """The most probable classes of an image, or an error."""
 
     name: str
     top: list[TopClass]
@@ -53,14 +53,14 @@ class Prediction(BaseModel):
 
 
 class Answer(BaseModel):
-    """A prediction for each image, in the order in which they were sent."""
+    """A prediction for each image, in the order of the request."""
 
     model: dict[str, Any]
     predictions: list[Prediction]
 
 
 class Refusal(BaseModel):
-    """Why a request is not answered."""
+    """The reason for refusing a request."""
 
     detail: str
 
@@ -92,14 +92,14 @@ _IMAGES = {
 _REFUSALS: dict[Any, dict[str, Any]] = {
     status: {"model": Refusal, "description": text}
     for status, text in {
-        400: "a body that cannot be read",
-        408: "the upload did not arrive in time",
-        413: "too many bytes, pixels or images, or too much memory to decode one",
-        415: "no image, or a body of another type",
-        422: "a damaged image, one that takes too long to decode, or parameters that make no sense",
+        400: "unreadable body",
+        408: "upload timed out",
+        413: "too many bytes, pixels or images, or too much memory to decode an image",
+        415: "unknown image format, or unsupported content type",
+        422: "damaged image, too long to decode, or invalid parameters",
         429: "too many images are waiting",
-        431: "headers that are too long",
-        503: "no answer in time",
+        431: "headers are too long",
+        503: "response timed out",
     }.items()
 }
 
@@ -107,10 +107,11 @@ _REFUSALS: dict[Any, dict[str, Any]] = {
 def create_app(
     served: Served, limits: Limits, samples: Sequence[Sample] = (), *, allow_origins: Sequence[str] = ()
 ) -> FastAPI:
-    """Return the application that answers by a model.
+    """Return the application that serves a model.
 
     Args:
-        allow_origins: Origins whose pages may read the answers in a browser (CORS), `*` for all.
+        samples: Sample images of the web page.
+        allow_origins: Origins of web pages that may use the service (CORS), or `*` for all.
     """
     predictor, network = served.predictor, served.network
     metadata = predictor.metadata
@@ -143,12 +144,12 @@ def create_app(
         title="paddle-alexnet",
         version="1",
         description=f"AlexNet {metadata.model.preset}, {len(names)} classes, trained on {metadata.origin.data}",
-        docs_url=None,  # its scripts come from another server
+        docs_url=None,  # would load scripts from another server
         redoc_url=None,
         lifespan=lifespan,
     )
     paths = frozenset(("/", "/predict", "/explain", "/health", "/metrics", "/filters.png", "/docs", "/openapi.json"))
-    app.add_middleware(Guard, batcher=batcher, limits=limits, metrics=metrics, paths=paths)
+    app.add_middleware(RequestLimits, batcher=batcher, limits=limits, metrics=metrics, paths=paths)
     if allow_origins:
         app.add_middleware(CORSMiddleware, allow_origins=allow_origins, allow_methods=["GET", "HEAD", "POST"])
 
@@ -165,7 +166,7 @@ def create_app(
         try:
             return await asyncio.wait_for(work, limits.timeout)
         except asyncio.TimeoutError:
-            raise Refused(503, f"no answer within {limits.timeout:g} s: try again") from None
+            raise Refused(503, f"no response within {limits.timeout:g} s; try again") from None
 
     async def predict_one(name: str, content: Content, top: int) -> dict[str, Any]:
         try:
@@ -185,25 +186,24 @@ def create_app(
     @app.post(
         "/predict",
         response_model=Answer,
-        response_description="the answer",
+        response_description="success",
         responses=_REFUSALS,
         openapi_extra=_IMAGES,
     )
     async def predict(request: Request, top: int = Query(5, ge=1, le=1000)) -> Response:
-        """Return the most probable classes of images, in the order in which they were sent.
+        """Return the most probable classes of images, in the order of the request.
 
-        Send files as a form (in any fields), base64 in JSON, or one file as the body. If one of several images cannot
-        be read, its entry has a `status` and an `error`, and the others are answered. If none can be read, the response
-        has the status of the first.
+        Send files as a form (in any fields), base64 in JSON, or one file as the body. The entry of an unreadable image
+        has a `status` and an `error`. If all images are unreadable, the response has the status of the first.
         """
         images = await read_images(request, limits)
-        with batcher.room(len(images) - 1):  # the first has its place since before the upload
+        with batcher.room(len(images) - 1):  # the first was counted before the upload
             predictions = await in_time(asyncio.gather(*(predict_one(*image, top) for image in images)))
         if all(prediction["error"] for prediction in predictions):
             raise Refused(predictions[0]["status"], predictions[0]["error"])
         return JSONResponse({"model": about, "predictions": predictions})
 
-    @app.post("/explain", response_description="the answer", responses=_REFUSALS, openapi_extra=_IMAGES)
+    @app.post("/explain", response_description="success", responses=_REFUSALS, openapi_extra=_IMAGES)
     async def explain(
         request: Request,
         top: int = Query(5, ge=1, le=1000),
@@ -212,12 +212,12 @@ def create_app(
     ) -> Response:
         """Return the most probable classes of one image and, in `insight`, Grad-CAM and feature maps as data URIs.
 
-        `label` names the class for Grad-CAM, by default the most probable one. `insight` is null if the model is an
-        exported one away from its run.
+        `label` names the class for Grad-CAM (default: the most probable). `insight` is null for an exported model
+        outside its run.
         """
         images = await read_images(request, limits)
         if len(images) > 1:
-            raise Refused(413, f"{len(images)} images: /explain takes one")
+            raise Refused(413, f"{len(images)} images: /explain takes one; send each in a request")
         try:
             chosen = None if label is None else views.class_index(metadata, label)
         except UserError as error:
@@ -235,12 +235,12 @@ def create_app(
         with batcher.room(_EXPLAINING - 1):
             return JSONResponse(await in_time(answer()))
 
-    @app.get("/health", response_description="the answer")
+    @app.get("/health", response_description="success")
     async def health() -> dict[str, Any]:
         """Return the status, the model and the number of images in the service."""
         return {"status": "ok", "model": about, "inside": batcher.inside}
 
-    @app.get("/metrics", response_class=Response, response_description="the answer")
+    @app.get("/metrics", response_class=Response, response_description="success")
     async def show_metrics() -> Response:
         """Return counters of requests, images, batches and times, in the text format of Prometheus."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -260,7 +260,7 @@ def create_app(
     @app.get("/samples/{number}.jpg", include_in_schema=False)
     async def sample(number: int) -> Response:
         if not 0 <= number < len(samples):
-            raise Refused(404, "there is no such sample")
+            raise Refused(404, "sample not found")
         return Response(samples[number].content, media_type="image/jpeg")
 
     filters = encoded(views.filters(network), "PNG") if network is not None else None
@@ -268,16 +268,17 @@ def create_app(
     @app.get("/filters.png", include_in_schema=False)
     async def show_filters() -> Response:
         if filters is None:
-            raise Refused(404, "an exported model's filters cannot be shown: serve its run or a checkpoint")
+            raise Refused(404, "an exported model does not show its filters; serve its run or a checkpoint")
         return Response(filters, media_type="image/png")
 
     return app
 
 
 async def read_images(request: Request, limits: Limits) -> list[tuple[str, Content]]:
-    """The images of a request, each with its name: bytes of files of a form or of the body, or base64 in JSON.
+    """Return the images of a request with their names: files of a form, base64 in JSON, or the body.
 
-    Raises Refused for a body without images, with too many, or of another type.
+    Raises:
+        Refused: The body has no images, too many images, or another content type.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     images: list[tuple[str, Content]] = []
@@ -287,15 +288,15 @@ async def read_images(request: Request, limits: Limits) -> list[tuple[str, Conte
                 files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
                 images = [(_name(file, n), await file.read()) for n, file in enumerate(files, start=1)]
         except UnicodeError:
-            raise Refused(400, "a form in a charset that cannot be read: send UTF-8") from None
+            raise Refused(400, "the form's charset is unreadable; send UTF-8") from None
     elif kind == "application/json":
         try:
             found = json.loads(await request.body())
             texts = found["images"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise Refused(422, 'not JSON of the form {"images": ["BASE64", …]}') from None
+            raise Refused(422, 'the body must be JSON such as {"images": ["BASE64", …]}') from None
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise Refused(422, '"images" is not a list of texts in base64')
+            raise Refused(422, '"images" must be a list of base64 strings')
         images = [(f"image {n}", text) for n, text in enumerate(texts, start=1)]
     elif kind.startswith("image/") or kind == "application/octet-stream":
         body = await request.body()
@@ -303,12 +304,12 @@ async def read_images(request: Request, limits: Limits) -> list[tuple[str, Conte
     else:
         raise Refused(415, "send images as multipart/form-data, base64 as application/json, or a file as image/jpeg")
     if not images:
-        raise Refused(422, "there is no image in the request")
+        raise Refused(422, "the request has no image; send one")
     if len(images) > limits.images:
-        raise Refused(413, f"more than {limits.images} images in a request: send them in several")
+        raise Refused(413, f"more than {limits.images} images in a request; send several requests")
     return images
 
 
 def _name(file: UploadFile, number: int) -> str:
-    """The name that a file has in the answer; a name in a strange charset may hold what UTF-8 cannot."""
+    """Return a file's name for the response, without characters that UTF-8 cannot encode."""
     return (file.filename or f"image {number}").encode("utf-8", "replace").decode()

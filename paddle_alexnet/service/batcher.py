@@ -1,4 +1,4 @@
-"""Micro-batching: images of many requests are computed together, by one thread."""
+"""Micro-batching of images from many requests."""
 
 import asyncio
 from collections import deque
@@ -15,10 +15,11 @@ Result = TypeVar("Result")
 
 
 class Batcher:
-    """Computes images as they come, as many together as have come while the last batch was computed.
+    """A batcher that computes together the images that arrived during the last batch.
 
-    `compute` takes images, uint8 [N, S, S, 3], and gives a row for each; it runs in a thread of its own, as does what
-    is given to `run`, one at a time. `observe` is told how many images each batch had.
+    Args:
+        compute: Function from images, uint8 [N, S, S, 3], to one row each; runs in the batcher's only thread.
+        observe: Called with the size of each batch.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class Batcher:
         *,
         observe: Callable[[int], None] = lambda images: None,
     ) -> None:
-        self.inside = 0  # images that are in the service
+        self.inside = 0  # images in the service
         self._compute, self._limits, self._observe = compute, limits, observe
         self._pending: deque[tuple[np.ndarray, asyncio.Future[np.ndarray]]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -36,11 +37,12 @@ class Batcher:
         self._task: Optional[asyncio.Task[None]] = None
 
     async def start(self) -> None:
-        self._arrived = asyncio.Event()  # here, for in Python 3.9 it belongs to the loop in which it is made
+        """Start computing."""
+        self._arrived = asyncio.Event()  # must be made in the running loop (Python 3.9)
         self._task = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
-        """End the work; what has not been computed is not answered."""
+        """Stop computing, and leave waiting images without a result."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -49,9 +51,13 @@ class Batcher:
 
     @contextmanager
     def room(self, images: int) -> Iterator[None]:
-        """Count images as being in the service. Raises Refused with 429 where there is no room for so many."""
+        """Count images as in the service inside the `with` block.
+
+        Raises:
+            Refused: The service is full (429).
+        """
         if self.inside + images > self._limits.waiting:
-            raise Refused(429, f"{self.inside} images are waiting, at most {self._limits.waiting} may: try again")
+            raise Refused(429, f"{self.inside} of at most {self._limits.waiting} images are waiting; try again")
         self.inside += images
         try:
             yield
@@ -59,7 +65,7 @@ class Batcher:
             self.inside -= images
 
     async def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The row for an image, uint8 [S, S, 3]. Raises what `compute` raises."""
+        """Return the row of an image, uint8 [S, S, 3], or raise the exception of `compute`."""
         assert self._arrived is not None, "not started"
         answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
         self._pending.append((image, answer))
@@ -67,7 +73,7 @@ class Batcher:
         return await answer
 
     async def run(self, job: Callable[[], Result]) -> Result:
-        """What a job gives, run in the thread that computes."""
+        """Return the result of a job that runs in the computing thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     async def _work(self) -> None:
@@ -95,15 +101,15 @@ class Batcher:
                         answer.set_result(row)
 
     def _next_batch(self) -> list[tuple[np.ndarray, "asyncio.Future[np.ndarray]"]]:
-        """The images that have waited longest; those that nobody waits for any more are left out."""
+        """Return the images that have waited longest, without canceled ones."""
         self._pending = deque(waiting for waiting in self._pending if not waiting[1].done())
         count = whole_batch(min(len(self._pending), self._limits.batch_size))
         return [self._pending.popleft() for _ in range(count)]
 
 
 def whole_batch(images: int) -> int:
-    """Of so many images, how many to compute together: a multiple of 8, or else a power of two.
+    """Return the largest batch size of at most `images`: a multiple of 8, or a power of two below 8.
 
-    For each size of batch that it has seen an engine keeps memory of its own: with few sizes it soon needs no more.
+    An engine keeps memory for each batch size that it has computed, so few sizes need less memory.
     """
     return images // 8 * 8 if images >= 8 else 1 << images.bit_length() >> 1

@@ -1,4 +1,4 @@
-"""Image decoding in processes of limited time and memory: a small file can keep a decoder busy for hours."""
+"""Image decoding in processes with limits of time and memory."""
 
 import asyncio
 import contextlib
@@ -20,18 +20,17 @@ from paddle_alexnet.service.decoding import decode, from_base64
 from paddle_alexnet.service.limits import Limits, Refused
 from paddle_alexnet.system.limits import available_cores
 
-Content = Union[bytes, str]  # of an image file, or its base64
-Decoded = tuple[np.ndarray, Optional[np.ndarray]]  # what the network reads, and the original if it was asked for
-ORIGINAL = 1024  # pixels of the longer side of an original that is sent back
+Content = Union[bytes, str]  # an image file, or its base64
+Decoded = tuple[np.ndarray, Optional[np.ndarray]]  # preprocessed pixels, and the original if requested
+ORIGINAL = 1024  # pixels of the longer side of an original in a response
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from paddle_alexnet.service.decoders import work; work({descriptor})"
 
 
 class Decoders:
-    """Decodes images in at most as many processes as there are cores, each started when it is first needed.
+    """A pool of decoding processes, at most one per core, started on demand.
 
-    A process that computes for more than `limits.decoding` seconds or takes more than `limits.memory` megabytes for an
-    image is replaced, and the image is refused.
+    An image is refused, and its process replaced, after `limits.decoding` CPU seconds or `limits.memory` megabytes.
     """
 
     def __init__(self, preprocess: Preprocess, limits: Limits) -> None:
@@ -40,22 +39,22 @@ class Decoders:
         self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
 
     def start(self) -> None:
-        """Start the first process, without waiting for it."""
+        """Start the first process."""
         self._idle.put(_Process(self._preprocess, self._limits))
 
     async def __call__(self, content: Content) -> np.ndarray:
         """Return an image as uint8 [S, S, 3].
 
         Raises:
-            Refused: The content is no image, is damaged, too large, or takes too long to decode.
+            Refused: The content is no image, damaged, too large or too slow to decode.
         """
         return (await self._in_thread(content, False))[0]
 
     async def with_original(self, content: Content) -> tuple[np.ndarray, np.ndarray]:
-        """Return an image as uint8 [S, S, 3], and whole, its longer side at most `ORIGINAL` pixels, uint8 [H, W, 3].
+        """Return an image as uint8 [S, S, 3], and as a whole, uint8 [H, W, 3], at most `ORIGINAL` pixels a side.
 
         Raises:
-            Refused: See above.
+            Refused: See `__call__`.
         """
         pixels, original = await self._in_thread(content, True)
         assert original is not None
@@ -65,7 +64,7 @@ class Decoders:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._decode, content, whole)
 
     def stop(self) -> None:
-        """End the processes, once they have decoded what they are at."""
+        """End the processes after their current images."""
         self._threads.shutdown()
         with contextlib.suppress(queue.Empty):
             while True:
@@ -98,43 +97,44 @@ class _Process:
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-c", program],
                 stdin=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # where libraries speak of each damaged image
+                stderr=subprocess.DEVNULL,  # libraries print a line for each damaged image
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the service alone
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # whose threads reserve memory, unused here
+                start_new_session=True,  # only the service handles Ctrl-C
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # unused threads reserve memory
             )
         self._connection.send((preprocess, limits))
 
     def decode(self, content: Content, whole: bool) -> Any:
-        """Return pixels, or the status and reason of a refusal. After an exception the process must be ended."""
+        """Return pixels, or the status and reason of a refusal; after an exception, end the process."""
         ready = False
         with contextlib.suppress(EOFError, OSError):
             ready = self._connection.poll(60) and self._connection.recv()
         if not ready:
-            raise Refused(503, "the service cannot start a process that decodes: try again")
+            raise Refused(503, "the service cannot start a decoding process; try again")
         try:
             self._connection.send((content, whole))
             return self._connection.recv()
         except (EOFError, OSError):
             slow = self._process.wait() == -signal.SIGPROF
             reason = f"takes more than {self._limits.decoding:g} s to decode" if slow else "cannot be decoded"
-            raise Refused(422, f"the image {reason}: save it in another format") from None
+            raise Refused(422, f"the image {reason}; save it in another format") from None
 
     def end(self) -> None:
+        """End the process."""
         self._connection.close()
         self._process.kill()
         self._process.wait()
 
 
 def work(descriptor: int) -> None:
-    """Decode what comes through a connection until the other end is closed."""
+    """Decode images from a connection until its other end is closed."""
     with Connection(descriptor) as connection, contextlib.suppress(EOFError, OSError):
         preprocess, limits = connection.recv()
         _limit_memory(limits.memory)
         while True:
             connection.send(True)
             content, whole = connection.recv()
-            signal.setitimer(signal.ITIMER_PROF, limits.decoding)  # of processor time; then SIGPROF ends the process
+            signal.setitimer(signal.ITIMER_PROF, limits.decoding)  # after this CPU time SIGPROF ends the process
             found = _decoded(content, whole, preprocess, limits)
             signal.setitimer(signal.ITIMER_PROF, 0)
             connection.send(found)
@@ -152,14 +152,14 @@ def _decoded(content: Content, whole: bool, preprocess: Preprocess, limits: Limi
     except Refused as refusal:
         return refusal.status, refusal.reason
     except MemoryError:
-        return 413, f"the image takes more than {limits.memory} MB to decode: save it smaller or in another format"
+        return 413, f"the image takes more than {limits.memory} MB to decode; save it smaller or in another format"
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Limit the memory of this process, on systems that have such a limit, and have it give back what it frees."""
+    """Limit this process's memory if the system can, and return freed memory to the system."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6, megabytes * 10**6))
     if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
-        ctypes.CDLL(None).mallopt(-3, 1 << 20)  # the mmap threshold, which `before_paddle` sets high
+        ctypes.CDLL(None).mallopt(-3, 1 << 20)  # the mmap threshold, which `system.bootstrap` raises

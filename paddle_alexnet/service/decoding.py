@@ -1,4 +1,4 @@
-"""Images out of requests: decoded, or refused with a reason."""
+"""Decoding of images in requests."""
 
 import base64
 import binascii
@@ -12,24 +12,25 @@ from paddle_alexnet.system.errors import UserError
 
 
 def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.ndarray:
-    """The bytes of an image file as uint8 [S, S, 3].
+    """Return an image file's preprocessed pixels, uint8 [S, S, 3].
 
-    Raises Refused with 415 for what is no image, 413 for one of more pixels, 422 for one that is damaged, and
-    MemoryError.
+    Raises:
+        Refused: The content is no image (415), has more than `megapixels` (413), or is damaged (422).
+        MemoryError: Memory is exhausted.
     """
     try:
         with open_image(content) as image:
             width, height = image.size
     except UnidentifiedImageError:
-        raise Refused(415, "not an image of a known format, such as JPEG or PNG") from None
+        raise Refused(415, "unknown image format; send JPEG or PNG") from None
     except MemoryError:
         raise
-    except UserError as error:  # a format that needs a package more
+    except UserError as error:  # the format requires another package
         raise Refused(415, f"the image {error}") from None
     except Exception as error:  # a damaged file may raise anything
-        raise Refused(422, f"a damaged image ({error})") from None
+        raise Refused(422, f"the image is damaged ({error})") from None
     if width * height > megapixels * 1e6:
-        raise Refused(413, f"{width}×{height} pixels: at most {megapixels} megapixels are taken")
+        raise Refused(413, f"{width}×{height} pixels exceed the limit of {megapixels} megapixels; save it smaller")
     try:
         return preprocess(content)
     except UserError as error:
@@ -39,7 +40,11 @@ def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.nda
 
 
 def from_base64(text: str) -> bytes:
-    """The bytes that base64 holds, also where a data URI carries it. Raises Refused with 422 for other text."""
+    """Return the content of base64 or of a data URI.
+
+    Raises:
+        Refused: The text is not base64 (422).
+    """
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:

@@ -1,4 +1,4 @@
-"""What a network saw in an image, as pictures for the page."""
+"""Explanations of a prediction as images for the web page."""
 
 import base64
 from typing import Any, Optional
@@ -24,11 +24,14 @@ def insight(
     maps: int,
     original: Optional[np.ndarray] = None,
 ) -> dict[str, Any]:
-    """Grad-CAM over an image, uint8 [S, S, 3], for class `label` or the most probable one, and the strongest maps.
+    """Return Grad-CAM and the strongest feature maps of an image, as data URIs.
 
-    With `original`, uint8 [H, W, 3], it is drawn over the whole image. Pictures are data URIs, those of maps with a
-    pixel a cell. `peak` is the value of Grad-CAM at the light end of the `scale` of colors, whose dark
-    end is 0.
+    Args:
+        pixels: Preprocessed image, uint8 [S, S, 3].
+        probabilities: Class probabilities [C].
+        label: Index of the class; default: the most probable class.
+        maps: Number of maps per convolution.
+        original: Whole image, uint8 [H, W, 3], to draw Grad-CAM on.
     """
     chosen = int(probabilities.argmax()) if label is None else label
     image = metadata.preprocess.batch(pixels[None])[0]
@@ -51,7 +54,7 @@ def insight(
                     {
                         "channel": one.channel,
                         "peak": float(one.values.max()),
-                        "picture": _uri(map_picture(one.values), "png"),
+                        "image": _uri(map_picture(one.values), "png"),
                     }
                     for one in found
                 ],

@@ -1,28 +1,28 @@
-"""What the service takes on, and how it says that it does not."""
+"""Limits of the service, and refusals of requests."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the service takes on; beyond that it refuses with a status and a reason."""
+    """The limits of the service, which refuses requests beyond them."""
 
-    megabytes: int = 20  # of a request
-    megapixels: int = 50  # of an image, by its header: nothing larger is decoded
-    images: int = 32  # of a request
-    waiting: int = 128  # images that are in the service at a time
-    batch_size: int = 32  # images that are computed together, at most
+    megabytes: int = 20  # per request
+    megapixels: int = 50  # per image, read from its header before decoding
+    images: int = 32  # per request
+    waiting: int = 128  # images in the service at once
+    batch_size: int = 32  # images computed together
     gather: float = 0.005  # seconds that a batch waits for more images
-    timeout: float = 30.0  # seconds for an upload to arrive, again for its answer, and for a client to read on
-    decoding: float = 10.0  # seconds of processor time to decode an image
-    memory: int = 2500  # megabytes of a process that decodes
-    connections: int = 256  # open at a time
-    head: int = 32_768  # bytes of a request line and its headers
-    head_timeout: float = 10.0  # seconds for these to arrive
+    timeout: float = 30.0  # seconds for an upload, for its response, and for a client's pause in reading
+    decoding: float = 10.0  # CPU seconds to decode an image
+    memory: int = 2500  # megabytes per decoding process
+    connections: int = 256  # open at once
+    head: int = 32_768  # bytes of request line and headers
+    head_timeout: float = 10.0  # seconds for the head to arrive
 
 
 class Refused(Exception):
-    """A request, or an image of one, that is not answered: the HTTP status and, in one line, the reason."""
+    """A refused request or image, with the HTTP status and a reason of one line."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -30,5 +30,5 @@ class Refused(Exception):
 
 
 def head_too_long(limits: Limits) -> str:
-    """Return the reason to refuse a request for its line and headers."""
-    return f"the headers are too long: at most {limits.head:,} bytes are taken"
+    """Return the reason for refusing a request with long headers."""
+    return f"the headers exceed the limit of {limits.head:,} bytes; send shorter ones"

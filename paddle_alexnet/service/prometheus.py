@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus."""
+"""Prometheus metrics of the service."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -6,7 +6,7 @@ _BATCHES = (1, 2, 4, 8, 16, 24, 32, 64, 128)
 
 
 class Metrics:
-    """Counters of one service, in a registry of their own."""
+    """The metrics of one service, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -15,7 +15,7 @@ class Metrics:
             "alexnet_requests", "Requests by path and status", ["path", "status"], registry=self.registry
         )
         self.seconds = Histogram(
-            "alexnet_request_seconds", "From the first byte to the answer", ["path"], registry=self.registry
+            "alexnet_request_seconds", "From the first byte to the response", ["path"], registry=self.registry
         )
         self.images = Counter("alexnet_images", "Images by outcome", ["outcome"], registry=self.registry)
         self.batches = Histogram(

@@ -1,4 +1,4 @@
-"""Around every request: limits of its body, its metrics, and the headers of its answer."""
+"""ASGI middleware for request limits, metrics and response headers."""
 
 import asyncio
 import json
@@ -25,14 +25,13 @@ _HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 _DRAIN_SECONDS = 2.0
-_LEFT = 499  # of metrics alone, as nginx has it
+_CLIENT_CLOSED = 499  # nginx's status of an aborted request, for metrics only
 
 
-class Guard:
-    """An ASGI application around another one.
+class RequestLimits:
+    """A middleware that refuses large bodies (413), slow bodies (408), and any body if the service is full (429).
 
-    A body of too many bytes is refused with 413, one that comes too slowly with 408, and with 429 before it is read
-    where the service is full. HEAD is answered as GET, whose body the server leaves out.
+    HEAD is handled as GET; the server leaves out the body.
     """
 
     def __init__(self, app: App, *, batcher: Batcher, limits: Limits, metrics: Metrics, paths: frozenset[str]) -> None:
@@ -63,20 +62,20 @@ class Guard:
                         _check_length(scope, self._limits)
                         stack.enter_context(self._batcher.room(1))
                 except Refused as refusal:
-                    if not _expects_leave(scope):
+                    if not _expects_continue(scope):
                         await body.drain()
                     await _answer(send_counted, refusal)
                 else:
                     await self._app(scope, body.receive, send_counted)
         except ClientDisconnect:  # in the middle of its upload
-            status = _LEFT
+            status = _CLIENT_CLOSED
         finally:
             self._metrics.requests.labels(path, status).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
 
 
 class _Body:
-    """The body of a request as it comes, within the limits."""
+    """The body of a request, received within the limits."""
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive, self._limits = receive, limits
@@ -84,7 +83,7 @@ class _Body:
         self._deadline = time.monotonic() + limits.timeout
 
     async def receive(self) -> Message:
-        """The next part. Raises HTTPException with 413 or 408."""
+        """Return the next part, or raise HTTPException with 413 or 408."""
         if self._whole:
             return await self._receive()
         try:
@@ -98,7 +97,7 @@ class _Body:
         return message
 
     async def drain(self) -> None:
-        """Read on for a moment, so that a client which sends first and reads then gets to see the answer."""
+        """Read on for a moment, because some clients read the response only after sending the body."""
         end, most = time.monotonic() + _DRAIN_SECONDS, self._read + 4 * self._limits.megabytes * 1e6
         while not self._whole and self._read < most:
             try:
@@ -124,11 +123,11 @@ def _check_length(scope: MutableMapping[str, Any], limits: Limits) -> None:
 
 
 def _too_large(limits: Limits) -> str:
-    return f"the request is too large: at most {limits.megabytes} megabytes are taken"
+    return f"the request exceeds the limit of {limits.megabytes} megabytes; send smaller images or fewer"
 
 
-def _expects_leave(scope: MutableMapping[str, Any]) -> bool:
-    """Whether the client sends its body only after it was told to."""
+def _expects_continue(scope: MutableMapping[str, Any]) -> bool:
+    """Return whether the client waits for `100 Continue` before it sends the body."""
     return any(name == b"expect" for name, _ in scope["headers"])
 
 

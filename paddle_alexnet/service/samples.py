@@ -1,4 +1,4 @@
-"""Pictures to try a model with."""
+"""Sample images of the web page."""
 
 import io
 from pathlib import Path
@@ -17,16 +17,16 @@ _SIDE = 480  # pixels, at most
 
 
 class Sample(NamedTuple):
-    """A picture as a JPEG file, and what it shows."""
+    """A JPEG file and its label."""
 
     label: str
     content: bytes
 
 
 def samples(metadata: Metadata, count: int) -> list[Sample]:
-    """At most `count` pictures, of as many classes as there are: of the val split of the model's data set.
+    """Return at most `count` images of the val split of the model's data set, of as many classes as possible.
 
-    Where that is not at hand, pictures as the demo set's for a model of that, and else none.
+    If the data set is not found, return drawn images for a model of the demo set, else none.
     """
     try:
         table = read_table(*metadata.origin.dataset(), metadata.classes)
@@ -35,7 +35,7 @@ def samples(metadata: Metadata, count: int) -> list[Sample]:
         return _drawn(metadata, count) if is_demo(metadata.classes) else []
     shuffled = np.random.default_rng(0).permutation(rows)
     _, first = np.unique(table.labels[shuffled], return_index=True)
-    chosen = shuffled[np.sort(first)[:count]]  # a picture a class
+    chosen = shuffled[np.sort(first)[:count]]  # one image per class
     chosen = [*chosen, *(row for row in shuffled if row not in set(chosen))][:count]
     found = []
     for row in chosen:
@@ -53,7 +53,7 @@ def _drawn(metadata: Metadata, count: int) -> list[Sample]:
 
 
 def _reduced(path: Path) -> bytes:
-    """A picture, small and upright, as a JPEG file; empty where it cannot be read."""
+    """Return a small upright image as a JPEG file, or nothing if the image is unreadable."""
     try:
         with open_image(path) as image:
             scale = max(s for s in scales_within(image) if s == 1 or min(image.size) // s >= _SIDE)

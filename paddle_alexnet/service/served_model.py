@@ -1,4 +1,4 @@
-"""The model that is served: what answers, and what can be looked into."""
+"""Loading of the served model."""
 
 import ctypes
 import os
@@ -16,18 +16,23 @@ from paddle_alexnet.system.device import use_device
 
 @dataclass(frozen=True)
 class Served:
-    """`predictor` answers; `network`, with the same weights, is looked into where there is one."""
+    """The predictor, and the network with the same weights for explanations, if available."""
 
     predictor: Predictor
     network: Optional[AlexNet]
 
 
 def open_served(path: Union[str, os.PathLike[str], ResolvedModel], *, device: str = "auto", **how: Any) -> Served:
-    """The model that a path means, opened as `Predictor` has it.
+    """Open a model for the service.
 
-    A run answers by its exported model where that is faster, see `answering_folder`, and an exported model of a run is
-    looked into by the best checkpoint, as long as both are of the same epoch. Raises UserError if there is no whole
-    model.
+    An exported model of a run is explained with the run's best checkpoint if both are of the same epoch.
+
+    Args:
+        path: Path of a run, a checkpoint or an exported folder.
+        how: Further arguments of `Predictor`.
+
+    Raises:
+        UserError: The path holds no complete model.
     """
     use_device(device)
     model = resolve_model(path)
@@ -39,7 +44,7 @@ def open_served(path: Union[str, os.PathLike[str], ResolvedModel], *, device: st
 
 
 def _give_back_memory() -> None:
-    """Give the system back what reading the files took, two thirds of all: `before_paddle` has glibc keep it."""
+    """Return the memory of reading files, two thirds of the total, which glibc keeps after `system.bootstrap`."""
     if sys.platform == "linux":
         with suppress(AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)

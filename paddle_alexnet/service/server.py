@@ -1,4 +1,4 @@
-"""The service as a process: its address, its connections, and its end when asked to stop."""
+"""Server process of the service: socket, connections and graceful shutdown."""
 
 import asyncio
 import json
@@ -16,33 +16,38 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from paddle_alexnet.service.limits import Limits, head_too_long
 from paddle_alexnet.system.errors import UserError
 
-_LINGER, _DRAIN = 2.0, 1_000_000  # seconds and bytes in which a client that is still sending can see its answer
-_PART = 16_384  # bytes that are parsed in one go
+_LINGER, _DRAIN = 2.0, 1_000_000  # seconds and bytes for a client that still sends to read its response
+_PART = 16_384  # bytes parsed at once
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address; port 0 is a free one. Raises UserError where that cannot be done."""
+    """Return a socket that listens at an address; port 0 picks a free port.
+
+    Raises:
+        UserError: The address is not available.
+    """
     if port > 65_535:
-        raise UserError(f"port {port}: there is no such port, they end at 65535")
+        raise UserError(f"port {port}: exceeds 65535; choose another port")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise UserError(
-            f"{host}:{port}: cannot listen there ({error.strerror or error}): name another port or host"
+            f"{host}:{port}: cannot listen there ({error.strerror or error}); choose another port or host"
         ) from None
 
 
 def address_of(listening: socket.socket) -> str:
-    """The address of a socket as a browser takes it."""
+    """Return the URL of a listening socket."""
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 class Server(uvicorn.Server):
-    """Serves an application until SIGINT or SIGTERM comes, and says when it has `started`.
+    """A server that on SIGINT or SIGTERM finishes requests within `limits.timeout`, then raises the signal.
 
-    What is being answered then has `limits.timeout` seconds to be done. Afterwards the signal is raised again.
+    Args:
+        started: Called when the server accepts requests.
     """
 
     def __init__(self, app: FastAPI, limits: Limits, *, started: Callable[[], None] = lambda: None) -> None:
@@ -52,7 +57,7 @@ class Server(uvicorn.Server):
                 http=type("_LimitedConnection", (_Connection,), {"limits": limits}),
                 h11_max_incomplete_event_size=limits.head,
                 log_config=None,
-                log_level="error",  # not a line for each client that sends nonsense
+                log_level="error",  # no line for each invalid request
                 access_log=False,
                 server_header=False,
                 ws="none",
@@ -61,36 +66,36 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=max(1, round(limits.timeout)),
             )
         )
-        self._say_started = started
+        self._started = started
 
     async def startup(self, sockets: Optional[list[socket.socket]] = None) -> None:
         await super().startup(sockets)
-        self._say_started()
+        self._started()
 
 
 class _Connection(H11Protocol):
-    """A connection whose client has limited time to send the head of a request and to read the answer.
+    """A connection with limited time to send the head of a request and to read the response.
 
-    If more than `limits.connections` are open, the one that has waited longest for a request is closed.
+    Beyond `limits.connections` open connections, the one that has waited longest for a request is closed.
     """
 
     limits: Limits
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self._timer: Optional[asyncio.TimerHandle] = None  # until the head is there, or the rest of an unread body
-        self._reading: Optional[asyncio.TimerHandle] = None  # until the client reads on
+        self._timer: Optional[asyncio.TimerHandle] = None  # for the head, or the rest of an unread body
+        self._reading: Optional[asyncio.TimerHandle] = None  # for the client's reading
         self._waiting_since = self.loop.time()
         self._refused = False
-        self._unread = 0  # bytes that came after the answer to their request
-        self._lines = self._chunked = 0  # ends of lines and bytes of a body that comes in chunks
+        self._unread = 0  # bytes received after the response
+        self._lines = self._chunked = 0  # line ends and bytes of a chunked body
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
             waiting = [one for one in self.connections if one is not self and not one._answering()]
             if not waiting:
-                self._refuse(503, "too many connections: try again")
+                self._refuse(503, "too many connections; try again")
                 return
             min(waiting, key=lambda one: one._waiting_since).transport.abort()
         self._await(self.limits.head_timeout, self._late)
@@ -99,7 +104,7 @@ class _Connection(H11Protocol):
         for start in range(0, len(data), _PART):
             if not self._refused and not self.transport.is_closing():
                 super().data_received(data[start : start + _PART])
-                if self._in_crumbs(data[start : start + _PART]):
+                if self._has_tiny_chunks(data[start : start + _PART]):
                     self.transport.abort()
         if self._refused or self._answered_early():
             self._unread += len(data)
@@ -110,8 +115,8 @@ class _Connection(H11Protocol):
         elif self._timer is None:
             self._await(self.limits.head_timeout, self._late)
 
-    def _in_crumbs(self, data: bytes) -> bool:
-        """Whether a body comes in chunks of a few bytes each, which take seconds a megabyte to put together."""
+    def _has_tiny_chunks(self, data: bytes) -> bool:
+        """Return whether a body has chunks of a few bytes, which take seconds per megabyte to parse."""
         if not self._answering() or (b"transfer-encoding", b"chunked") not in self.headers:
             self._lines = self._chunked = 0
             return False
@@ -125,11 +130,11 @@ class _Connection(H11Protocol):
         self._await(_LINGER if self._answered_early() else math.inf, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        error = sys.exc_info()[1]  # uvicorn calls this where it catches it
+        error = sys.exc_info()[1]  # uvicorn calls this method in its except block
         if getattr(error, "error_status_hint", 400) == 431:
             self._refuse(431, head_too_long(self.limits))
         else:
-            self._refuse(400, "not a request of HTTP/1.1")
+            self._refuse(400, "not an HTTP/1.1 request")
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -150,22 +155,22 @@ class _Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _answered_early(self) -> bool:
-        """Whether the client is still sending a request that has been answered."""
+        """Return whether the client still sends a request that has its response."""
         return self.conn.their_state is h11.SEND_BODY and not self._answering()
 
     def _await(self, seconds: float, otherwise: Callable[[], None]) -> None:
-        """Do something in so many seconds, in place of what was to be done before."""
+        """Restart the timer."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds == math.inf else self.loop.call_later(seconds, otherwise)
 
     def _late(self) -> None:
-        self._refuse(408, f"no whole request within {self.limits.head_timeout:g} s")
+        self._refuse(408, f"no complete request within {self.limits.head_timeout:g} s")
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Answer, read no more, and close the connection when the client does, or soon."""
+        """Respond, stop reading, and close the connection soon."""
         self._refused = True
-        if self._answering():  # an earlier request of this connection, whose answer would get mixed up with this one
+        if self._answering():  # this response would mix with that of an earlier request
             self.transport.close()
             return
         body = json.dumps({"detail": reason}).encode()

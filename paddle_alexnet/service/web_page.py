@@ -1,4 +1,4 @@
-"""The page at / and the API's at /docs: HTML files that ask for nothing from elsewhere."""
+"""Web pages of the service at / and /docs, without resources from other servers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,12 @@ CONTENT_SECURITY_POLICY = (
 
 
 def render_page(metadata: Metadata, explains: bool, limits: Limits, samples: Sequence[str]) -> str:
-    """The page of a model that `explains` or does not; `samples` are the labels of the pictures to click."""
+    """Return the page of a model.
+
+    Args:
+        explains: Whether the service can explain predictions.
+        samples: Labels of the sample images.
+    """
     return _render(
         "page.html",
         metadata=metadata,
@@ -29,11 +34,11 @@ def render_page(metadata: Metadata, explains: bool, limits: Limits, samples: Seq
 
 
 def render_api(openapi: dict[str, Any]) -> str:
-    """The page of what the service answers to programs, by its OpenAPI description."""
+    """Return the page of the API from its OpenAPI description."""
     return _render("api.html", openapi=openapi)
 
 
 def _render(name: str, **what: Any) -> str:
-    folders = [Path(__file__).parent, Path(report.__file__).with_name("templates")]  # the style is the report's
+    folders = [Path(__file__).parent, Path(report.__file__).with_name("templates")]  # for the report's style
     templates = Environment(loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined)
     return templates.get_template(name).render(what)

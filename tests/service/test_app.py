@@ -162,11 +162,11 @@ BAD = [
         400,
         "charset",
     ),
-    ("predict", b"{", JSON, 422, "not JSON of the form"),
-    ("predict", b"[" * 100_000, JSON, 422, "not JSON of the form"),
-    ("predict", b"[]", JSON, 422, "not JSON of the form"),
-    ("predict", b'{"images": "AAAA"}', JSON, 422, "not a list of texts"),
-    ("predict", b'{"images": [1]}', JSON, 422, "not a list of texts"),
+    ("predict", b"{", JSON, 422, "must be JSON such as"),
+    ("predict", b"[" * 100_000, JSON, 422, "must be JSON such as"),
+    ("predict", b"[]", JSON, 422, "must be JSON such as"),
+    ("predict", b'{"images": "AAAA"}', JSON, 422, "must be a list of base64 strings"),
+    ("predict", b'{"images": [1]}', JSON, 422, "must be a list of base64 strings"),
     ("predict", b'{"images": []}', JSON, 422, "no image"),
     ("predict", b'{"images": ["%%%"]}', JSON, 422, "not base64"),
     ("predict", b'{"images": ["\\ud800"]}', JSON, 422, "not base64"),
@@ -207,7 +207,7 @@ def test_request_beyond_the_waiting_limit_is_refused_at_once(slow):
         wait_until(lambda: service.get("health").json["inside"] == 3)
         refused = service.send("predict", GREEN_FILE)
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
-        assert "3 images are waiting, at most 3 may" in refused.json["detail"]
+        assert "3 of at most 3 images are waiting" in refused.json["detail"]
         slow.go.set()
         assert (first.result().status, second.result().status) == (200, 200)
         assert service.send("predict", GREEN_FILE).status == 200
@@ -217,7 +217,7 @@ def test_request_beyond_the_waiting_limit_is_refused_at_once(slow):
 def test_an_answer_that_takes_too_long_and_an_upload_that_does(slow):
     with running(slow.served, Limits(timeout=0.3)) as service:
         late = service.send("predict", RED_FILE)
-        assert (late.status, late.json["detail"]) == (503, "no answer within 0.3 s: try again")
+        assert (late.status, late.json["detail"]) == (503, "no response within 0.3 s; try again")
         place = urlsplit(service.address)
         with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
             connection.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
@@ -279,7 +279,7 @@ def test_an_exported_model_alone_answers_and_says_that_it_cannot_be_looked_into(
         answer = service.send("explain", RED_FILE)
         assert (answer.status, answer.json["insight"], answer.json["top"][0]["label"]) == (200, None, "class 0")
         assert service.get("filters.png").status == 404
-        assert "This is an exported model alone" in service.get("").body.decode()
+        assert "An exported model outside its run predicts but does not explain" in service.get("").body.decode()
 
 
 def test_service_describes_its_model_and_paths(service):
@@ -348,7 +348,7 @@ def test_a_port_that_is_taken_is_one_line():
         listen("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(UserError, match="cannot listen there"):
         listen("no.such.host.invalid", 0)
-    with pytest.raises(UserError, match="no such port"):
+    with pytest.raises(UserError, match="exceeds 65535"):
         listen("127.0.0.1", 99999)
 
 

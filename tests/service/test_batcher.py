@@ -97,7 +97,7 @@ def test_batcher_skips_an_image_whose_request_was_cancelled():
 def test_batcher_room_is_limited_and_returned():
     batcher = Batcher(means, Limits(waiting=3))
     with batcher.room(2):
-        with pytest.raises(Refused, match="2 images are waiting, at most 3 may") as refusal, batcher.room(2):
+        with pytest.raises(Refused, match="2 of at most 3 images are waiting") as refusal, batcher.room(2):
             pass
         assert refusal.value.status == 429
         with batcher.room(1):

@@ -120,7 +120,7 @@ def test_page_answers_an_image_and_shows_its_explanation(service, pictures, brow
     browser.devtools("Network.emulateNetworkConditions", {**network, "offline": True})
     try:
         browser.choose_file("#file", pictures / "green.png")
-        browser.wait(f"{ERROR}.textContent.includes('does not answer')")
+        browser.wait(f"{ERROR}.textContent.includes('does not respond')")
     finally:  # the browser is that of other tests, too
         browser.devtools("Network.emulateNetworkConditions", {**network, "offline": False})
         browser.console()
