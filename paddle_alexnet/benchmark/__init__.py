@@ -1,1 +1,1 @@
-"""How fast a network computes and how fast images are loaded, on this machine."""
+"""Benchmarks of networks, predictions and the data loader on this machine."""

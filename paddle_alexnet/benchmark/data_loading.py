@@ -1,4 +1,4 @@
-"""How many images a second each stage of the data pipeline gives, beside plain loaders timed in the same run."""
+"""Benchmark of the data loader's stages, compared with plain loaders in the same run."""
 
 import logging
 import tempfile
@@ -32,7 +32,7 @@ from paddle_alexnet.system.progress import progress
 # The paper's crops and flips.
 CHANGES = DataConfig(geometry="crop", resize=256, horizontal_flip=True)
 PREPROCESS = Preprocess(224, CHANGES.mean, CHANGES.std, geometry="crop", resize=256)
-PLAIN = "plain loader"  # as a careful person writes it: Pillow and NumPy
+PLAIN = "plain loader"  # straightforward code with Pillow and NumPy
 VISION = "paddle.vision loader"
 
 _log = logging.getLogger(__name__)
@@ -48,10 +48,17 @@ def benchmark_loader(
     repeats: int = 3,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """Time the stages of loading up to `images` training images, of the demo set without `root`.
+    """Time the stages of loading up to `images` training images; the stages take turns.
 
-    Returns columns stage, workers, images_per_second (the best of `repeats`; the stages take turns) and times_plain.
-    Raises UserError where the data set cannot be read.
+    Args:
+        root: Folder of the data set; default: the demo set.
+        csv: Table of labels; default: `labels.csv` in `root`.
+
+    Returns:
+        Columns stage, workers, images_per_second (best of `repeats`) and times_plain (relative to the plain loader).
+
+    Raises:
+        UserError: The data set is not found or unreadable.
     """
     on_device = use_device(device).startswith("gpu")
     with tempfile.TemporaryDirectory() as scratch:
@@ -82,7 +89,7 @@ def benchmark_loader(
 
 
 def format_loading(table: pd.DataFrame) -> str:
-    """The table of `benchmark_loader` as text."""
+    """Return the table of `benchmark_loader` as text."""
     return "\n".join(
         f"{row['stage']:<24} {row['workers']:>2} workers {row['images_per_second']:>9.1f} images/s "
         f"{row['times_plain']:>6.2f} × plain"
@@ -126,7 +133,7 @@ def _stages(
     chunks = [files.prepare(first, epoch=0)]
 
     def in_batches(one: Callable[[Path], Any], stack: Callable[[list[Any]], object]) -> None:
-        """An image at a time, in as many threads, and what `stack` makes of a batch of them."""
+        """Load images one by one in threads, and call `stack` on each batch."""
         batch = []
         for n, image in enumerate(in_threads(lambda n: one(dataset.path(n)), numbers, workers=workers), start=1):
             batch.append(image)
@@ -149,7 +156,7 @@ def _stages(
 
 
 def plain_image(path: Path) -> np.ndarray:
-    """The paper's crop and flip of an image, float32 [3, 224, 224], by Pillow and NumPy: without detours."""
+    """Return the paper's crop and flip of an image, float32 [3, 224, 224], with Pillow and NumPy."""
     with Image.open(path) as file:
         image = file.convert("RGB")
     scale = 256 / min(image.size)
@@ -165,7 +172,7 @@ def plain_image(path: Path) -> np.ndarray:
 
 
 def vision_image(path: Path) -> paddle.Tensor:
-    """The same by `paddle.vision.transforms`."""
+    """Return the same as `plain_image` with `paddle.vision.transforms`."""
     with Image.open(path) as file:
         return _VISION(file.convert("RGB"))
 

@@ -1,8 +1,8 @@
-"""How fast a network computes on this machine, timed as TensorFlow's AlexNet benchmark of 2018 does.
+"""Benchmark of a network's passes, like TensorFlow's AlexNet benchmark of 2018.
 
-Random images; a forward pass, a forward-backward pass (the gradient of an L2 loss of the output with
-respect to all parameters) and a training step, each burnt in and then timed. Several runners (LRN
-backends, PyTorch) take turns step by step, so that a change in the machine's load meets them all.
+On random images it times a forward pass, a forward-backward pass (the gradient of an L2 loss of the output with respect
+to all parameters) and a training step, each after a warm-up. Several runners (LRN backends, PyTorch) take turns step by
+step, because the machine's load may change.
 """
 
 import logging
@@ -27,7 +27,7 @@ from paddle_alexnet.system.device import use_device
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.limits import computing_threads
 
-PEAK_SIDE = 2048  # of the square matrices whose product measures the peak
+PEAK_SIDE = 2048  # side of the matrices whose product measures the peak
 
 _log = logging.getLogger(__name__)
 
@@ -44,19 +44,26 @@ def benchmark_network(
     burn_in: int = 10,
     steps: int = 100,
 ) -> dict[str, Any]:
-    """Time a preset, log as it goes, and return everything as plain values for JSON.
+    """Time a preset's passes, and log them.
 
-    `config` gives the device, the seed and the optimizer of the training step. `lrn` are backends of Paddle's kernels,
-    `auto` unless given; `kernels` are `auto` unless given, and Paddle's where `lrn` is. Times are seconds per
-    batch. The forward pass is in evaluation mode without gradients, the other two in training mode. The
-    percentage is of the float32 matrix-product peak measured in the same run; a forward pass counts 2
-    FLOPs per multiply-accumulate, a pass with gradients three times that, the optimizer nothing.
+    The forward pass is in evaluation mode without gradients, the others are in training mode. Percentages are relative
+    to the float32 matrix-product peak of this run. A forward pass counts 2 FLOPs per multiply-accumulate, a pass with
+    gradients three times as many, the optimizer none.
 
-    Raises UserError for unknown names, a device that is not there, PyTorch that is not installed, or
-    backends to compare in a network without LRN.
+    Args:
+        config: Config with the device, the seed and the optimizer.
+        lrn: LRN backends to compare, for Paddle's kernels; default: `auto`.
+        kernels: Kernels to compare; default: `paddle` with `lrn`, else `auto`.
+        against: Framework to compare with.
+
+    Returns:
+        All results as values for JSON, with times in seconds per batch.
+
+    Raises:
+        UserError: A name is unknown, the device or PyTorch is not available, or the network has no LRN to compare.
     """
     if min(batch_size, steps) < 1 or burn_in < 0:
-        raise UserError("the batch size and the steps must be 1 or more, the burn-in steps 0 or more")
+        raise UserError("batch_size and steps must be 1 or more, burn_in 0 or more; choose other numbers")
     device = use_device(config.device)
     paddle.seed(config.train.seed)
     backends = list(dict.fromkeys(choose_backend(name) for name in lrn or ["auto"]))
@@ -67,7 +74,7 @@ def benchmark_network(
         for backend in (backends if name == "paddle" else backends[:1])
     ]
     if len(backends) > 1 and networks[-1].lrn == networks[-2].lrn:
-        raise UserError(f"preset {preset} has no LRN, so there are no backends to compare: leave out --lrn")
+        raise UserError(f"preset {preset}: has no LRN to compare backends of; leave out lrn")
     table = describe(networks[0], batch_size)
     flops = 2 * int(table["macs"].sum())
     size = networks[0].image_size
@@ -104,7 +111,7 @@ def benchmark_network(
     for step in PASSES:
         _log.info(f"{step}, network in {mode(step)} mode")
         durations[step] = time_in_turn(runners, step, burn_in=burn_in, steps=steps)
-        # Again, for a shared machine is not always equally fast.
+        # Measured again, because a shared machine's speed varies.
         peak = max(peak, measure_peak(runners[0].synchronize))
     results = [
         {
@@ -137,7 +144,7 @@ def benchmark_network(
 
 
 def format_report(report: Mapping[str, Any]) -> str:
-    """What `benchmark_network` returned, as tables."""
+    """Return the results of `benchmark_network` as tables."""
     rows = [
         {
             "step": result["step"],
@@ -156,9 +163,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         "counted: 2 FLOPs per multiply-accumulate, forward 1×, with gradients 3×, the optimizer nothing",
     ]
     if max(result["percent_of_peak"] for result in report["results"]) > 100:
-        lines.append(
-            "over 100 %: the machine was busy with other work whenever the peak was measured, so measure again"
-        )
+        lines.append("over 100 %: the machine was busy with other work while the peak was measured; measure again")
     lines += [
         f"{ratio['step']}: time of {ratio['time_of']} / time of {ratio['over']} = {ratio['median']:.2f} "
         f"(80 % of the steps within {ratio['p10']:.2f} … {ratio['p90']:.2f})"
@@ -168,7 +173,7 @@ def format_report(report: Mapping[str, Any]) -> str:
 
 
 def measure_peak(synchronize: Callable[[], object]) -> float:
-    """The best rate of up to ten float32 matrix products in Paddle within about two seconds, GFLOP/s."""
+    """Return the best rate of up to ten float32 matrix products within two seconds, in GFLOP/s."""
     a, b = paddle.randn([PEAK_SIDE, PEAK_SIDE]), paddle.randn([PEAK_SIDE, PEAK_SIDE])
     durations: list[float] = []
     while len(durations) < 10 and sum(durations) < 2:

@@ -1,4 +1,4 @@
-"""How fast a folder of images is predicted, from files to probabilities, beside a plain script in PyTorch."""
+"""Benchmark of predicting a folder of images, compared with a plain PyTorch script."""
 
 import logging
 import tempfile
@@ -26,18 +26,24 @@ from paddle_alexnet.system.device import use_device
 from paddle_alexnet.system.limits import computing_threads
 from paddle_alexnet.system.progress import working
 
-USUAL = DataConfig()  # its mean and standard deviation
+USUAL = DataConfig()  # for its mean and std
 OURS, PLAIN = "predict", "plain PyTorch"
 
 _log = logging.getLogger(__name__)
 
 
 def benchmark_folder(preset: str, folder: Path, *, batch_size: int = 32, repeats: int = 3) -> dict[str, Any]:
-    """Time the prediction of every image below a folder on the CPU, and return everything as plain values for JSON.
+    """Time the prediction of all images below a folder on the CPU, from files to probabilities.
 
-    A network with random weights predicts them as an exported model, and in PyTorch, where that is installed: files
-    decoded, resized and normalized by Pillow and NumPy in as many processes of a `DataLoader` as there are threads. The
-    two take turns; the best time of each counts. Raises UserError for an unknown preset, and without images.
+    A network with random weights predicts as an exported model and, if installed, in PyTorch. The PyTorch script
+    decodes with Pillow and NumPy in as many `DataLoader` processes as there are threads. Both take turns; the best time
+    of each counts.
+
+    Returns:
+        All results as values for JSON.
+
+    Raises:
+        UserError: The preset is unknown, or the folder has no images.
     """
     one_of(preset, PRESETS, what="preset")
     use_device("cpu")
@@ -68,7 +74,7 @@ def benchmark_folder(preset: str, folder: Path, *, batch_size: int = 32, repeats
 
 
 def format_folder(report: dict[str, Any]) -> str:
-    """What `benchmark_folder` returned, as lines."""
+    """Return the results of `benchmark_folder` as text."""
     lines = [f"{report['images']} images through {report['preset']}, {report['threads']} threads, best of the rounds"]
     lines += [f"{name:<14}{rate:>8.1f} images/s" for name, rate in report["images_per_s"].items()]
     if "times_plain" in report:
@@ -95,7 +101,7 @@ def _in_torch(network: AlexNet, paths: Sequence[Path], batch_size: int) -> Calla
 
 
 class _Files:
-    """Images as a plain script reads them, float32 [3, S, S]: what PyTorch asks of a data set."""
+    """A PyTorch data set of images, float32 [3, S, S], as in a plain script."""
 
     def __init__(self, paths: Sequence[Path], size: int) -> None:
         self._paths, self._size = paths, size

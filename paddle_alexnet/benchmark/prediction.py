@@ -1,7 +1,7 @@
-"""How fast exported networks compute: every preset in the ways that Paddle has, beside PyTorch and ONNX Runtime.
+"""Benchmark of exported presets in Paddle Inference, PyTorch and ONNX Runtime.
 
-Random weights and images. The engines of a preset take turns batch by batch, so that a change in the machine's load
-meets them all; the best time of each counts.
+Weights and images are random. The engines of a preset take turns batch by batch, because the machine's load may
+change; the best time of each counts.
 """
 
 import logging
@@ -35,9 +35,9 @@ from paddle_alexnet.system.device import use_device
 from paddle_alexnet.system.limits import computing_threads
 from paddle_alexnet.system.progress import working
 
-CHOSEN = "oneDNN"  # what an exported model is run by
+CHOSEN = "oneDNN"  # the default engine of exported models
 OTHER_WAYS = ("plain",)
-SLOWER = 1.1  # times as long as another of Paddle's ways: more than the machine's unrest, we hope
+SLOWER = 1.1  # ratio to another of Paddle's engines that should exceed measurement noise
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +45,20 @@ _log = logging.getLogger(__name__)
 def benchmark_prediction(
     presets: Sequence[str] = (), *, batch_sizes: Sequence[int] = (1, 32), steps: int = 5
 ) -> dict[str, Any]:
-    """Time presets, all of them by default, on the CPU, and return everything as plain values for JSON.
+    """Time presets on the CPU.
 
-    The engines are Paddle Inference with oneDNN, which is the one in use, and without it (`plain`); PyTorch in its
-    dynamic graph and ONNX Runtime where they are installed. The percentage is of the best float32 matrix product
-    measured between them. Raises UserError for an unknown preset.
+    The engines are Paddle Inference with oneDNN (the default) and without it (`plain`), and, if installed, PyTorch in
+    its dynamic graph and ONNX Runtime. Percentages are relative to the best float32 matrix product of this run.
+
+    Args:
+        presets: Names; default: all.
+        steps: Number of timed batches.
+
+    Returns:
+        All results as values for JSON.
+
+    Raises:
+        UserError: A preset is unknown.
     """
     for preset in presets:
         one_of(preset, PRESETS, what="preset")
@@ -59,7 +68,7 @@ def benchmark_prediction(
     for preset in presets or PRESETS:
         network = AlexNet(preset, lrn=choose_backend("auto", job="jit"))
         network.eval()
-        gflop = 2 * int(describe(network, 1)["macs"].sum()) / 1e9  # of an image
+        gflop = 2 * int(describe(network, 1)["macs"].sum()) / 1e9  # per image
         with working(f"{preset}: building its engines"):
             engines = _engines(network)
         for batch_size in batch_sizes:
@@ -87,7 +96,7 @@ def benchmark_prediction(
 
 
 def format_predictions(report: Mapping[str, Any]) -> str:
-    """What `benchmark_prediction` returned, as a table: a line for a preset and a batch size."""
+    """Return the results of `benchmark_prediction` as a table with a row per preset and batch size."""
     table = pd.DataFrame(report["results"])
     rows = []
     for (preset, batch_size), group in table.groupby(["preset", "batch_size"], sort=False):
@@ -106,14 +115,14 @@ def format_predictions(report: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             format_columns(pd.DataFrame(rows), left=1),
-            f"best of the batches, {report['threads']} threads; {CHOSEN} is the way that exported models are run",
+            f"best of the batches, {report['threads']} threads; {CHOSEN} is the default engine of exported models",
             f"peak: {report['peak_gflops']:.0f} GFLOP/s, the best {PEAK_SIDE}³ float32 matrix product in this run",
         ]
     )
 
 
 def _engines(network: AlexNet) -> dict[str, Callable[[np.ndarray], object]]:
-    """What computes the network's logits, by name."""
+    """Return the engines that compute the network's logits, by name."""
     classes = ClassList.unnamed(network.num_classes)
     preprocess = Preprocess(network.image_size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     metadata = Metadata(network.spec, classes, preprocess, Origin("a benchmark"), kind="inference")
@@ -148,7 +157,7 @@ def _torch_engine(network: AlexNet) -> Callable[[np.ndarray], object]:
 def _time_in_turn(
     engines: Mapping[str, Callable[[np.ndarray], object]], image: np.ndarray, steps: int
 ) -> dict[str, float]:
-    """The best seconds for a batch by engine; a first batch is not timed."""
+    """Return the best seconds for a batch by engine, after a warm-up batch."""
     best = dict.fromkeys(engines, float("inf"))
     for step in range(-1, steps):
         for name, engine in engines.items():

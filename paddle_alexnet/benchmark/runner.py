@@ -1,4 +1,4 @@
-"""What is timed: a network in one framework, with the passes that it can be asked for; and several timed in turns."""
+"""Timing of a network's passes in several frameworks, in turns."""
 
 import logging
 import time
@@ -18,14 +18,14 @@ from paddle_alexnet.system.progress import EVERY, working
 from paddle_alexnet.training.optimizers import build_optimizer
 from paddle_alexnet.training.parameter_groups import resolve_groups
 
-PASSES = {"Forward": 1, "Forward-backward": 3, "Training step": 3}  # counted in forward passes' FLOPs
+PASSES = {"Forward": 1, "Forward-backward": 3, "Training step": 3}  # FLOPs relative to a forward pass
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A network in one framework: `steps` by the names of PASSES, each one batch."""
+    """A network in one framework, with a function for one batch of each of `PASSES`."""
 
     name: str
     network: Any
@@ -34,16 +34,16 @@ class Runner:
 
 
 def nothing() -> None:
-    """Synchronize with a CPU, which is done when the call returns."""
+    """Do nothing: a CPU needs no synchronization."""
 
 
 def mode(step: str) -> str:
-    """The mode of the network in a pass: `eval` or `train`."""
+    """Return the mode of the network in a pass: `eval` or `train`."""
     return "eval" if step == "Forward" else "train"
 
 
 def paddle_runner(network: AlexNet, image: np.ndarray, label: np.ndarray, config: Config, device: str) -> Runner:
-    """The steps of a Paddle network on image [N, 3, S, S] float32 and label [N] int64."""
+    """Return the runner of a Paddle network on images, float32 [N, 3, S, S], and labels, int64 [N]."""
     x, y = paddle.to_tensor(image), paddle.to_tensor(label)
     rules = resolve_groups(network.weights_and_biases(), config.optimizer)
     optimizer = build_optimizer(config.optimizer, rules, config.optimizer.learning_rate)
@@ -69,11 +69,11 @@ def paddle_runner(network: AlexNet, image: np.ndarray, label: np.ndarray, config
 
 
 def time_in_turn(runners: Sequence[Runner], step: str, *, burn_in: int, steps: int) -> dict[str, list[float]]:
-    """Seconds of each timed step by runner, taken in turns; logs lines as TensorFlow's benchmark prints them."""
+    """Return the seconds of each timed step by runner, taken in turns; log lines like TensorFlow's benchmark."""
     durations: dict[str, list[float]] = {runner.name: [] for runner in runners}
     for runner in runners:
         getattr(runner.network, mode(step))()  # both frameworks call it .eval() and .train()
-    with working(f"{step}: {burn_in} steps that are not timed"):
+    with working(f"{step}: {burn_in} warm-up steps"):
         for _, runner in product(range(burn_in), runners):
             runner.steps[step]()
             runner.synchronize()

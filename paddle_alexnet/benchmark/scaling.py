@@ -1,7 +1,6 @@
-"""A simulation of training on several GPUs: images a second, and hours to 90 epochs of ImageNet.
+"""Simulation of training on several GPUs: images per second, and hours for 90 epochs of ImageNet.
 
-Nothing here is measured. What one GPU computes a second and what the links between them carry are given; the
-simulation adds up what the processes wait for each other.
+One GPU's rate and the links' bandwidth are inputs; the simulation adds the times that processes wait for each other.
 """
 
 import math
@@ -17,39 +16,39 @@ from paddle_alexnet.network.structure import describe
 
 IMAGENET = 1_281_167  # images of LSVRC-2012's training set
 EPOCHS = 90
-_BYTES = 4  # of a number, in float32
-_FORWARD = 1 / 3  # of a layer's arithmetic; the backward pass computes two gradients, of its input and its weights
+_BYTES = 4  # float32
+_FORWARD = 1 / 3  # share of the arithmetic; the backward pass computes two gradients, of the input and the weights
 
 Way = Literal["data", "weird trick"]
 
 
 class Part(NamedTuple):
-    """A layer with weights, and what it takes for one image."""
+    """A layer with weights, and its cost for one image."""
 
     name: str
     parameters: int
-    share: float  # of the network's multiply-accumulates
-    inputs: int  # numbers that it reads
+    share: float  # share of the network's multiply-accumulates
+    inputs: int  # size of the layer's input
     linear: bool
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What carries the numbers: bytes a second that a GPU can send while it receives as many, and seconds a message."""
+    """The links of a cluster, which carry data in both directions at once."""
 
-    link: float  # within a machine
-    network: float  # between machines
+    link: float  # bytes per second between GPUs of a machine
+    network: float  # bytes per second between machines
     per_machine: int = 8
-    latency: float = 0.0
+    latency: float = 0.0  # seconds per message
 
     def all_reduce(self, size: float, gpus: int) -> float:
-        """Seconds until every GPU has the sum of all GPUs' `size` bytes, by a ring: reduce-scatter, then all-gather."""
+        """Return the seconds of a ring all-reduce of `size` bytes: reduce-scatter, then all-gather."""
         return 2 * self.all_gather(size, gpus)
 
     def all_gather(self, size: float, gpus: int) -> float:
-        """Seconds until every GPU has all `size` bytes, of which each had its part; a reduce-scatter takes the same.
+        """Return the seconds of a ring all-gather, or reduce-scatter, of `size` bytes in total.
 
-        Each of the N-1 turns of the ring passes a part of 1/N on, over its slowest link.
+        Each of the N-1 turns of the ring sends 1/N of the data over its slowest link.
         """
         speed = self.link if gpus <= self.per_machine else min(self.link, self.network)
         return (gpus - 1) * (size / gpus / speed + self.latency)
@@ -57,7 +56,11 @@ class Cluster:
 
 @cache
 def parts_of(preset: str) -> tuple[Part, ...]:
-    """The layers of a preset that have weights. Raises UserError for an unknown one."""
+    """Return the layers of a preset that have weights.
+
+    Raises:
+        UserError: The preset is unknown.
+    """
     network = AlexNet(preset)
     rows = [row for row in describe(network).to_dict("records") if row["output_shape"]]  # a quirk may leave one out
     inputs, total, parts = 3 * network.image_size**2, sum(row["macs"] for row in rows), []
@@ -79,13 +82,15 @@ def step_seconds(
     way: Way = "data",
     overlap: bool = True,
 ) -> float:
-    """Seconds of a training step in which each GPU computes `batch_size` images, each in `image_seconds`.
+    """Return the seconds of a training step.
 
-    - `data`: every GPU has the whole network, and each layer's gradient is summed over all GPUs as soon as the backward
-      pass has it; with `overlap` while the pass goes on.
-    - `weird trick` (Krizhevsky 2014, arXiv:1404.5997, scheme a): the linear layers are shared out, each GPU having a
-      part of the outputs for the images of all. What a linear layer reads is gathered before it, and the gradient of
-      that is summed after it; meanwhile all wait.
+    Args:
+        batch_size: Images per GPU.
+        image_seconds: Seconds that one GPU takes for one image.
+        way: `data`: each GPU has the whole network, and each gradient is all-reduced when the backward pass has
+            computed it. `weird trick` (Krizhevsky 2014, arXiv:1404.5997, scheme a): each GPU has a part of every linear
+            layer's outputs; all GPUs wait while the layer's inputs are gathered and their gradients summed.
+        overlap: Whether gradients are sent during the backward pass.
     """
     forward = batch_size * image_seconds * _FORWARD
     compute = batch_size * image_seconds * (1 - _FORWARD)
@@ -96,7 +101,7 @@ def step_seconds(
         return cluster.all_gather(gpus * batch_size * part.inputs * _BYTES, gpus)
 
     clock += sum(map(exchange, shared_out))
-    sent = 0.0  # when the links are free again
+    sent = 0.0  # time when the links become free
     for part in reversed(parts):
         clock += compute * part.share
         if part in shared_out:
@@ -117,10 +122,18 @@ def simulate(
     cluster: Cluster,
     overlap: bool = True,
 ) -> pd.DataFrame:
-    """A row for each number of GPUs and way, where one GPU alone trains with `images_per_second`.
+    """Simulate training on each number of GPUs in each way.
 
-    Columns gpus, way, batch (images in a step, of all), step (seconds), images_per_second, efficiency (of what as many
-    GPUs would do that never wait) and hours (to 90 epochs of ImageNet).
+    Args:
+        batch_size: Images per GPU.
+        images_per_second: Rate of one GPU alone.
+
+    Returns:
+        Columns gpus, way, batch (images per step), step (seconds), images_per_second, efficiency (relative to GPUs that
+        never wait) and hours (for 90 epochs of ImageNet).
+
+    Raises:
+        UserError: The preset is unknown.
     """
     parts, rows = parts_of(preset), []
     ways: tuple[Way, ...] = ("data", "weird trick")
@@ -143,13 +156,13 @@ def simulate(
 
 
 def format_scaling(table: pd.DataFrame) -> str:
-    """The table of `simulate` as text."""
+    """Return the table of `simulate` as text."""
     lines = [
-        f"{'GPUs':>4}  {'way':<11} {'batch':>6} {'ms a step':>9} {'images/s':>9} {'efficiency':>10} {'90 epochs':>10}"
+        f"{'GPUs':>4}  {'way':<11} {'batch':>6} {'ms/step':>9} {'images/s':>9} {'efficiency':>10} {'90 epochs':>10}"
     ]
     for row in table.to_dict("records"):
         lines.append(
             f"{row['gpus']:>4}  {row['way']:<11} {row['batch']:>6} {1000 * row['step']:>9.1f} "
             f"{row['images_per_second']:>9.0f} {row['efficiency']:>9.0%}  {row['hours']:>8.1f} h"
         )
-    return "\n".join([*lines, "simulated: nothing here is measured"])
+    return "\n".join([*lines, "simulated, not measured"])

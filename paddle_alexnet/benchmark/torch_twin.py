@@ -1,4 +1,4 @@
-"""The same network in PyTorch, with the same weights, to be timed beside it."""
+"""PyTorch equivalents of networks, for comparison."""
 
 import importlib
 import math
@@ -19,13 +19,14 @@ from paddle_alexnet.system.limits import computing_threads
 def torch_runner(
     network: AlexNet, image: np.ndarray, label: np.ndarray, config: OptimizerConfig, device: str
 ) -> Runner:
-    """The same steps, of the same network with the same weights, in PyTorch with as many threads.
+    """Return the runner of the same network in PyTorch, with the same weights and number of threads.
 
-    Raises UserError if PyTorch is not installed, or has no GPU where Paddle computes on one.
+    Raises:
+        UserError: PyTorch is not installed, or cannot use the GPU that Paddle uses.
     """
     torch = _import_torch()
     if device.startswith("gpu") and not torch.cuda.is_available():
-        raise UserError("this PyTorch cannot use the GPU: compare on the CPU (device=cpu)")
+        raise UserError("PyTorch: cannot use the GPU; compare on the CPU (device=cpu)")
     place = device.replace("gpu", "cuda")
     torch.set_num_threads(computing_threads())
     twin = torch_twin(network).to(place)
@@ -67,9 +68,10 @@ def torch_runner(
 
 
 def torch_twin(network: AlexNet) -> Any:
-    """The same network in PyTorch with the same weights: image [N, 3, S, S] to logits [N, num_classes].
+    """Return the same network in PyTorch with the same weights: images [N, 3, S, S] to logits [N, num_classes].
 
-    Raises UserError if PyTorch is not installed.
+    Raises:
+        UserError: PyTorch is not installed.
     """
     torch = _import_torch()
     module: Any = torch.nn.Module
@@ -79,7 +81,7 @@ def torch_twin(network: AlexNet) -> Any:
             super().__init__()
             self.stage = stage
             neighbors = stage.size**2 if stage.within_channel else stage.size
-            self.alpha = stage.alpha if stage.average else stage.alpha * neighbors  # PyTorch's follows the mean
+            self.alpha = stage.alpha if stage.average else stage.alpha * neighbors  # PyTorch multiplies the mean
 
         def forward(self, x: Any) -> Any:
             size, beta, k = self.stage.size, self.stage.beta, self.stage.k
@@ -104,7 +106,7 @@ def torch_twin(network: AlexNet) -> Any:
         if isinstance(stage, (presets.Conv, presets.MaxPool)):
             pads = padding_of(stage, shape[2])
             padding = pads[0] if len(set(pads)) == 1 else 0
-            if len(set(pads)) > 1:  # which PyTorch's own padding cannot do
+            if len(set(pads)) > 1:  # PyTorch's layers only pad symmetrically
                 beyond = 0.0 if isinstance(stage, presets.Conv) else -math.inf
                 modules.append(torch.nn.ConstantPad2d(pads, beyond))
             if isinstance(stage, presets.Conv):
@@ -118,7 +120,7 @@ def torch_twin(network: AlexNet) -> Any:
             modules.append(TorchLRN(stage))
         elif isinstance(stage, presets.Dropout):
             modules.append(torch.nn.Dropout(stage.p))
-            if stage.mode == "downscale_in_infer":  # which PyTorch has not
+            if stage.mode == "downscale_in_infer":  # not in PyTorch
                 modules.append(Scale(1 - stage.p))
         else:
             modules.append(torch.nn.Flatten() if isinstance(stage, presets.Flatten) else torch.nn.ReLU())
@@ -134,4 +136,4 @@ def _import_torch() -> Any:
     try:
         return importlib.import_module("torch")
     except ImportError:
-        raise UserError('PyTorch is not installed: pip install "paddle-alexnet[torch]"') from None
+        raise UserError('PyTorch: is not installed; run pip install "paddle-alexnet[torch]"') from None

@@ -1,1 +1,1 @@
-"""Studies of a network or a recipe: ablations, fidelity to the AlexNet of 2012."""
+"""Ablation studies, and fidelity to the AlexNet of 2012."""

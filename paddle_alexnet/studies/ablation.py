@@ -1,4 +1,4 @@
-"""What the parts of a network are worth: the same training without each, over several seeds."""
+"""Ablation of LRN, overlapping pooling, dropout and grouped convolution, over several seeds."""
 
 import logging
 from collections.abc import Sequence
@@ -29,52 +29,58 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the network, and what is done to the model's settings to train without it."""
+    """A part of the network that an ablation removes."""
 
     title: str
-    quirk: Optional[str]  # None: LRN, which is a setting of its own
-    lost_in_2012: Optional[float]  # points of top-1 on ImageNet's validation set, as logged with the released code
+    quirk: Optional[str]  # quirk that removes the part; None for LRN, which is a setting
+    lost_in_2012: Optional[float]  # points of top-1 on ImageNet's validation set, from the released logs
 
     def without(self, model: ModelConfig) -> ModelConfig:
+        """Return the model's config without the part."""
         return replace(model, quirks=(*model.quirks, self.quirk)) if self.quirk else replace(model, lrn="none")
 
 
-WHOLE = "the whole network"
+WHOLE = "full network"
 PARTS = {
     "lrn": Part("without LRN", None, 1.37),
-    "overlap": Part("pools that do not overlap", "no_overlap", 0.39),
+    "overlap": Part("without overlapping pooling", "no_overlap", 0.39),
     "dropout": Part("without dropout", "no_dropout", None),
-    "columns": Part("one column for two", "one_column", None),
+    "columns": Part("without grouped convolution", "one_column", None),
 }
-
 
 COLUMNS = ("network", "mean top-1", "95 % interval", "± sd", "points lost", "lost in 2012")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A network's top-1 on images that were not trained on, over the seeds."""
+    """A network's top-1 accuracy on held-out images, for each seed."""
 
     title: str
     top1: tuple[float, ...]
-    images: int  # that each seed's figure is of, the same for all
+    images: int  # evaluated for each seed
     lost_in_2012: Optional[float] = None
 
     @property
     def spread(self) -> float:
+        """The standard deviation over seeds."""
         return stdev(self.top1) if len(self.top1) > 1 else float("nan")
 
 
 def ablate(config: Config, *, parts: Optional[Sequence[str]] = None, seeds: Sequence[int] = (0, 1, 2)) -> list[Outcome]:
-    """Train a recipe as it is and without each of some `PARTS`, once per seed; the whole network comes first.
+    """Train the full network and the network without each part, once per seed.
 
-    Without `parts` it is all that the network has. Runs lie in the recipe's output, as `whole-seed-0`; those that are
-    finished there are taken as they are, and one that was stopped goes on. The best model of each is evaluated on the
-    test split, or on val where there is none; the figures are written as `ablation.csv` and `ablation.png` beside the
-    runs.
+    Runs are subfolders of the config's output, such as `whole-seed-0`. Finished runs are reused, stopped ones resume.
+    The best model of each run is evaluated on the test split, or on val without one. `ablation.csv` and
+    `ablation.png` in the output hold the results.
 
-    Raises UserError for an unknown part or one that the network has not, for a run with other settings, and see
-    `train`.
+    Args:
+        parts: Names of `PARTS` to remove, one at a time; default: all that the network has.
+
+    Returns:
+        The results, the full network first.
+
+    Raises:
+        UserError: A part is unknown or the network lacks it, a run has other settings, or training fails.
     """
     for name, kind in (("ablation.csv", "CSV"), ("ablation.png", "PNG")):
         check_output(Path(config.output) / name, kind)
@@ -94,21 +100,21 @@ def ablate(config: Config, *, parts: Optional[Sequence[str]] = None, seeds: Sequ
 
 
 def _models(whole: ModelConfig, parts: Optional[Sequence[str]]) -> dict[str, ModelConfig]:
-    """The model without each part. Raises UserError if one is not there, or if the rest would not fit together."""
+    """Return the config without each part. Raise UserError if the network lacks the part or cannot do without it."""
     models, stages = {}, _network(whole).stages
     for name in parts or PARTS:
         model = PARTS[one_of(name, PARTS, what="part")].without(whole)
         network = _network(model)
         if network.stages == stages:
             if parts:
-                raise UserError(f"part {name}: preset {whole.preset} has none: leave it out")
+                raise UserError(f"part {name}: not found in preset {whole.preset}; leave it out")
             continue
         try:
             with paddle.no_grad():
                 network(paddle.zeros([1, 3, network.image_size, network.image_size]))
         except ValueError:
             raise UserError(
-                f"part {name}: without it the layers of preset {whole.preset} do not fit together"
+                f"part {name}: the other layers of preset {whole.preset} require it; leave it out"
             ) from None
         models[name] = model
     return models
@@ -119,12 +125,12 @@ def _network(model: ModelConfig) -> AlexNet:
 
 
 def _train(run: RunFolder, config: Config) -> None:
-    """Train, or go on, unless that is done. Raises UserError if the folder holds a run with other settings."""
+    """Train or resume a run unless it is finished. Raise UserError if the folder holds a run with other settings."""
     if not run.last.is_dir():
         train(config)
         return
     if load_config(run.config) != with_absolute_paths(config):
-        raise UserError(f"{run.path}: holds a run with other settings: remove it, or name another output")
+        raise UserError(f"{run.path}: holds a run with other settings; remove it or choose another output")
     if not read_state(run.last).state.finished:
         train(config, resume=run.path)
 
@@ -155,9 +161,9 @@ def _write(outcomes: Sequence[Outcome], folder: Path) -> None:
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """The table, of `COLUMNS`.
+    """Return the rows of the table with `COLUMNS`.
 
-    The interval is that of one seed's images: the seeds share them, so more seeds do not make it narrower.
+    The interval is for the images of one seed, because all seeds share the images.
     """
     whole = mean(outcomes[0].top1)
     return [

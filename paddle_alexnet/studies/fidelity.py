@@ -1,9 +1,8 @@
-"""How far a recipe is from the AlexNet of 2012, fact by fact, each measured on what the recipe builds.
+"""Fidelity of a recipe to the AlexNet of 2012, with each fact measured on the network, optimizer and data.
 
-The three references are the paper's text (Krizhevsky, Sutskever, Hinton 2012), run 145 of the source that the Computer
-History Museum released, and BVLC's `bvlc_alexnet`. Run 145 trained the paper's network on ILSVRC-2012; the paper's
-errors of 37.47/17.00 % are those of the same network on LSVRC-2010, whose log has other epochs (23, 51 and 78). A fact
-that a reference does not state is None.
+The references are the paper (Krizhevsky, Sutskever, Hinton 2012), run 145 of the source that the Computer History
+Museum released, and BVLC's `bvlc_alexnet`. Run 145 trained the paper's network on ILSVRC-2012. The paper's errors of
+37.47/17.00 % are from LSVRC-2010, and that run's log has other epochs (23, 51 and 78).
 """
 
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ REFERENCES = {
 
 @dataclass(frozen=True)
 class Fact:
+    """A fact with its value in each reference; None if the reference does not state it."""
+
     part: str  # network, optimizer or data
     name: str
     paper: Optional[str]
@@ -87,8 +88,8 @@ FACTS = (
     _same("optimizer", "weight decay", "0.0005"),
     Fact("optimizer", "weight decay of biases", None, "0", "0"),
     _same("optimizer", "learning rate", "0.01"),
-    # The log of run 145 names an epoch for each change, and not whether it came before or after that. Caffe's 100,000
-    # steps of 256 images are 20 epochs of ImageNet, its 360,000 are 72.
+    # The log of run 145 does not show whether a change came before or after its epoch. Caffe's 100,000 steps of 256
+    # images are 20 epochs of ImageNet, its 360,000 steps are 72.
     Fact(
         "optimizer",
         "learning-rate schedule",
@@ -109,18 +110,20 @@ FACTS = (
     Fact("data", "mean image under a crop", None, "its center", "its part under the crop"),
     _same("data", "range of a color after scaling", "255"),
     Fact("data", "color noise", "PCA, 0.1 of the eigenvalues", "PCA, 0.1 of the standard deviations", "none"),
-    Fact("data", "pictures divided after the noise", "no", "by 1.1", "no"),
+    Fact("data", "images divided after the noise", "no", "by 1.1", "no"),
     Fact("data", "color noise at the end", None, "off", "none"),
 )
 
 
 def compare_with_2012(config: Config) -> pd.DataFrame:
-    """Every fact of FACTS for a recipe, with the network's own number of classes.
+    """Return the verdict on each of `FACTS` for a recipe with its preset's own number of classes.
 
-    Columns: part, fact, ours, and per reference `matches`, `differs (ours … / theirs …)` or
-    `not stated (ours …)`.
+    Returns:
+        Columns part, fact, ours, and for each reference `matches`, `differs (ours … / theirs …)` or
+        `not stated (ours …)`.
 
-    Raises UserError for an unknown preset, LRN backend or quirk.
+    Raises:
+        UserError: The preset, LRN backend or a quirk is unknown.
     """
     paddle.seed(config.train.seed)
     network = AlexNet(config.model.preset, None, config.model.lrn, quirks=config.model.quirks)
@@ -140,7 +143,7 @@ def compare_with_2012(config: Config) -> pd.DataFrame:
 
 
 def format_fidelity(table: pd.DataFrame) -> str:
-    """The table of `compare_with_2012` as text, a section per reference, a line per fact."""
+    """Return the table of `compare_with_2012` as text, with a section per reference and a line per fact."""
     lines = []
     for reference, title in REFERENCES.items():
         matching = (table[reference] == "matches").sum()

@@ -1,7 +1,4 @@
-"""What the parts of a recipe do, measured on them: the network, the optimizer and its rates, the training images.
-
-Each function returns texts by the name of a fact, see `fidelity.FACTS`.
-"""
+"""Measurements of a recipe's network, optimizer and data, as texts by the names of `fidelity.FACTS`."""
 
 import logging
 import math
@@ -34,36 +31,33 @@ from paddle_alexnet.training.schedules import build_schedule
 
 
 def together(values: Iterable[str]) -> str:
-    """The different values, in order; `none` without any."""
+    """Return the unique values in order, or `none`."""
     return ", ".join(dict.fromkeys(values)) or "none"
 
 
-# The network
-
-
 class _Passed(NamedTuple):
-    """A layer as an image passed it."""
+    """A layer and its shapes in a forward pass."""
 
     stage: NamedStage
     layer: nn.Layer
-    shape: tuple[int, ...]  # in
+    shape: tuple[int, ...]
     output_shape: tuple[int, ...]
 
 
 class _Norm(NamedTuple):
-    """A normalization y = x / (k + a * S) ** beta, from what it gave for what it was fed."""
+    """A normalization y = x / (k + a * S) ** beta, measured from its inputs and outputs."""
 
-    channels: int  # as many neighbors are summed over
-    side: int  # of the square of pixels that is summed over
+    channels: int  # number of channels in the sum S
+    side: int  # side of the square of pixels in the sum S
     a: float
     beta: float
     k: float
-    columns: int  # that are normalized separately
+    columns: int  # number of separately normalized columns
     border: str
 
 
 def network_facts(network: AlexNet) -> dict[str, str]:
-    """Of the order in which a picture passes the layers, of what they do to numbers, and of the weights as drawn."""
+    """Measure the order and behavior of a network's layers, and its initial weights."""
     passed = _pass(network)
     convs, linears, pools, dropouts, norms = (
         [step for step in passed if isinstance(step.layer, kind)]
@@ -115,7 +109,7 @@ def network_facts(network: AlexNet) -> dict[str, str]:
 
 
 def _pass(network: AlexNet) -> list[_Passed]:
-    """The layers in the order in which one picture passes them."""
+    """Return the layers in the order of a forward pass."""
     passed: list[_Passed] = []
 
     def record(stage: NamedStage, layer: nn.Layer, inputs: Any, output: paddle.Tensor) -> None:
@@ -131,11 +125,11 @@ def _pass(network: AlexNet) -> list[_Passed]:
 
 def _norm(layer: LRN, channels: int) -> _Norm:
     def denominators(x: np.ndarray) -> np.ndarray:
-        """(k + a * S) ** beta for x [N, C, H, W] without a 0."""
+        """Return (k + a * S) ** beta for nonzero x [N, C, H, W]."""
         with paddle.no_grad():
             return x / layer(paddle.to_tensor(x)).numpy().astype(np.float64)
 
-    # All but one number 1e-3, so that S is its square.
+    # S is the square of a single large value.
     def alone(value: float) -> float:
         x = np.full((1, channels, 11, 11), 1e-3, np.float32)
         x[0, channels // 4, 5, 5] = value
@@ -145,7 +139,7 @@ def _norm(layer: LRN, channels: int) -> _Norm:
     beta = math.log(larger / large) / math.log(1e2)
     k, a = small ** (1 / beta), large ** (1 / beta) / 1e14
 
-    # Which numbers notice that one is so large that a * S is 5 k.
+    # Outputs that depend on one value with a * S = 5 k.
     loud = np.float32(math.sqrt(5 * k / a))
     quiet = np.ones((channels, channels, 1, 1), np.float32)
     x = quiet * np.where(np.eye(channels, dtype=bool), loud, np.float32(1))[:, :, None, None]
@@ -155,7 +149,7 @@ def _norm(layer: LRN, channels: int) -> _Norm:
     x[0, channels // 4, 5, 5] = loud
     pixels = np.abs(denominators(x) / before - 1)[0, channels // 4] > 0.01
 
-    # How many numbers the first channel sums over where all are alike.
+    # The number of values in the first channel's sum, if all values are equal.
     alike = denominators(np.full((1, channels, 1, 1), loud, np.float32))[0, 0, 0, 0]
     counted = round((alike ** (1 / beta) - k) / (5 * k))
     return _Norm(
@@ -170,7 +164,7 @@ def _norm(layer: LRN, channels: int) -> _Norm:
 
 
 def _dropout(layer: nn.Layer) -> tuple[str, str]:
-    """The share that is dropped, and what is done to the rest in training and to all in evaluation."""
+    """Return the share that dropout drops, and its scales in training and evaluation."""
     ones, training = paddle.ones([1, 40_000]), layer.training
     layer.train()
     values = layer(ones).numpy()
@@ -181,7 +175,7 @@ def _dropout(layer: nn.Layer) -> tuple[str, str]:
 
 
 def _std(weight: paddle.Tensor) -> str:
-    """The standard deviation of a weight, rounded to one digit where that is within five standard errors."""
+    """Return a weight's standard deviation, with one digit if that is within five standard errors."""
     measured = float(weight.numpy().std())
     nearest = float(f"{measured:.1g}")
     error = nearest / math.sqrt(2 * math.prod(weight.shape))
@@ -193,13 +187,10 @@ def _constant(bias: paddle.Tensor) -> str:
     return f"{values[0]:g}" if (values == values[0]).all() else f"{values.min():.2g} … {values.max():.2g}"
 
 
-# The optimizer and its rates
-
-
 def optimizer_facts(network: AlexNet, config: Config) -> dict[str, str]:
-    """Of the updates that gradients of known size lead to. The network's weights are lost.
+    """Measure the optimizer by its updates for known gradients; this destroys the network's weights.
 
-    An optimizer acts on each number by itself, so four of each weight and bias tell all.
+    An optimizer updates each number independently, so four numbers of each parameter suffice.
     """
     _shrink(network)
     decay = config.optimizer.weight_decay
@@ -236,7 +227,7 @@ def optimizer_facts(network: AlexNet, config: Config) -> dict[str, str]:
 
 
 def _shrink(network: AlexNet) -> None:
-    """Put four numbers in the place of each weight and bias, with its rate, decay and name in the network."""
+    """Replace each weight and bias by four numbers with the same rate, decay and name."""
     for _, layer in network.named_layers():
         for name, parameter in list(layer.named_parameters(include_sublayers=False)):
             four = paddle.create_parameter([4], "float32")
@@ -251,7 +242,7 @@ def _updates(
     weights: Sequence[float],
     gradients: Sequence[float],
 ) -> dict[str, np.ndarray]:
-    """How far a step lowers the four numbers of each parameter, float64 [4]."""
+    """Return how far a step lowers the four numbers of each parameter, float64 [4]."""
     before, gradient = np.array(weights, np.float32), paddle.to_tensor(gradients, "float32")
     for rule in rules:
         rule.parameter.set_value(before)
@@ -262,7 +253,7 @@ def _updates(
 
 
 def _decay(moved: np.ndarray, decay: float) -> str:
-    """The decay of a parameter of 1, which moved without a gradient and not with one of -decay."""
+    """Return the weight decay of a parameter, from its updates at 1 with gradients 0 and -decay."""
     if moved[2] == 0:
         return "0"
     if math.isclose(moved[2], decay, rel_tol=1e-3) and not math.isclose(moved[3], 0, abs_tol=1e-3 * decay):
@@ -271,7 +262,7 @@ def _decay(moved: np.ndarray, decay: float) -> str:
 
 
 def _rates(network: AlexNet, config: Config, *, improving: bool) -> dict[str, list[float]]:
-    """The rate of each parameter in every epoch, from what plain SGD does with a gradient of 1 in its last step."""
+    """Return the learning rate of each parameter by epoch, from plain SGD's last update with a gradient of 1."""
     epochs, steps = config.train.epochs, 2
     rules, rate = resolve_groups(network.weights_and_biases(), config.optimizer), config.optimizer.learning_rate
     schedule = build_schedule(config.schedule, rules, learning_rate=rate, epochs=epochs, steps=steps)
@@ -280,7 +271,7 @@ def _rates(network: AlexNet, config: Config, *, improving: bool) -> dict[str, li
         callback.set_model(SimpleNamespace(_optimizer=optimizer))
         callback.on_train_begin({})
     rates: dict[str, list[float]] = {}
-    logging.getLogger(build_schedule.__module__).disabled = True  # what it says of a plateau is of no run
+    logging.getLogger(build_schedule.__module__).disabled = True  # hides messages on plateaus, which concern no run
     for epoch in range(epochs):
         for step in range(steps):
             for callback in schedule.callbacks:
@@ -298,7 +289,7 @@ def _rates(network: AlexNet, config: Config, *, improving: bool) -> dict[str, li
 
 
 def _changes(rates: Sequence[float]) -> list[tuple[int, float]]:
-    """After which epochs a rate changes, and to what."""
+    """Return the epochs after which a rate changes, and the new rates."""
     return [(epoch, after) for epoch, (before, after) in enumerate(zip(rates, rates[1:]), 1) if before != after]
 
 
@@ -318,7 +309,7 @@ def _own_schedule(rates: Sequence[float], others: Sequence[float]) -> str:
 
 
 def _bias_rate_later(rates: dict[str, list[float]]) -> str:
-    """Whether the biases' rates follow the weights', conv2's standing for those of all layers but the first."""
+    """Describe the biases' later rates relative to the weights', with conv2 for all layers except the first."""
     first, bias, weight = rates["conv1.bias"], rates["conv2.bias"], rates["conv2.weight"]
     if all(math.isclose(b / bias[0], w / weight[0], rel_tol=1e-3) for b, w in zip(bias, weight)):
         text = "as the weights'"
@@ -327,16 +318,13 @@ def _bias_rate_later(rates: dict[str, list[float]]) -> str:
     return text if first[-1] == bias[-1] else f"{text}, conv1's {first[-1]:g}"
 
 
-# The training images
-
-# Two drawn pictures of 320×256: their red level goes from one to another over their width, their green level over
-# their height, and their blue level is one.
+# Two drawn images of 320×256: red changes linearly over the width, green over the height, and blue is constant.
 _WIDTH, _HEIGHT = 320, 256
 _RED, _GREEN, _BLUE = [(0, 255), (200, 80)], [(0, 255), (30, 180)], [60, 200]
 
 
 def data_facts(config: Config, image_size: int) -> dict[str, str]:
-    """Of what the loaders make of drawn pictures: in levels of 0..255, normalized, and with noise too."""
+    """Measure the loaders on drawn images: in levels of 0..255, normalized, and with color noise."""
     levels: dict[str, Any] = {
         "normalize": "given",
         "mean": (0.0, 0.0, 0.0),
@@ -345,7 +333,7 @@ def data_facts(config: Config, image_size: int) -> dict[str, str]:
     }
     others: dict[str, Any] = {"color_jitter": 0.0, "random_erasing": 0.0, "mixup": 0.0}
     with TemporaryDirectory() as folder:
-        root = Path(folder) / "pictures"
+        root = Path(folder) / "images"
         _draw(root, count=min(max(config.train.batch_size + 1, 128), 1024))
 
         def loaders(**changes: Any) -> tuple[Loader, Loader]:
@@ -356,18 +344,18 @@ def data_facts(config: Config, image_size: int) -> dict[str, str]:
         (train, val), (clean, clean_val), (noisy, _) = loaders(**levels), loaders(pca_noise=0.0), loaders()
         raw, label = _batch(train)
         normalized, _ = _batch(clean)
-        seen, pictures = _seen(raw, label), _seen(*_batch(val))
+        seen, evaluated = _seen(raw, label), _seen(*_batch(val))
         scale, mean = _normalization(*(_batch(loader)[0] for loader in (val, clean_val)))
         means = raw - normalized / scale
         facts = {
             "batch size": str(len(label) * config.train.accumulate),
-            "geometry": _geometry(pictures[0], random=np.ptp(np.abs(seen[:, 1])) > 0.05),
+            "geometry": _geometry(evaluated[0], random=np.ptp(np.abs(seen[:, 1])) > 0.05),
             **_crops(seen, image_size),
             "mean subtracted": "per pixel" if np.ptp(mean, axis=(1, 2)).max() > 2 else _colors(config, mean),
             "mean image under a crop": "none",
             "range of a color after scaling": together(f"{255 * part:.3g}" for part in scale.ravel()),
             "color noise": "none",
-            "pictures divided after the noise": "no",
+            "images divided after the noise": "no",
             "color noise at the end": "none",
         }
         if config.data.normalize == "channel":
@@ -382,7 +370,7 @@ def data_facts(config: Config, image_size: int) -> dict[str, str]:
             noise = (with_noise / kept - normalized).mean(axis=(2, 3)) / scale[:, 0, 0]  # [N, 3], levels
             patches, _ = train.dataset.patches(range(len(train.dataset)))
             facts["color noise"] = _noise(noise, patches)
-            facts["pictures divided after the noise"] = f"by {1 / kept:.3g}" if abs(1 / kept - 1) > 1e-3 else "no"
+            facts["images divided after the noise"] = f"by {1 / kept:.3g}" if abs(1 / kept - 1) > 1e-3 else "no"
             clean.epoch = noisy.epoch = config.train.epochs - 1
             still = not np.array_equal(_batch(noisy)[0], _batch(clean)[0])
             facts["color noise at the end"] = "as before" if still else "off"
@@ -390,7 +378,7 @@ def data_facts(config: Config, image_size: int) -> dict[str, str]:
 
 
 def _draw(root: Path, *, count: int) -> None:
-    """A data set of the two pictures, `count` of them to train on and one each to validate on."""
+    """Write a data set of the two images: `count` copies for training, and one of each for validation."""
     across, down = np.meshgrid(np.linspace(0, 1, _WIDTH), np.linspace(0, 1, _HEIGHT))
     root.mkdir()
     rows = []
@@ -405,18 +393,18 @@ def _draw(root: Path, *, count: int) -> None:
 
 
 def _batch(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
-    """The first batch of an epoch, of its images the first 128, float64 [N, 3, S, S], and all its labels."""
+    """Return the first 128 images of an epoch's first batch, float64 [N, 3, S, S], and all its labels."""
     image, label = next(iter(loader))
     return image[:128].numpy().astype(np.float64), label.numpy()
 
 
 def _seen(levels: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Where the pixels of each image lie in its picture, [N, 4]: x of the first column and x per column, then y."""
+    """Return each image's place in its drawn image, [N, 4]: x of the first column, x per column, and the same for y."""
     places = []
     for image, which in zip(levels, label):
         place: list[float] = []
         for plane, (low, high), length in ((image[0], _RED[which], _WIDTH), (image[1].T, _GREEN[which], _HEIGHT)):
-            along = (plane.mean(axis=0) - low) / (high - low) * (length - 1)  # of the picture's pixels
+            along = (plane.mean(axis=0) - low) / (high - low) * (length - 1)  # drawn pixels
             slope, start = np.polyfit(np.arange(len(along)), along, 1)
             place += [start, slope]
         places.append(place)
@@ -424,7 +412,7 @@ def _seen(levels: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def _geometry(place: np.ndarray, *, random: bool) -> str:
-    """What becomes the square patch, from an image of evaluation."""
+    """Describe the geometry of an evaluated image."""
     if random:
         return "a random part"
     _, across, _, down = place
@@ -434,7 +422,7 @@ def _geometry(place: np.ndarray, *, random: bool) -> str:
 
 
 def _crops(seen: np.ndarray, image_size: int) -> dict[str, str]:
-    """Crops and flips of training images, from where their pixels lie in the picture."""
+    """Describe crops and flips of training images from their places."""
     flipped = seen[:, 1] < 0
     left = np.where(flipped, seen[:, 0] + seen[:, 1] * (image_size - 1), seen[:, 0])
     corners = [(round(x), round(y), bool(flip)) for x, y, flip in zip(left, seen[:, 2], flipped)]
@@ -448,7 +436,7 @@ def _crops(seen: np.ndarray, image_size: int) -> dict[str, str]:
 
 
 def _normalization(levels: np.ndarray, normalized: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What levels are multiplied by, [3, 1, 1], after the mean [3, S, S] was subtracted, from two images of each."""
+    """Return the scale [3, 1, 1] and the mean [3, S, S] of normalization, from two images before and after."""
     difference, scaled = levels[1] - levels[0], normalized[1] - normalized[0]
     scale = (scaled * difference).sum(axis=(1, 2)) / (difference**2).sum(axis=(1, 2))
     return scale[:, None, None], levels[0] - normalized[0] / scale[:, None, None]
@@ -461,7 +449,7 @@ def _colors(config: Config, mean: np.ndarray) -> str:
 
 
 def _noise(noise: np.ndarray, patches: np.ndarray) -> str:
-    """Noise [N, 3] by what its size along the principal components of the patches is a multiple of."""
+    """Describe color noise [N, 3] relative to the principal components of the patches."""
     values, vectors = np.linalg.eigh(np.cov(np.moveaxis(patches, 1, 0).reshape(3, -1)))
     sizes = np.sqrt(((noise @ vectors) ** 2).mean(axis=0))
     multiples = {"standard deviations": sizes / np.sqrt(values), "eigenvalues": sizes * 255 / values}

@@ -41,7 +41,7 @@ def test_runs_are_made_once_and_set_side_by_side(demo_set, tmp_path, monkeypatch
     monkeypatch.setattr(ablation, "train", counted)
     whole, plain = ablate(config, parts=["overlap"], seeds=[0, 1])
     assert len(trained) == 4
-    assert (whole.title, plain.title, plain.lost_in_2012) == ("the whole network", "pools that do not overlap", 0.39)
+    assert (whole.title, plain.title, plain.lost_in_2012) == ("full network", "without overlapping pooling", 0.39)
     assert ablate(config, parts=["overlap"], seeds=[0, 1]) == [whole, plain]
     assert len(trained) == 4, "what is finished is taken as it is"
     with (tmp_path / "out" / "ablation.csv").open() as stream:
@@ -61,7 +61,5 @@ def test_a_part_that_is_not_there_or_cannot_go_is_one_line(tmp_path):
     words = ["ablate", "-o", f"output={tmp_path / 'out'}", "-o", "data.root=here"]
     assert_user_error(run_tool(*words, "-c", "half", "--without", "lrn"), "part lrn: preset half has none")
     assert_user_error(run_tool(*words, "--without", "lnr"), "did you mean 'lrn'?")
-    assert_user_error(
-        run_tool(*words, "-c", "slim", "--without", "overlap"), "the layers of preset slim do not fit together"
-    )
+    assert_user_error(run_tool(*words, "-c", "slim", "--without", "overlap"), "layers of preset slim require it")
     assert not (tmp_path / "out").exists()

@@ -112,16 +112,16 @@ def test_images_are_measured():
 def test_pixels_of_one_weird_trick_are_as_large_as_in_cuda_convnet2():
     """Its convdata.py divides by 1 plus the coefficient of the noise, as the code of 2012 does."""
     facts = data_facts(recipe("owt2014", "train.batch_size=100", "data.resize=128"), 112)
-    assert facts["pictures divided after the noise"] == "by 1.1"
+    assert facts["images divided after the noise"] == "by 1.1"
 
 
 def test_measurements_find_the_behavior_of_the_code_of_2012():
     facts = data("train.epochs=68", size=224)  # a pixel of it is seen to the half, as 32 equal crops need
-    assert facts["pictures divided after the noise"] == "by 1.1"
+    assert facts["images divided after the noise"] == "by 1.1"
     assert facts["color noise"] == "PCA, 0.1 of the standard deviations"
     assert facts["color noise at the end"] == "off"
     assert facts["images in a row that share crop and flip"] == "32"
     facts = data("data.pca_divisor=1", "data.pca_epochs=0", "data.shared_crops=1", "train.epochs=68")
-    assert facts["pictures divided after the noise"] == "no"
+    assert facts["images divided after the noise"] == "no"
     assert facts["color noise at the end"] == "as before"
     assert facts["images in a row that share crop and flip"] == "1"
