@@ -91,10 +91,10 @@ def test_metrics_of_other_types_are_one_line(finished_run, tmp_path, line):
     (run / "metrics.csv").write_text(
         f"epoch,train_loss,train_top1,val_loss,val_top1,learning_rate,images_per_second,data\n{line}\n"
     )
-    assert_user_error(run_tool("report", run), "metrics.csv: not the metrics of a run")
+    assert_user_error(run_tool("report", run), "metrics.csv: is damaged")
 
 
 def test_report_commands_with_wrong_arguments_are_user_errors(finished_run, tmp_path):
-    assert_user_error(run_tool("report", tmp_path), str(tmp_path), "no run there")
+    assert_user_error(run_tool("report", tmp_path), str(tmp_path), "is not a run")
     assert_user_error(run_tool("compare", finished_run.output), "two or more different runs")
     assert_user_error(run_tool("evaluate", finished_run.output, "--confusion", "matrix.jpg"), ".csv or .png")

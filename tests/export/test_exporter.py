@@ -156,7 +156,7 @@ def test_the_tool_exports_a_checkpoint_as_training_does(tmp_path):
 def test_exports_leave_nothing_in_memory(tmp_path):
     """Four networks of 58 MB each; `paddle.jit.save` alone keeps the weights of every one."""
     command = [sys.executable, "-c", GROWTH, str(tmp_path / "model")]
-    printed = subprocess.run(command, capture_output=True, text=True, cwd="tests", check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, cwd="tests/support", check=True).stdout
     assert float(printed) < 2 * 58
 
 

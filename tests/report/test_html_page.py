@@ -80,7 +80,7 @@ def test_report_has_the_figures_of_the_run_folder(whole_run):
     assert f"{100 * run.validation.top1:.1f}\N{NO-BREAK SPACE}%" in text
     assert f"{run.validation.loss:.4f}" in text
     assert "95 % interval: 39.1 to 86.2\N{NO-BREAK SPACE}%" in text  # of 8 right among 12
-    assert "that of epoch 2, which had the lowest mean validation loss" in text
+    assert "Epoch 2 has the lowest mean validation loss" in text
     for name in NAMES:  # what looks like HTML is shown as it is
         assert name in text
     for row in run.validation.mistakes:
@@ -121,7 +121,7 @@ def test_a_folder_with_less_in_it_gives_a_page_with_less(whole_run, missing):
 def test_predictions_of_another_epoch_are_called_so(whole_run):
     figures = whole_run.validation / "figures.json"
     figures.write_text(figures.read_text().replace('"epoch": 3', '"epoch": 1'))
-    assert "those of epoch 1, not of the best model" in write_report(read_run(whole_run.path)).read_text()
+    assert "from epoch 1, not from the best model" in write_report(read_run(whole_run.path)).read_text()
 
 
 @pytest.mark.parametrize("name", ["config", "metrics", "environment"])

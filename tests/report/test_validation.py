@@ -61,7 +61,7 @@ def test_validation_is_read_as_written(run_folder):
 @pytest.mark.parametrize("content", ["", "label,a\nb,c\n"])
 def test_validation_that_is_damaged_raises(run_folder, name, content):
     (run_folder.validation / name).write_text(content)
-    with pytest.raises(UserError, match="validation: damaged"):
+    with pytest.raises(UserError, match="validation: is damaged"):
         read_validation(run_folder.validation)
 
 
@@ -80,7 +80,7 @@ def test_values_of_other_types_are_one_line(run_folder, name, old, new):
     before = file.read_text()
     assert old in before
     file.write_text(before.replace(old, new, 1))
-    with pytest.raises(UserError, match="validation: damaged"):
+    with pytest.raises(UserError, match="validation: is damaged"):
         read_validation(run_folder.validation)
 
 
