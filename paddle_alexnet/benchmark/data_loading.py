@@ -48,11 +48,7 @@ def benchmark_loader(
     repeats: int = 3,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """Time the stages of loading up to `images` training images; the stages take turns.
-
-    Args:
-        root: Folder of the data set; default: the demo set.
-        csv: Table of labels; default: `labels.csv` in `root`.
+    """Time the stages of loading up to `images` training images, by default of the demo set; the stages take turns.
 
     Returns:
         Columns stage, workers, images_per_second (best of `repeats`) and times_plain (relative to the plain loader).

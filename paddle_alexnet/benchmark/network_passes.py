@@ -44,7 +44,7 @@ def benchmark_network(
     burn_in: int = 10,
     steps: int = 100,
 ) -> dict[str, Any]:
-    """Time a preset's passes, and log them.
+    """Time and log a preset's passes, and return all results as values for JSON, with times in seconds per batch.
 
     The forward pass is in evaluation mode without gradients, the others are in training mode. Percentages are relative
     to the float32 matrix-product peak of this run. A forward pass counts 2 FLOPs per multiply-accumulate, a pass with
@@ -54,10 +54,6 @@ def benchmark_network(
         config: Config with the device, the seed and the optimizer.
         lrn: LRN backends to compare, for Paddle's kernels; default: `auto`.
         kernels: Kernels to compare; default: `paddle` with `lrn`, else `auto`.
-        against: Framework to compare with.
-
-    Returns:
-        All results as values for JSON, with times in seconds per batch.
 
     Raises:
         UserError: A name is unknown, the device or PyTorch is not available, or the network has no LRN to compare.

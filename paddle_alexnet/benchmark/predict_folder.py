@@ -33,14 +33,11 @@ _log = logging.getLogger(__name__)
 
 
 def benchmark_folder(preset: str, folder: Path, *, batch_size: int = 32, repeats: int = 3) -> dict[str, Any]:
-    """Time the prediction of all images below a folder on the CPU, from files to probabilities.
+    """Time the prediction of all images below a folder on the CPU, and return all results as values for JSON.
 
     A network with random weights predicts as an exported model and, if installed, in PyTorch. The PyTorch script
     decodes with Pillow and NumPy in as many `DataLoader` processes as there are threads. Both take turns; the best time
     of each counts.
-
-    Returns:
-        All results as values for JSON.
 
     Raises:
         UserError: The preset is unknown, or the folder has no images.

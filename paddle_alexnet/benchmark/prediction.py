@@ -45,17 +45,10 @@ _log = logging.getLogger(__name__)
 def benchmark_prediction(
     presets: Sequence[str] = (), *, batch_sizes: Sequence[int] = (1, 32), steps: int = 5
 ) -> dict[str, Any]:
-    """Time presets on the CPU.
+    """Time presets (default: all) on the CPU, and return all results as values for JSON.
 
     The engines are Paddle Inference with oneDNN (the default) and without it (`plain`), and, if installed, PyTorch in
     its dynamic graph and ONNX Runtime. Percentages are relative to the best float32 matrix product of this run.
-
-    Args:
-        presets: Names; default: all.
-        steps: Number of timed batches.
-
-    Returns:
-        All results as values for JSON.
 
     Raises:
         UserError: A preset is unknown.

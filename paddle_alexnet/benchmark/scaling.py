@@ -56,11 +56,7 @@ class Cluster:
 
 @cache
 def parts_of(preset: str) -> tuple[Part, ...]:
-    """Return the layers of a preset that have weights.
-
-    Raises:
-        UserError: The preset is unknown.
-    """
+    """Return the layers of a preset that have weights."""
     network = AlexNet(preset)
     rows = [row for row in describe(network).to_dict("records") if row["output_shape"]]  # a quirk may leave one out
     inputs, total, parts = 3 * network.image_size**2, sum(row["macs"] for row in rows), []
@@ -85,7 +81,6 @@ def step_seconds(
     """Return the seconds of a training step.
 
     Args:
-        batch_size: Images per GPU.
         image_seconds: Seconds that one GPU takes for one image.
         way: `data`: each GPU has the whole network, and each gradient is all-reduced when the backward pass has
             computed it. `weird trick` (Krizhevsky 2014, arXiv:1404.5997, scheme a): each GPU has a part of every linear
@@ -122,18 +117,11 @@ def simulate(
     cluster: Cluster,
     overlap: bool = True,
 ) -> pd.DataFrame:
-    """Simulate training on each number of GPUs in each way.
-
-    Args:
-        batch_size: Images per GPU.
-        images_per_second: Rate of one GPU alone.
+    """Simulate training on each number of GPUs in each way; `batch_size` and `images_per_second` are those of one GPU.
 
     Returns:
         Columns gpus, way, batch (images per step), step (seconds), images_per_second, efficiency (relative to GPUs that
         never wait) and hours (for 90 epochs of ImageNet).
-
-    Raises:
-        UserError: The preset is unknown.
     """
     parts, rows = parts_of(preset), []
     ways: tuple[Way, ...] = ("data", "weird trick")

@@ -68,11 +68,7 @@ def torch_runner(
 
 
 def torch_twin(network: AlexNet) -> Any:
-    """Return the same network in PyTorch with the same weights: images [N, 3, S, S] to logits [N, num_classes].
-
-    Raises:
-        UserError: PyTorch is not installed.
-    """
+    """Return the same network in PyTorch with the same weights: images [N, 3, S, S] to logits [N, num_classes]."""
     torch = _import_torch()
     module: Any = torch.nn.Module
 

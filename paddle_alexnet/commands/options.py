@@ -26,12 +26,7 @@ PREPROCESS_OPTIONS = ("geometry", "resize", "resample", "orientation", "mean", "
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default: str = DEFAULT_RECIPE) -> None:
-    """Add `-c RECIPE` and `-o KEY=VALUE`, which `read_recipe` reads.
-
-    Args:
-        recipe: Help text of `-c`.
-        default: Name of the recipe that is read without `-c`.
-    """
+    """Add `-c RECIPE` and `-o KEY=VALUE` for `read_recipe`; `recipe` is the help text of `-c`."""
     parser.set_defaults(default_recipe=default)
     parser.add_argument(
         "-c",
@@ -51,11 +46,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, *, recipe: str, default:
 
 
 def read_recipe(arguments: argparse.Namespace, *overrides: str) -> "Config":
-    """Return the config that `-c`, `-o` and further overrides give.
-
-    Raises:
-        UserError: The recipe is not found or not valid, or its preset is unknown.
-    """
+    """Return the config that `-c`, `-o` and further overrides give. Raise UserError for an unknown preset too."""
     from paddle_alexnet.config.recipe import load_config
 
     default = getattr(arguments, "default_recipe", DEFAULT_RECIPE)
@@ -180,11 +171,7 @@ def preprocess_changes(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def changed_preprocess(preprocess: "Preprocess", arguments: argparse.Namespace) -> "Preprocess":
-    """Return `preprocess` with the options applied.
-
-    Raises:
-        UserError: The resized image is smaller than the network's input.
-    """
+    """Return `preprocess` with the options applied. Raise UserError if it resizes below the network's input."""
     changed = replace(preprocess, **preprocess_changes(arguments))
     if changed.patch_size < changed.image_size:
         size = changed.image_size

@@ -10,17 +10,10 @@ from paddle_alexnet.network.alexnet import AlexNet
 
 
 def grad_cam(network: AlexNet, image: np.ndarray, classes: Sequence[int]) -> np.ndarray:
-    """Return Grad-CAM of images for one class each.
+    """Return Grad-CAM, float32 [N, h, w] of 0 or more, of images [N, 3, S, S] for one class each.
 
     The weight of a feature map is the mean gradient of the class's logit (equation 1). Grad-CAM is the positive part of
     the weighted sum of the last convolution's maps (equation 2).
-
-    Args:
-        image: Preprocessed images, float32 [N, 3, S, S].
-        classes: Index of the class of each image.
-
-    Returns:
-        float32 [N, h, w], 0 or more, in the resolution of the last convolution.
     """
     layer = rectified_convolutions(network)[-1]
     with watch(network, [layer]) as seen:

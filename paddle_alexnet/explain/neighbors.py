@@ -57,12 +57,8 @@ def choose_gallery(
 ) -> list[tuple[Path, str]]:
     """Return at most `most` images of a split with their labels, spread evenly over its rows.
 
-    Args:
-        root: Folder of the data set; default: that of the model's training.
-        csv: Table of labels; default: `labels.csv` in `root`.
-
     Raises:
-        UserError: The data set is not found.
+        UserError: The data set in `root`, by default the model's, is not found.
     """
     table = read_table(*metadata.origin.dataset(root, csv), metadata.classes)
     rows = table.rows(split)
@@ -91,11 +87,7 @@ def read_gallery(
 
 
 def gather(batches: Iterable[tuple[Sequence[tuple[Path, str]], np.ndarray]]) -> Gallery:
-    """Return the gallery of all batches of `read_gallery`.
-
-    Raises:
-        UserError: No image is readable.
-    """
+    """Return the gallery of all batches of `read_gallery`. Raise UserError if no image is readable."""
     pictures: list[tuple[Path, str]] = []
     features: list[np.ndarray] = []
     for part, found in batches:

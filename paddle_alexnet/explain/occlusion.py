@@ -17,14 +17,8 @@ def occlusion(
 ) -> np.ndarray:
     """Return a class's probability while a square of the mean color covers each part of an image.
 
-    Args:
-        image: Preprocessed image, float32 [3, S, S].
-        label: Index of the class.
-        square: Side of the square in pixels.
-        stride: Distance between squares in pixels.
-
-    Returns:
-        float32 [rows, columns], one value for each position of `starts_of` along both sides.
+    The image is preprocessed, float32 [3, S, S]; sizes are in pixels. The result is float32 [rows, columns],
+    one value for each position of `starts_of` along both sides.
     """
     starts = starts_of(image.shape[1], square, stride)
     places = [(top, left) for top in starts for left in starts]

@@ -85,11 +85,7 @@ class Map:
 def look_at(
     network: AlexNet, metadata: Metadata, image: Source, *, label: Optional[str] = None, path: Optional[Path] = None
 ) -> Subject:
-    """Return a subject for an image and a class.
-
-    Args:
-        label: Name or wnid of the class; default: the most probable class.
-        path: Path of the image, to exclude it from its neighbors.
+    """Return a subject for an image and a class, by default the most probable one.
 
     Raises:
         UserError: The image is unreadable, or the model lacks the class.
@@ -114,11 +110,7 @@ def part_seen(preprocess: Preprocess, original: Image.Image) -> Part:
 
 
 def class_index(metadata: Metadata, label: str) -> int:
-    """Return the index of a class by name or wnid.
-
-    Raises:
-        UserError: The model lacks the class.
-    """
+    """Return the index of a class by name or wnid. Raise UserError if the model lacks the class."""
     index = metadata.classes.index()
     if label not in index:
         names = ", ".join(metadata.classes.names[:5])
@@ -139,12 +131,7 @@ def heat(subject: Subject) -> np.ndarray:
 
 
 def find_occlusion(subject: Subject, *, square: Optional[int] = None, stride: Optional[int] = None) -> Occlusion:
-    """Return the occlusion of the subject's class.
-
-    Args:
-        square: Side of the square in pixels; default: a sixth of the input's side.
-        stride: Distance between squares in pixels; default: a third of the square's side.
-    """
+    """Return the occlusion by a `square` (default: a sixth of the input's side) in steps of `stride` (a third)."""
     side = len(subject.pixels)
     square = min(side, square or max(1, side // 6))
     stride = stride or max(1, square // 3)
@@ -220,11 +207,7 @@ def draw_maps(subject: Subject, *, count: int = 8) -> Image.Image:
 
 
 def draw_normalization(subject: Subject, *, count: int = 8) -> Optional[Image.Image]:
-    """Draw the strongest maps before and after LRN, on the same scale, and their ratio.
-
-    Returns:
-        The drawing, or None for a network without LRN.
-    """
+    """Draw the strongest maps before and after LRN, on the same scale, and their ratio; None without LRN."""
     pairs = normalizations(subject.network)
     if not pairs:
         return None

@@ -46,19 +46,12 @@ def exporting(
     opset: int = OPSET,
     aside: bool = False,
 ) -> Iterator[Proof]:
-    """Export a network to a folder that is put in place at the end of the `with` block.
+    """Export a network to a folder that is put in place at the end of the `with` block, and yield the verification.
 
     Args:
         metadata: Description of the model, with its image size, batch size and output.
-        place: Folder to write.
-        to: Format.
-        shown: Images to verify every available engine on, with the result in the metadata; default: two images of
-            noise, and one engine.
-        opset: ONNX opset.
+        shown: Images to verify every available engine on; default: two images of noise, and one engine.
         aside: See `writing_model`.
-
-    Yields:
-        The result of the verification.
 
     Raises:
         Unproven: The outputs differ from the network's; nothing is written.

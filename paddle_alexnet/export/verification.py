@@ -52,10 +52,7 @@ def noise(metadata: Metadata) -> Pictures:
 
 
 def pictures(metadata: Metadata, root: Optional[Path] = None) -> Pictures:
-    """Return up to 64 images of a data set's val split, or drawn images if the model's data set is not found.
-
-    Args:
-        root: Folder of the data set; default: that of the model's training.
+    """Return up to 64 images of the val split in `root`, by default the model's, else drawn images.
 
     Raises:
         UserError: `root` is given and holds no val split.

@@ -15,14 +15,7 @@ IMAGES = 64
 
 
 def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.ndarray:
-    """Return preprocessed calibration images, without unreadable ones.
-
-    Args:
-        metadata: Metadata of the model.
-        folder: Folder of images; default: the train split of the model's data set.
-
-    Returns:
-        float32 [N, 3, S, S], N at most 64.
+    """Return up to 64 preprocessed images, float32 [N, 3, S, S], by default of the model's train split.
 
     Raises:
         UserError: The data set is not found, or no image is readable.

@@ -28,12 +28,9 @@ class Engine(Protocol):
 def open_engine(
     model: Model, *, precision: str = "float32", calibration: Optional[Callable[[], np.ndarray]] = None
 ) -> Engine:
-    """Return the engine for a model on Paddle's current device; probabilities become logits by their logarithm.
+    """Return the engine for a model on Paddle's current device; see `PaddleInference` for the arguments.
 
-    Args:
-        model: The model's files and metadata.
-        precision: One of `PRECISIONS`; all but float32 require an export to Paddle Inference and a CPU.
-        calibration: Returns the images, float32 [N, 3, S, S], that set the ranges of int8.
+    Probabilities of a model become logits by their logarithm.
 
     Raises:
         UserError: The files do not match the metadata, or the precision is not available.

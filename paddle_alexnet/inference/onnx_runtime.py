@@ -17,11 +17,7 @@ _GRAPH, _INITIALIZER, _KIND, _NAME, _RAW, _FLOAT = 7, 5, 2, 8, 9, 1
 
 
 class OnnxRuntime:
-    """An ONNX model in ONNX Runtime: images float32 [N, 3, S, S] to its output [N, C].
-
-    Args:
-        files: Contents of the exported folder by file name.
-        source: Path of the folder, for errors.
+    """An ONNX model in ONNX Runtime: images float32 [N, 3, S, S] to its output [N, C]; arguments as PaddleInference.
 
     Raises:
         UserError: The file is missing or damaged, or ONNX Runtime is not installed.

@@ -98,12 +98,10 @@ class Predictor:
         return self.metadata.classes.names
 
     def log_probabilities(self, image: np.ndarray, *, crops: int = 1) -> np.ndarray:
-        """Return log-probabilities, float64 [N, C], of images [N, 3, S, S].
+        """Return log-probabilities, float64 [N / crops, C], of images [N, 3, S, S].
 
-        They are reproducible for equal batches; another batch size may change the last digits of float32.
-
-        Args:
-            crops: Number of consecutive images whose probabilities are averaged: [N / crops, C] are returned.
+        They are the means over `crops` consecutive images, and reproducible for equal batches; another batch size may
+        change the last digits of float32.
 
         Raises:
             UserError: A logit is not finite.
@@ -188,11 +186,7 @@ class Predictor:
             yield image, probabilities
 
     def top(self, answer: Answer, count: int) -> list[Top]:
-        """Return the `count` most probable classes of an answer, or its error.
-
-        Raises:
-            UserError: `count` is less than 1.
-        """
+        """Return the `count` most probable classes of an answer, or its error."""
         image, probabilities, error = answer
         if probabilities is None:
             return [Top(image, None, "", "", None, error)]

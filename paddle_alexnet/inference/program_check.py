@@ -28,11 +28,7 @@ OPERATORS = frozenset(
 
 
 def check_program(name: str, content: bytes, *, source: Path) -> tuple[int, ...]:
-    """Return the input shape of a `model.pdmodel` or `model.json`, with -1 for any size.
-
-    Raises:
-        UserError: The content is no program, or not an exported network.
-    """
+    """Return a program's input shape, with -1 for any size. Raise UserError if it is not an exported network."""
     try:
         return (_json_input if name.endswith(".json") else _protobuf_input)(content)
     except Exception as error:  # a damaged file may raise anything

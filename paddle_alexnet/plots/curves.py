@@ -11,11 +11,7 @@ from paddle_alexnet.system.output_files import save_image
 
 
 def draw_curves(metrics: Path, png: Path) -> None:
-    """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG file, with the best epoch marked.
-
-    Raises:
-        UserError: The PNG file cannot be written.
-    """
+    """Draw loss and accuracy over epochs from a `metrics.csv` as a PNG file, with the best epoch marked."""
     from matplotlib.figure import Figure  # slow to import
 
     table = pd.read_csv(metrics)

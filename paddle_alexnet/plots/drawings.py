@@ -25,11 +25,7 @@ _BLUES = (  # ColorBrewer, light to dark
 
 
 def draw_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> None:
-    """Draw a confusion matrix [C, C] as a PNG file, with shades for each row's shares.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
+    """Draw a confusion matrix [C, C] as a PNG file, with shades for each row's shares."""
     count, named = len(names), len(names) <= MOST_NAMED
     cell = 50 if named else max(1, 900 // count)
     step = 1 if named else math.ceil(count / 10)
@@ -67,14 +63,7 @@ def draw_confusion(place: Path, confusion: np.ndarray, names: Sequence[str]) -> 
 def draw_mistakes(
     place: Path, images: Sequence[Path], captions: Sequence[tuple[str, str]], preprocess: Preprocess
 ) -> None:
-    """Draw preprocessed images on one PNG file, with unreadable ones blank.
-
-    Args:
-        captions: Label and prediction of each image.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
+    """Draw preprocessed images with captions (label, prediction) on one PNG file, unreadable ones blank."""
     deep = max(1, math.ceil(len(images) / _ACROSS))
     size = (_GAP + _ACROSS * (_TILE + _GAP), _GAP + deep * (_TILE + _TEXT + _GAP))
     sheet = Image.new("RGB", size, _PAPER)
@@ -93,11 +82,7 @@ def draw_mistakes(
 
 
 def read_mistakes(place: Path, count: int) -> list[bytes]:
-    """Return the first `count` images of a sheet by `draw_mistakes`, as JPEG files.
-
-    Raises:
-        OSError: The sheet is not found or unreadable.
-    """
+    """Return the first `count` images of a sheet by `draw_mistakes`, as JPEG files."""
     with Image.open(place, formats=["PNG"]) as sheet:
         return [encoded(sheet.crop(_tile(n)), "JPEG") for n in range(count)]
 

@@ -46,15 +46,11 @@ def draw_text(
     room: float = float("inf"),
     right: bool = False,
 ) -> float:
-    """Draw a line of text, without characters that no font has (see `can_draw`).
+    """Draw a line of text, without characters that no font has, and return its width in pixels.
 
     Args:
         place: Upper left corner, or upper right corner with `right`.
-        ink: Color.
         room: Width in pixels at which an ellipsis cuts the text.
-
-    Returns:
-        The width in pixels.
     """
     width = text_width(text, size)
     if width > room:

@@ -27,13 +27,10 @@ from paddle_alexnet.system.files import write_text
 
 
 def write_report(run: Run) -> Path:
-    """Write `report.html` into a run's folder, with notes on missing parts.
-
-    Returns:
-        The path of the report.
+    """Write `report.html` into a run's folder, with notes on missing parts, and return its path.
 
     Raises:
-        UserError: A file of the run is damaged, or the report cannot be written.
+        UserError: A file of the run is damaged.
     """
     validation = run.validation
     notes: list[str] = []
@@ -72,11 +69,7 @@ def write_report(run: Run) -> Path:
 
 
 def write_comparison(comparison: Comparison, place: Path) -> None:
-    """Write the page of a comparison.
-
-    Raises:
-        UserError: The page cannot be written.
-    """
+    """Write the page of a comparison."""
     titles = {
         "validation loss": "val_loss",
         "validation top-1": "val_top1",

@@ -16,14 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def report_run(run: RunFolder, *, device: str = "auto") -> Path:
-    """Write a run's report, after updating `validation/` for the best model; log a failed evaluation.
-
-    Returns:
-        The path of the report.
-
-    Raises:
-        UserError: The run is unreadable, or the report cannot be written.
-    """
+    """Update a run's `validation/`, write the report and return its path; log why if the evaluation fails."""
     read = read_run(run.path)
     if run.best.is_dir():
         try:

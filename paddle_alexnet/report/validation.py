@@ -78,16 +78,7 @@ def write_validation(
     classes: ClassList,
     preprocess: Preprocess,
 ) -> None:
-    """Write `validation/` as a whole.
-
-    Args:
-        place: Folder to write.
-        answers: Predictions for N images.
-        filenames: The N images, relative to `root`.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
+    """Write `validation/` as a whole; `filenames` are the images of the answers, relative to `root`."""
     confusion = confusion_matrix(answers.truth, answers.predicted, len(classes))
     chosen = confident_mistakes(answers, MISTAKES)
     figures = {
@@ -112,11 +103,7 @@ def write_validation(
 
 
 def read_validation(place: Path) -> Optional[Validation]:
-    """Return the content of `validation/`, or None if the folder does not exist.
-
-    Raises:
-        UserError: A file is missing or damaged.
-    """
+    """Return the content of `validation/`, or None if not found. Raise UserError if a file is missing or damaged."""
     if not place.exists():
         return None
     try:
@@ -147,11 +134,7 @@ def read_validation(place: Path) -> Optional[Validation]:
 
 
 def images_of(validation: Validation) -> str:
-    """Return a digest of the validation images' relative paths and labels.
-
-    Raises:
-        UserError: The predictions are unreadable.
-    """
+    """Return a digest of the validation images' relative paths and labels."""
     place = validation.folder / "predictions.csv"
     try:
         rows = sorted(row[:2] for row in _rows(place)[1:])
@@ -169,11 +152,7 @@ def check_confusion(place: Path) -> None:
 def write_predictions(
     place: Path, answers: Answers, filenames: Sequence[str], classes: ClassList, *, excel: bool = False
 ) -> None:
-    """Write predictions as CSV, one row per image.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
+    """Write predictions as CSV, one row per image."""
     top = answers.classes.shape[1]
     everything = np.arange(len(answers.truth))
     rows = _prediction_rows(answers, filenames, classes.names, everything, top=top)
@@ -181,11 +160,7 @@ def write_predictions(
 
 
 def write_confusion(place: Path, confusion: np.ndarray, names: Sequence[str], *, excel: bool = False) -> None:
-    """Write a confusion matrix [C, C] as CSV or PNG.
-
-    Raises:
-        UserError: The suffix is neither .csv nor .png, or the file cannot be written.
-    """
+    """Write a confusion matrix [C, C] as CSV or PNG. Raise UserError for another suffix."""
     check_confusion(place)
     if place.suffix == ".png":
         draw_confusion(place, confusion, names)

@@ -107,12 +107,7 @@ _REFUSALS: dict[Any, dict[str, Any]] = {
 def create_app(
     served: Served, limits: Limits, samples: Sequence[Sample] = (), *, allow_origins: Sequence[str] = ()
 ) -> FastAPI:
-    """Return the application that serves a model.
-
-    Args:
-        samples: Sample images of the web page.
-        allow_origins: Origins of web pages that may use the service (CORS), or `*` for all.
-    """
+    """Return the application that serves a model; `allow_origins` are web pages' origins (CORS), or `*`."""
     predictor, network = served.predictor, served.network
     metadata = predictor.metadata
     names, wnids = metadata.classes.names, metadata.classes.wnids
@@ -275,11 +270,7 @@ def create_app(
 
 
 async def read_images(request: Request, limits: Limits) -> list[tuple[str, Content]]:
-    """Return the images of a request with their names: files of a form, base64 in JSON, or the body.
-
-    Raises:
-        Refused: The body has no images, too many images, or another content type.
-    """
+    """Return the images of a request with their names: files of a form, base64 in JSON, or the body."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     images: list[tuple[str, Content]] = []
     if kind == "multipart/form-data":

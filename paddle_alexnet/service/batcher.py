@@ -51,11 +51,7 @@ class Batcher:
 
     @contextmanager
     def room(self, images: int) -> Iterator[None]:
-        """Count images as in the service inside the `with` block.
-
-        Raises:
-            Refused: The service is full (429).
-        """
+        """Count images as in the service inside the `with` block. Raise Refused (429) if the service is full."""
         if self.inside + images > self._limits.waiting:
             raise Refused(429, f"{self.inside} of at most {self._limits.waiting} images are waiting; try again")
         self.inside += images

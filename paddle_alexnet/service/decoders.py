@@ -51,11 +51,7 @@ class Decoders:
         return (await self._in_thread(content, False))[0]
 
     async def with_original(self, content: Content) -> tuple[np.ndarray, np.ndarray]:
-        """Return an image as uint8 [S, S, 3], and as a whole, uint8 [H, W, 3], at most `ORIGINAL` pixels a side.
-
-        Raises:
-            Refused: See `__call__`.
-        """
+        """Return an image as uint8 [S, S, 3], and as a whole, uint8 [H, W, 3], at most `ORIGINAL` pixels a side."""
         pixels, original = await self._in_thread(content, True)
         assert original is not None
         return pixels, original

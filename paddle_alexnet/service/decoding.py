@@ -22,7 +22,7 @@ def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.nda
         with open_image(content) as image:
             width, height = image.size
     except UnidentifiedImageError:
-        raise Refused(415, "unknown image format; send JPEG or PNG") from None
+        raise Refused(415, "not an image of a known format; send JPEG or PNG") from None
     except MemoryError:
         raise
     except UserError as error:  # the format requires another package
@@ -40,11 +40,7 @@ def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.nda
 
 
 def from_base64(text: str) -> bytes:
-    """Return the content of base64 or of a data URI.
-
-    Raises:
-        Refused: The text is not base64 (422).
-    """
+    """Return the content of base64 or of a data URI. Raise Refused (422) for another text."""
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:

@@ -24,13 +24,10 @@ def insight(
     maps: int,
     original: Optional[np.ndarray] = None,
 ) -> dict[str, Any]:
-    """Return Grad-CAM and the strongest feature maps of an image, as data URIs.
+    """Return Grad-CAM and the strongest feature maps of an image, uint8 [S, S, 3], as data URIs.
 
     Args:
-        pixels: Preprocessed image, uint8 [S, S, 3].
-        probabilities: Class probabilities [C].
         label: Index of the class; default: the most probable class.
-        maps: Number of maps per convolution.
         original: Whole image, uint8 [H, W, 3], to draw Grad-CAM on.
     """
     chosen = int(probabilities.argmax()) if label is None else label

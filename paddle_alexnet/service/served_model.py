@@ -25,14 +25,8 @@ class Served:
 def open_served(path: Union[str, os.PathLike[str], ResolvedModel], *, device: str = "auto", **how: Any) -> Served:
     """Open a model for the service.
 
-    An exported model of a run is explained with the run's best checkpoint if both are of the same epoch.
-
-    Args:
-        path: Path of a run, a checkpoint or an exported folder.
-        how: Further arguments of `Predictor`.
-
-    Raises:
-        UserError: The path holds no complete model.
+    A run's exported model is explained with the run's best checkpoint if both are of the same epoch. `how` are further
+    arguments of `Predictor`.
     """
     use_device(device)
     model = resolve_model(path)

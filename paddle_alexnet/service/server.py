@@ -21,11 +21,7 @@ _PART = 16_384  # bytes parsed at once
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at an address; port 0 picks a free port.
-
-    Raises:
-        UserError: The address is not available.
-    """
+    """Return a socket that listens at an address; port 0 picks a free port."""
     if port > 65_535:
         raise UserError(f"port {port}: exceeds 65535; choose another port")
     try:

@@ -17,12 +17,7 @@ CONTENT_SECURITY_POLICY = (
 
 
 def render_page(metadata: Metadata, explains: bool, limits: Limits, samples: Sequence[str]) -> str:
-    """Return the page of a model.
-
-    Args:
-        explains: Whether the service can explain predictions.
-        samples: Labels of the sample images.
-    """
+    """Return the page of a model that `explains` predictions or not; `samples` are labels of sample images."""
     return _render(
         "page.html",
         metadata=metadata,

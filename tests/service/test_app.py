@@ -344,7 +344,7 @@ def test_the_pages_ask_for_nothing_from_elsewhere(service):
 
 
 def test_a_port_that_is_taken_is_one_line():
-    with listen("127.0.0.1", 0) as taken, pytest.raises(UserError, match=r"cannot listen there .*name another port"):
+    with listen("127.0.0.1", 0) as taken, pytest.raises(UserError, match=r"cannot listen there .*choose another port"):
         listen("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(UserError, match="cannot listen there"):
         listen("no.such.host.invalid", 0)

@@ -139,7 +139,7 @@ def test_several_images_are_listed_in_order_each_with_its_answer_or_reason(servi
     assert "not an image" in cards[1][0][1] and cards[1][1]
     assert "at most 1 MB" in cards[2][0][1] and cards[2][1]
     assert all(len(text) == 3 and not disabled for text, disabled in cards[3:])
-    assert "41 of 43 images have an answer" in browser.run(LIVE)[0]
+    assert "41 of 43 images have a prediction" in browser.run(LIVE)[0]
     browser.run("document.querySelector('#several button').click()")
     browser.wait(READY)
     assert browser.run(LABELS)[0] == "class 1" and len(browser.run(CARDS)) == 43
