@@ -149,7 +149,7 @@ BAD = [
     ("predict", *form(RED_FILE[:100]), 422, "unreadable"),
     ("predict", *form(png(np.zeros((1001, 1000, 3), np.uint8))), 413, "megapixels"),
     ("predict", *form(*[RED_FILE] * 5), 413, "more than 4 images"),
-    ("predict", *form(bytes(1_100_000)), 413, "at most 1 megabytes"),
+    ("predict", *form(bytes(1_100_000)), 413, "limit of 1 megabytes"),
     ("predict", *form(), 422, "no image"),
     ("predict", b"", "text/plain", 415, "multipart/form-data"),
     ("predict", b"", "image/jpeg", 422, "no image"),
@@ -194,7 +194,7 @@ def test_a_body_without_a_length_is_cut_at_the_same_size(service):
         "POST", "/predict", iter([body[:1000], body[1000:]]), {"Content-Type": kind}, encode_chunked=True
     )
     answer = connection.getresponse()
-    assert (answer.status, "at most 1 megabytes" in answer.read().decode()) == (413, True)
+    assert (answer.status, "limit of 1 megabytes" in answer.read().decode()) == (413, True)
     connection.close()
 
 

@@ -59,7 +59,7 @@ def test_runs_are_made_once_and_set_side_by_side(demo_set, tmp_path, monkeypatch
 
 def test_a_part_that_is_not_there_or_cannot_go_is_one_line(tmp_path):
     words = ["ablate", "-o", f"output={tmp_path / 'out'}", "-o", "data.root=here"]
-    assert_user_error(run_tool(*words, "-c", "half", "--without", "lrn"), "part lrn: preset half has none")
+    assert_user_error(run_tool(*words, "-c", "half", "--without", "lrn"), "part lrn: not found in preset half")
     assert_user_error(run_tool(*words, "--without", "lnr"), "did you mean 'lrn'?")
     assert_user_error(run_tool(*words, "-c", "slim", "--without", "overlap"), "layers of preset slim require it")
     assert not (tmp_path / "out").exists()
