@@ -36,7 +36,7 @@ def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.nda
     except UserError as error:
         if isinstance(error.__context__, MemoryError):
             raise error.__context__ from None
-        raise Refused(422, str(error).removeprefix("the image: ").partition(": replace it")[0]) from None
+        raise Refused(422, str(error).removeprefix("the image: ").partition("; replace")[0]) from None
 
 
 def from_base64(text: str) -> bytes:
