@@ -164,7 +164,7 @@ def _json(image: Path, top: "Sequence[Top]") -> str:
 
 
 def _text(path: Path) -> str:
-    """Return a path as text, with bytes that are not UTF-8 as \\xNN."""
+    r"""Return a path as text, with bytes that are not UTF-8 as \xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
