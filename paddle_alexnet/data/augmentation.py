@@ -6,13 +6,15 @@ Order, batch size, number of workers and the choice of augmentations do not chan
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Callable, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.preprocess import Box, Part, Preprocess, whole_levels
-from paddle_alexnet.data.statistics import Statistics
+
+if TYPE_CHECKING:
+    from paddle_alexnet.data.statistics import Statistics
 
 _GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as in Pillow
 
@@ -99,7 +101,7 @@ def augment(
     draws: Draws,
     config: DataConfig,
     preprocess: Preprocess,
-    statistics: Optional[Statistics],
+    statistics: Optional["Statistics"],
     *,
     epoch: int = 0,
 ) -> tuple[np.ndarray, PixelChanges]:
@@ -193,7 +195,7 @@ def jitter(planes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndar
     return matrix, np.repeat(shift[:, :, None], 3, axis=1)
 
 
-def pca_noise(statistics: Statistics, alpha: np.ndarray, *, deviations: bool) -> np.ndarray:
+def pca_noise(statistics: "Statistics", alpha: np.ndarray, *, deviations: bool) -> np.ndarray:
     """Return the levels [n, 3] to add to every pixel of an image (section 4.1).
 
     A matrix product would make an image depend on its batch: BLAS rounding varies with memory layout and batch size.

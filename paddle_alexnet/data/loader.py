@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import numpy as np
 import paddle
@@ -19,9 +19,11 @@ from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.augmentation import Draws, PixelChanges, augment, draw, finish, mixup, random_parts, ten_crops
 from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.data.statistics import Statistics
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
+
+if TYPE_CHECKING:
+    from paddle_alexnet.data.statistics import Statistics
 
 _AHEAD = 2  # batches
 _CHUNK = 8  # images per task: enough for NumPy, few enough for the processor's cache
@@ -72,7 +74,7 @@ class Loader:
         seed: int = 0,
         workers: int = 2,
         augmentation: Optional[DataConfig] = None,
-        statistics: Optional[Statistics] = None,
+        statistics: Optional["Statistics"] = None,
         unreadable: Optional[UnreadableImages] = None,
         crops: int = 1,
         on_device: bool = False,

@@ -2,10 +2,10 @@
 
 import logging
 from pathlib import Path
+from typing import Optional
 
 from paddle_alexnet.config.schema import DataConfig
-from paddle_alexnet.data.demo import DEMO_NAME, draw_demo
-from paddle_alexnet.data.table import ImageTable, find_root, read_table
+from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.data.tree import say_notes
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.user_path import UserPath
@@ -22,6 +22,8 @@ def open_table(data: DataConfig, *, beside: Path) -> ImageTable:
     csv, classes = (UserPath(text) if text else None for text in (data.csv, data.classes))
     root = find_root(UserPath(data.root) if data.root else None, csv)
     if root is None:
+        from paddle_alexnet.data.demo import DEMO_NAME, draw_demo
+
         root = beside.parent / "demo-data"
         _log.info(f"data.root is not set and data/labels.csv not found; training on the {DEMO_NAME} in {root}")
         if not root.exists():
@@ -33,3 +35,12 @@ def open_table(data: DataConfig, *, beside: Path) -> ImageTable:
     table = read_table(root, csv, classes)
     say_notes(table.root, table.notes)
     return table
+
+
+def find_root(root: Optional[Path], csv: Optional[Path]) -> Optional[Path]:
+    """Return `root`, else the CSV's folder, else `data` if it holds a data set, else None."""
+    if root is None and csv is not None:
+        return csv.parent
+    if root is None and UserPath("data/labels.csv").is_file():
+        return UserPath("data")
+    return root

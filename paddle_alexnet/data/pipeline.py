@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from paddle_alexnet.config.schema import Config
-from paddle_alexnet.data.cache import open_cache
 from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages, verify_images
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
-from paddle_alexnet.data.statistics import Statistics, open_statistics
 from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.user_path import UserPath
+
+if TYPE_CHECKING:
+    from paddle_alexnet.data.statistics import Statistics
 
 
 def open_loaders(
@@ -58,11 +60,15 @@ def open_loaders(
     for dataset in (train_set, val_set):
         dataset.hashing = True  # the cache or the check reads the files anyway
         if data.cache != "none":
+            from paddle_alexnet.data.cache import open_cache
+
             dataset.decoded = open_cache(data.cache, dataset, folder, unreadable=unreadable, workers=workers)
         elif data.verify and rank == 0:
             verify_images(dataset, unreadable, workers=workers)
     statistics = None
     if data.normalize != "given" or data.pca_noise:
+        from paddle_alexnet.data.statistics import open_statistics
+
         statistics = open_statistics(train_set, folder, unreadable=unreadable, workers=workers)
         if data.normalize != "given":
             preprocess = _normalized(preprocess, statistics, by_pixel=data.normalize != "channel")
@@ -83,7 +89,7 @@ def open_loaders(
     return train, loader(val_set)
 
 
-def _normalized(preprocess: Preprocess, statistics: Statistics, *, by_pixel: bool) -> Preprocess:
+def _normalized(preprocess: Preprocess, statistics: "Statistics", *, by_pixel: bool) -> Preprocess:
     """Return `preprocess` with the measured mean image, or with the mean and deviation of each channel."""
     red, green, blue = (statistics.mean / 255).tolist()
     if by_pixel:

@@ -14,7 +14,6 @@ from typing import Any, Callable, Literal, Optional, Union
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from paddle_alexnet.data import opencv
 from paddle_alexnet.data.formats import identify, load_truncated
 from paddle_alexnet.system.errors import UserError
 
@@ -195,6 +194,8 @@ class Preprocess:
         x, y = (self.edge(side) - self.edge(size) if sides else 0 for side in (wide, high))
         window = (x, y, x + size, y + size)
         if self.resample == "opencv":
+            from paddle_alexnet.data import opencv
+
             return Image.fromarray(opencv.resize(_whole_pixels(rgb, box), (wide, high), window))
         resample = Image.Resampling[self.resample.upper()]
         resized = rgb.resize((wide, high), resample, box=box, reducing_gap=2.0 if self.draft else None)

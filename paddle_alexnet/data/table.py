@@ -1,8 +1,11 @@
 """The CSV table of a data set, read and checked by the same rules for training and inspection."""
 
+import hashlib
+import json
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from csv import Error
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +19,7 @@ import numpy as np
 from paddle_alexnet.data.classes import ClassList, is_plain
 from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.splits import SPLIT_NAMES, SPLITS
+from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.data.tree import has_folders, list_tree
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import write_csv
@@ -24,6 +28,7 @@ from paddle_alexnet.system.user_path import UserPath
 
 LARGEST_CSV = 4_000_000_000  # bytes; an ImageNet row has 60
 _COLUMNS = ("filename", "label", "split")
+_CHUNK = 1000  # files
 
 
 class Rows(NamedTuple):
@@ -46,6 +51,15 @@ class Rows(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ImageFiles:
+    """What the image files of the train and val splits are, each a SHA-256 over all of them, in the table's order."""
+
+    sizes: str
+    times: str  # of the last change
+    content: Optional[str] = None  # None if not all were read before the first step
+
+
+@dataclass(frozen=True)
 class ImageTable:
     """A checked CSV: every row has an existing file, a known label and a known split."""
 
@@ -65,14 +79,34 @@ class ImageTable:
             raise UserError(f"{self.csv}: split {split!r} is empty; assign rows in the column 'split'")
         return rows
 
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of names, classes and splits in order, wherever the folder lies."""
+        digest = hashlib.sha256(json.dumps([self.classes.names, *self.filenames.tolist()]).encode())
+        digest.update(self.labels.tobytes() + self.splits.tobytes())
+        return digest.hexdigest()
 
-def find_root(root: Optional[Path], csv: Optional[Path]) -> Optional[Path]:
-    """Return `root`, else the CSV's folder, else `data` if it holds a data set, else None."""
-    if root is None and csv is not None:
-        return csv.parent
-    if root is None and UserPath("data/labels.csv").is_file():
-        return UserPath("data")
-    return root
+    def image_files(self, *, workers: int = 8) -> ImageFiles:
+        """Return hashes of the sizes and modification times of the train and val images, by one call per file.
+
+        Raises:
+            UserError: An image cannot be looked at.
+        """
+
+        def look(chunk: np.ndarray) -> np.ndarray:
+            found = (os.stat(f"{self.root}/{name}") for name in chunk)
+            return np.array([(each.st_size, each.st_mtime_ns) for each in found], np.int64)
+
+        names = self.filenames[np.concatenate([self.rows(split) for split in ("train", "val")])]
+        chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+        sizes, times = hashlib.sha256(), hashlib.sha256()
+        try:
+            with closing(in_threads(look, chunks, workers=workers)) as looked:
+                for found in looked:
+                    sizes.update(found[:, 0].tobytes())
+                    times.update(found[:, 1].tobytes())
+        except OSError as error:
+            raise UserError(f"{error.filename}: is unreadable ({error.strerror}); check the file") from None
+        return ImageFiles(sizes.hexdigest(), times.hexdigest())
 
 
 def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> Path:

@@ -1,16 +1,17 @@
 """AlexNet: one Layer that builds any preset as numbered blocks."""
 
 from collections.abc import Iterator, Sequence
-from typing import Optional
+from math import sqrt
+from typing import Any, Optional, Union
 
 import paddle
 from paddle import nn
+from paddle.nn import initializer
 
 from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.network import presets
-from paddle_alexnet.network.initialization import initial_attributes
 from paddle_alexnet.network.kernels.forward import can_compute, choose_kernels, compiled_forward
-from paddle_alexnet.network.lrn import LRN, choose_backend
+from paddle_alexnet.network.lrn import LRN, PADDLE_MAJOR, choose_backend
 from paddle_alexnet.network.presets import ABLATIONS, PRESETS, ModelSpec, NamedStage, Stage, ablated, walk
 from paddle_alexnet.system.errors import UserError
 
@@ -39,7 +40,7 @@ class AlexNet(nn.Layer):
         kernels: str = "paddle",
     ) -> None:
         super().__init__()
-        lrn_backend, compute = choose_backend(lrn), choose_kernels(kernels)
+        lrn_backend = choose_backend(lrn)
         table = PRESETS[one_of(preset, PRESETS, what="preset")]
         for quirk in quirks:
             if quirk not in {*table.quirks, *ABLATIONS}:
@@ -52,7 +53,7 @@ class AlexNet(nn.Layer):
         self.image_size = table.image_size
         self.num_classes = table.num_classes if num_classes is None else num_classes
         self.lrn = lrn_backend
-        self.kernels = compute
+        self.kernels = choose_kernels(kernels)
         if not any(isinstance(stage, presets.LRN) for *_, stage in walk(table)):
             self.lrn = "none"
         elif "lrn_exclusive" in quirks and lrn == "auto":
@@ -107,11 +108,11 @@ class AlexNet(nn.Layer):
                 stride=stage.stride,
                 padding=list(stage.padding) if isinstance(stage.padding, tuple) else stage.padding,
                 groups=stage.groups,
-                **initial_attributes(rule, stage, channels),
+                **_initial_attributes(rule, stage, channels),
             )
         if isinstance(stage, presets.Linear):
             out_features = self.num_classes if stage.out_features is None else stage.out_features
-            return nn.Linear(stage.in_features, out_features, **initial_attributes(rule, stage, channels))
+            return nn.Linear(stage.in_features, out_features, **_initial_attributes(rule, stage, channels))
         if isinstance(stage, presets.LRN):
             exclusive = "lrn_exclusive" in self.quirks
             return LRN(**vars(stage), exclusive=exclusive, channels=channels, backend=self.lrn)
@@ -120,3 +121,40 @@ class AlexNet(nn.Layer):
         if isinstance(stage, presets.Dropout):
             return nn.Dropout(stage.p, mode=stage.mode)
         return nn.Flatten() if isinstance(stage, presets.Flatten) else nn.ReLU()
+
+
+def _initial_attributes(rule: str, stage: Union[presets.Conv, presets.Linear], channels: int) -> dict[str, Any]:
+    """Paddle's `weight_attr` and `bias_attr` for a convolution or linear layer that reads `channels` channels.
+
+    - `paddle`: Paddle's own defaults. A convolution's weights are normal with variance 2 / (channels k²), where
+      all channels of the image count, though with groups a filter sees only a part of them: in conv2 of `paddle2`
+      the std is 0.0289 and not 0.0408. A linear layer's are Xavier uniform. Biases are 0.
+    - `torch`: PyTorch's default, weights and biases uniform within ±1 / sqrt(fan_in), where fan_in counts what a
+      filter sees.
+    - `normal` and `truncated_normal` (cut at two std, as TensorFlow's): the stage's std, or Xavier uniform where it
+      has none, and its constant bias.
+    """
+    if rule == "paddle":
+        return {}
+    if rule == "torch":
+        fan_in = (
+            channels // stage.groups * stage.kernel_size**2 if isinstance(stage, presets.Conv) else stage.in_features
+        )
+        bound = 1 / sqrt(fan_in)
+        weight, bias = initializer.Uniform(-bound, bound), initializer.Uniform(-bound, bound)
+    else:
+        if stage.std is None:
+            weight = initializer.XavierUniform()
+        else:
+            weight = initializer.Normal(0.0, stage.std) if rule == "normal" else _truncated_normal(stage.std)
+        bias = initializer.Constant(stage.bias)
+    return {
+        "weight_attr": paddle.ParamAttr(initializer=weight),
+        "bias_attr": paddle.ParamAttr(initializer=bias),
+    }
+
+
+def _truncated_normal(std: float) -> initializer.Initializer:
+    if PADDLE_MAJOR < 3:  # which always cuts at two std
+        return initializer.TruncatedNormal(0.0, std)
+    return initializer.TruncatedNormal(0.0, std, a=-2 * std, b=2 * std)

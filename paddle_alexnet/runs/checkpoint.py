@@ -15,8 +15,6 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import Model, read_model, write_model
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.weights.layout import check_finite
-from paddle_alexnet.weights.unpickle import load_pdparams
 
 WEIGHTS = "weights.pdparams"
 
@@ -71,6 +69,8 @@ def check_weights(network: AlexNet, weights: Mapping[str, np.ndarray], *, source
 
     Paddle's `relu(NaN)` is 0 and its pools drop NaN, so that the answers of such a network may be finite.
     """
+    from paddle_alexnet.weights.layout import check_finite
+
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     faults = [
@@ -92,6 +92,8 @@ def read_pdparams(stream: BinaryIO, *, source: Path) -> dict[str, np.ndarray]:
     `paddle.load` unpickles, and so runs whatever code the file holds. This reads only what an
     honest file holds: arrays, tuples and dictionaries. Raises UserError for anything else.
     """
+    from paddle_alexnet.weights.unpickle import load_pdparams
+
     try:
         state = load_pdparams(stream)
     except Exception as error:  # a damaged pickle may raise anything

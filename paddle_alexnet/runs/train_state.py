@@ -4,12 +4,9 @@ Random numbers need no room in it: those of a step follow from the seed, the epo
 of the augmentation from the seed, the epoch and the image.
 """
 
-import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -20,8 +17,7 @@ from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from paddle_alexnet.config.recipe import current_keys
-from paddle_alexnet.data.table import ImageTable
-from paddle_alexnet.data.threads import in_threads
+from paddle_alexnet.data.table import ImageFiles
 from paddle_alexnet.runs.checkpoint import WEIGHTS, read_pdparams
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import read_model, write_model
@@ -31,16 +27,6 @@ from paddle_alexnet.system.typed_values import check_types
 STATE, OPTIMIZER, AVERAGE = "state.json", "optimizer.npz", "average.npz"
 SCHEMA = 2  # 1 had no `files`
 READABLE = (1, SCHEMA)
-_CHUNK = 1000  # files
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """What the image files of the train and val splits are, each a SHA-256 over all of them, in the table's order."""
-
-    sizes: str
-    times: str  # of the last change
-    content: Optional[str] = None  # None if not all were read before the first step
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=True))
@@ -136,34 +122,3 @@ def _save_arrays(file: Path, values: Mapping[str, Any]) -> None:
 def _arrays(content: bytes) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
-
-
-def fingerprint(table: ImageTable) -> str:
-    """SHA-256 of what a data set says of its images, wherever its folder lies: names, classes, splits, in order."""
-    digest = hashlib.sha256(json.dumps([table.classes.names, *table.filenames.tolist()]).encode())
-    digest.update(table.labels.tobytes() + table.splits.tobytes())
-    return digest.hexdigest()
-
-
-def files_of(table: ImageTable, *, workers: int = 8) -> ImageFiles:
-    """Look at the size and the time of change of each image of the train and val splits, a call a file.
-
-    Raises:
-        UserError: One of them cannot be looked at.
-    """
-
-    def look(chunk: np.ndarray) -> np.ndarray:
-        found = (os.stat(f"{root}/{name}") for name in chunk)
-        return np.array([(each.st_size, each.st_mtime_ns) for each in found], np.int64)
-
-    root, names = table.root, table.filenames[np.concatenate([table.rows(split) for split in ("train", "val")])]
-    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
-    sizes, times = hashlib.sha256(), hashlib.sha256()
-    try:
-        with closing(in_threads(look, chunks, workers=workers)) as looked:
-            for found in looked:
-                sizes.update(found[:, 0].tobytes())
-                times.update(found[:, 1].tobytes())
-    except OSError as error:
-        raise UserError(f"{error.filename}: cannot read it ({error.strerror})") from None
-    return ImageFiles(sizes.hexdigest(), times.hexdigest())

@@ -14,8 +14,8 @@ from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import ImageTable
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
+from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.weights.layout import layers
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +49,16 @@ class KMeans:
 class Pretrained:
     """The weights of an earlier model, except a last layer of other classes, which stays as it is drawn."""
 
-    def __init__(self, path: Path, network: AlexNet, preprocess: Preprocess, *, new_last_layer: bool) -> None:
-        self.path, self.network, self.preprocess = path, network, preprocess
-        self.new_last_layer = new_last_layer
+    def __init__(self, path: Path, network: AlexNet, metadata: Metadata, classes: ClassList) -> None:
+        self.path, self.network, self.classes = path, network, classes
+        self.metadata = metadata
 
     def set(self, network: AlexNet, loader: Loader) -> None:
         self.check_scale(loader.preprocess)
         weights = {name: value.numpy() for name, value in self.network.state_dict().items()}
-        if self.new_last_layer:
+        if self.metadata.classes not in (self.classes, ClassList.unnamed(len(self.classes))):
+            from paddle_alexnet.weights.layout import layers
+
             last, own = layers(network.preset)[-1], network.state_dict()
             weights.update({name: own[name].numpy() for name in (f"{last.key}.weight", f"{last.key}.bias")})
             _log.info(
@@ -67,7 +69,7 @@ class Pretrained:
 
     def check_scale(self, preprocess: Preprocess) -> None:
         """Raise UserError if the model expects input of another scale than `preprocess` gives."""
-        theirs = self.preprocess
+        theirs = self.metadata.preprocess
         if theirs.mean_image and preprocess.mean_image:  # each the mean of its own data set
             theirs = replace(theirs, mean=preprocess.mean)
         if not np.allclose([theirs.mean, theirs.std], [preprocess.mean, preprocess.std], rtol=1e-3):
@@ -93,8 +95,7 @@ def choose_initial_weights(config: Config, table: ImageTable) -> InitialWeights:
     network, metadata = load_checkpoint(weights)
     if metadata.model.preset != config.model.preset:
         raise UserError(f"{weights}: is a {metadata.model.preset}, the config says model.preset={config.model.preset}")
-    others = metadata.classes not in (table.classes, ClassList.unnamed(len(table.classes)))
-    pretrained = Pretrained(weights, network, metadata.preprocess, new_last_layer=others)
+    pretrained = Pretrained(weights, network, metadata, table.classes)
     if config.data.normalize == "given":  # known before an image is read
         pretrained.check_scale(
             replace(metadata.preprocess, mean=config.data.mean, std=config.data.std, mean_image=None)

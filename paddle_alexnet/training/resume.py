@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Optional, Protocol
 
 import numpy as np
 import paddle
@@ -13,8 +13,10 @@ from paddle.callbacks import Callback
 
 from paddle_alexnet.config.recipe import flatten_config
 from paddle_alexnet.config.schema import Config
+from paddle_alexnet.data.dataset import ImageDataset, hash_of_content
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.data.table import ImageFiles
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.presets import ModelSpec
 from paddle_alexnet.runs.checkpoint import check_weights, load_weights
@@ -23,7 +25,6 @@ from paddle_alexnet.runs.train_state import (
     AVERAGE,
     OPTIMIZER,
     STATE,
-    ImageFiles,
     Saved,
     TrainState,
     not_a_state,
@@ -228,27 +229,29 @@ def check_same_sizes(saved: Saved, files: ImageFiles) -> None:
         raise _other_images(saved, "their files have other sizes")
 
 
-def same_content(saved: Saved, files: ImageFiles, read: Callable[[], Optional[str]]) -> ImageFiles:
-    """Return `files` with the hash of their content, as far as it is known.
+def identify_images(
+    saved: Optional[Saved], files: ImageFiles, sets: Sequence[ImageDataset], *, workers: int
+) -> ImageFiles:
+    """Return `files` with the hash of their content, as far as it is known, and compare it with a resumed run's.
 
-    If their times of change are other ones than when the run was saved, their content decides: it is read if it was
-    not; a copied or restored data set is the same. If the content was not recorded, a warning is logged.
+    A copied or restored data set is the same: if the modification times are not those of the saved run, the content
+    decides, and is read if it was not. If the run did not record the content, a warning is logged.
 
     Raises:
         UserError: The files have another content.
     """
-    before = saved.state.files
-    if before is None or before.times == files.times:
-        return replace(files, content=files.content or (before.content if before else None))
-    if before.content is None:
+    before = saved.state.files if saved else None
+    changed = before is not None and before.times != files.times
+    known = before.content if before else None
+    content = hash_of_content(sets, read=changed and known is not None, workers=workers)
+    if saved and changed and known is None:
         _log.warning(
             f"warning: the image files in data.root were changed or copied since {saved.path} was saved; their sizes "
             "are the same, their content was not recorded: resume only if the images are the same"
         )
-        return files
-    if (content := files.content or read()) != before.content:
+    elif saved and changed and content != known:
         raise _other_images(saved, "their files have the same sizes and another content")
-    return replace(files, content=content)
+    return replace(files, content=content or (None if changed else known))
 
 
 def _other_images(saved: Saved, why: str) -> UserError:

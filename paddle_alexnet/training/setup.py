@@ -1,27 +1,28 @@
 """Preparation of a run: every refusal that needs no image, the seed, and the state that a resumed run starts from."""
 
+import random
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
+import numpy as np
 import paddle
 
 from paddle_alexnet.config.recipe import with_absolute_paths
 from paddle_alexnet.config.schema import Config
-from paddle_alexnet.data.dataset import ImageDataset, hash_of_content
+from paddle_alexnet.data.dataset import ImageDataset
 from paddle_alexnet.data.demo import DEMO_NAME, is_demo
 from paddle_alexnet.data.open_table import open_table
-from paddle_alexnet.data.table import ImageTable
+from paddle_alexnet.data.table import ImageFiles, ImageTable
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.run_folder import RunFolder, run_of
-from paddle_alexnet.runs.train_state import ImageFiles, Saved, files_of, fingerprint
+from paddle_alexnet.runs.train_state import Saved
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.training.callbacks.seed_step import seed_everything
 from paddle_alexnet.training.distributed import first_before_others, rank
 from paddle_alexnet.training.initial_weights import InitialWeights, choose_initial_weights
 from paddle_alexnet.training.parameter_groups import ParameterRule, resolve_groups
-from paddle_alexnet.training.resume import check_same_run, check_same_sizes, find_state, same_content
+from paddle_alexnet.training.resume import check_same_run, check_same_sizes, find_state, identify_images
 
 
 @dataclass
@@ -41,6 +42,11 @@ class RunSetup:
     initial: Optional[InitialWeights]  # what a new run starts from, until it has
     saved: Optional[Saved]  # what a resumed run starts from, until it has
 
+    def identify_images(self, *sets: ImageDataset) -> None:
+        """Take down the hash of the images' bytes that were read, and compare it with a resumed run's."""
+        saved, workers = self.saved if rank() == 0 else None, self.config.data.workers
+        self.files = identify_images(saved, self.files, sets, workers=workers)
+
 
 def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSetup:
     """Check everything that can be checked before an image is read, seed, and build the network.
@@ -50,19 +56,19 @@ def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSe
     """
     check_amp(config, device)
     set_cudnn_search(config, device)
+    seed_everything(config.train.seed)
     folder = RunFolder(run_of(resume) if resume else config.output)
     if rank() == 0:
         folder.check()
     saved = find_state(resume) if resume else None
-    seed_everything(config.train.seed)
     with first_before_others():  # the demo set may have to be drawn
         table = open_table(config.data, beside=folder.path)
+    data, files = table.fingerprint(), table.image_files()
     model, kernels = config.model, config.model.kernels
     if saved and kernels == "auto":  # a resumed run keeps the kernels it began with
         kernels = str(saved.state.config.get("model.kernels", "paddle"))
     network = AlexNet(model.preset, len(table.classes), model.lrn, quirks=model.quirks, kernels=kernels)
     rules = resolve_groups(network.weights_and_biases(), config.optimizer)
-    data, files = fingerprint(table), files_of(table)
     if saved:
         check_same_run(saved, config, data, network.spec)
         check_same_sizes(saved, files)
@@ -82,14 +88,6 @@ def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSe
         initial=None if saved else choose_initial_weights(config, table),
         saved=saved,
     )
-
-
-def identify_images(run: RunSetup, *sets: ImageDataset) -> None:
-    """Take down the hash of the images' bytes that were read, and compare it with a resumed run's."""
-    run.files = replace(run.files, content=hash_of_content(sets))
-    if rank() == 0 and run.saved:
-        workers = run.config.data.workers
-        run.files = same_content(run.saved, run.files, lambda: hash_of_content(sets, read=True, workers=workers))
 
 
 def check_space(folder: RunFolder, network: AlexNet, config: Config) -> None:
@@ -131,3 +129,10 @@ def set_cudnn_search(config: Config, device: str) -> None:
     if not device.startswith("gpu"):
         raise UserError(f"train.cudnn_search=true has no effect on {device}: use train.cudnn_search=false, or a GPU")
     paddle.set_flags({"FLAGS_cudnn_exhaustive_search": True})
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that weights and dropout draw from, and those that a callback might."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    paddle.seed(seed)

@@ -17,7 +17,7 @@ from paddle_alexnet.training.callback_order import build_callbacks
 from paddle_alexnet.training.distributed import first_before_others, parallel, rank, ranks
 from paddle_alexnet.training.history import Epoch
 from paddle_alexnet.training.model import compile_model
-from paddle_alexnet.training.setup import identify_images, prepare_run
+from paddle_alexnet.training.setup import prepare_run
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def train(
                 rank=rank(),
                 ranks=ranks(),
             )
-            identify_images(run, train_loader.dataset, val_loader.dataset)
+            run.identify_images(train_loader.dataset, val_loader.dataset)
         if run.initial is not None:
             run.initial.set(run.network, train_loader)
         model = compile_model(run.config, run.network, run.rules, train_loader)

@@ -7,7 +7,6 @@ from typing import Any, Optional
 
 from paddle.callbacks import Callback
 
-from paddle_alexnet.export.exporter import exporting
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.runs.metadata import Metadata
@@ -36,6 +35,8 @@ class SaveModels(Callback):
         if epoch.improved:
             origin = self.metadata.origin
             origin = replace(origin, epoch=epoch.epoch, val_loss=epoch.val_loss, val_top1=epoch.val_top1)
+            from paddle_alexnet.export.exporter import exporting  # loads every engine that runs an export
+
             metadata = replace(self.metadata, origin=origin)
             network = in_full_precision(self.network, self.model._optimizer)
             # Both are put in place, or none.

@@ -14,8 +14,6 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from paddle_alexnet.config.recipe import DATA_COMMENT, config_as_text, save_config
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import Loader
-from paddle_alexnet.plots.curves import draw_curves
-from paddle_alexnet.plots.drawings import filter_grid
 from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system.files import write_csv
@@ -141,6 +139,8 @@ class WriteMetrics(Callback):
             for epoch in self.history.epochs
         ]
         write_csv(self.run.metrics, [entry.name for entry in fields(Epoch)], rows)
+        from paddle_alexnet.plots.curves import draw_curves
+
         draw_curves(self.run.metrics, self.run.curves)
 
 
@@ -187,6 +187,8 @@ class LogVisualDL(Callback):
         for name, weights in arrays.items():
             self.writer.add_histogram(f"weights/{name}", weights.ravel()[:: max(1, weights.size // 10_000)], step)
         first = next(weights for weights in arrays.values() if weights.ndim == 4)
+        from paddle_alexnet.plots.drawings import filter_grid
+
         self.writer.add_image("filters", filter_grid(first)[..., :3].repeat(4, axis=0).repeat(4, axis=1), step)
 
     def close(self) -> None:

@@ -1,14 +1,13 @@
 """Random numbers that follow from where a run stands, so that one that goes on draws those it would have drawn."""
 
-import random
 from typing import Any
 
 import numpy as np
-import paddle
 from paddle.callbacks import Callback
 
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.training.history import History
+from paddle_alexnet.training.setup import seed_everything
 
 
 class SeedStep(Callback):
@@ -22,10 +21,3 @@ class SeedStep(Callback):
         numbers = [self.seed, len(self.history.epochs), self.loader.position]
         first, second = map(int, np.random.SeedSequence(numbers).generate_state(2))
         seed_everything(first << 31 | second >> 1)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every generator that weights and dropout draw from, and those that a callback might."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    paddle.seed(seed)
