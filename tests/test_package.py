@@ -83,3 +83,15 @@ def test_paddle_imported_first_leaves_zlib_working(tmp_path):
         "(1, 2, 3)",
         "36",
     ]
+
+
+def test_import_of_training_loads_no_room_before_it_is_needed():
+    program = (
+        "import sys, paddle_alexnet.training.trainer\n"
+        "for name, module in sys.modules.items():\n"
+        "    if name.startswith('paddle_alexnet.') and not hasattr(module, '__path__'): print(name)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    rooms = ("datasets", "report", "weights", "export", "plots", "inference", "service", "explain", "commands")
+    assert not [name for name in loaded if name.split(".")[1] in rooms]
+    assert len(loaded) <= 55

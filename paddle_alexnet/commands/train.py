@@ -43,8 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.config = Path(DEMO_RECIPE)
     config = _recipe_of(arguments.resume, arguments) if arguments.resume else read_recipe(arguments)
     data = config.data
-    from paddle_alexnet.data.open_table import find_root
-    from paddle_alexnet.data.table import check_there
+    from paddle_alexnet.data.table import check_there, find_root
 
     given, csv, classes = (user_path(text) if text else None for text in (data.root, data.csv, data.classes))
     root = find_root(given, csv)
@@ -112,7 +111,7 @@ def _root(data: Path, overrides: Sequence[str]) -> str:
 
 def _has_data(overrides: Sequence[str]) -> bool:
     """Return whether an override names a data set, or the default folder `data` holds one."""
-    from paddle_alexnet.data.open_table import find_root
+    from paddle_alexnet.data.table import find_root
 
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     named = any(given.get(key, "null") != "null" for key in ("data.root", "data.csv"))

@@ -18,8 +18,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from paddle_alexnet.config.choices import nearest, one_of
 from paddle_alexnet.config.schema import Config, key_types
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import read_small, write_text
-from paddle_alexnet.system.text_files import decode
+from paddle_alexnet.system.files import decode, read_small, write_text
 from paddle_alexnet.system.user_path import user_path
 
 LARGEST_RECIPE = 100_000  # bytes of a recipe, characters of a value

@@ -10,8 +10,7 @@ from typing import Optional
 from unicodedata import category
 
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import read_small
-from paddle_alexnet.system.text_files import decode, explain_error
+from paddle_alexnet.system.files import decode, explain_error, read_small
 
 MAX_CLASSES = 100_000  # their last layer alone takes 1.6 GB
 LARGEST_LIST = 10_000_000  # bytes

@@ -1,19 +1,48 @@
-"""The loaders of a config: cache or verify the images, measure statistics, then load batches."""
+"""The data of a config: its table, and the loaders, which cache or verify the images and measure statistics."""
 
+import logging
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from paddle_alexnet.config.schema import Config
+from paddle_alexnet.config.schema import Config, DataConfig
 from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages, verify_images
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
-from paddle_alexnet.data.table import ImageTable
+from paddle_alexnet.data.table import ImageTable, find_root, read_table
+from paddle_alexnet.data.tree import say_notes
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.user_path import UserPath
 
 if TYPE_CHECKING:
     from paddle_alexnet.data.statistics import Statistics
+
+_log = logging.getLogger(__name__)
+
+
+def open_table(data: DataConfig, *, beside: Path) -> ImageTable:
+    """Read the table of the configured data set, else of `data/` if it exists, else of the demo set.
+
+    Args:
+        beside: If necessary, the demo set is drawn into `demo-data` beside this path.
+    """
+    csv, classes = (UserPath(text) if text else None for text in (data.csv, data.classes))
+    root = find_root(UserPath(data.root) if data.root else None, csv)
+    if root is None:
+        from paddle_alexnet.data.demo import DEMO_NAME, draw_demo
+
+        root = beside.parent / "demo-data"
+        _log.info(f"data.root is not set and data/labels.csv not found; training on the {DEMO_NAME} in {root}")
+        if not root.exists():
+            try:
+                draw_demo(root)
+            except UserError:
+                if not root.exists():  # otherwise another run has just drawn the same images
+                    raise
+    table = read_table(root, csv, classes)
+    say_notes(table.root, table.notes)
+    return table
 
 
 def open_loaders(

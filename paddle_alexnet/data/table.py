@@ -22,8 +22,7 @@ from paddle_alexnet.data.splits import SPLIT_NAMES, SPLITS
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.data.tree import has_folders, list_tree
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import write_csv
-from paddle_alexnet.system.text_files import explain_error, open_csv
+from paddle_alexnet.system.files import explain_error, open_csv, write_csv
 from paddle_alexnet.system.user_path import UserPath
 
 LARGEST_CSV = 4_000_000_000  # bytes; an ImageNet row has 60
@@ -107,6 +106,15 @@ class ImageTable:
         except OSError as error:
             raise UserError(f"{error.filename}: is unreadable ({error.strerror}); check the file") from None
         return ImageFiles(sizes.hexdigest(), times.hexdigest())
+
+
+def find_root(root: Optional[Path], csv: Optional[Path]) -> Optional[Path]:
+    """Return `root`, else the CSV's folder, else `data` if it holds a data set, else None."""
+    if root is None and csv is not None:
+        return csv.parent
+    if root is None and UserPath("data/labels.csv").is_file():
+        return UserPath("data")
+    return root
 
 
 def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] = None) -> Path:

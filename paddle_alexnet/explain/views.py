@@ -9,6 +9,7 @@ import paddle
 from PIL import Image
 
 from paddle_alexnet.data.preprocess import Preprocess, Source
+from paddle_alexnet.explain.attribution import by_pixel, grad_cam, occlusion, starts_of
 from paddle_alexnet.explain.drawing import (
     WHOLE,
     Part,
@@ -23,10 +24,8 @@ from paddle_alexnet.explain.drawing import (
     scaled,
     sheet,
 )
-from paddle_alexnet.explain.grad_cam import grad_cam
 from paddle_alexnet.explain.layers import normalizations, rectified_convolutions, watch
 from paddle_alexnet.explain.neighbors import Gallery, hidden_features
-from paddle_alexnet.explain.occlusion import by_pixel, occlusion, starts_of
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.plots.drawings import filter_grid
 from paddle_alexnet.plots.fonts import drawable_names

@@ -14,8 +14,7 @@ import paddle
 from paddle_alexnet.data.demo import DEMO_CLASSES, demo_picture
 from paddle_alexnet.data.image_files import spread_indices
 from paddle_alexnet.data.table import read_table
-from paddle_alexnet.inference.engine import Engine, log_softmax, ways_to_run
-from paddle_alexnet.inference.live_network import LiveNetwork
+from paddle_alexnet.inference.engine import Engine, LiveNetwork, log_softmax, ways_to_run
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.environment import environment
 from paddle_alexnet.runs.metadata import Check, Metadata, Proof

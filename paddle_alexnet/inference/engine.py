@@ -1,5 +1,6 @@
 """Inference engines: thread-safe functions from images to logits."""
 
+import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -7,14 +8,27 @@ from typing import Any, Callable, Optional, Protocol, Union
 
 import numpy as np
 import paddle
+from paddle import nn
 
-from paddle_alexnet.inference.live_network import LiveNetwork
 from paddle_alexnet.inference.onnx_runtime import OnnxRuntime
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.runs.checkpoint import restore
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import Model
 from paddle_alexnet.system.errors import UserError
+
+
+class LiveNetwork:
+    """A thread-safe network in evaluation mode: images float32 [N, 3, S, S] to logits [N, C]."""
+
+    def __init__(self, network: nn.Layer) -> None:
+        self._network = network
+        self._lock = threading.Lock()
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        with self._lock, paddle.no_grad():
+            return self._network(paddle.to_tensor(image)).numpy()
+
 
 _SMALLEST = np.finfo(np.float32).tiny  # the smallest probability with a finite logarithm
 

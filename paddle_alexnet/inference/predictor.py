@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,12 +14,13 @@ from PIL import Image
 
 from paddle_alexnet.config.choices import PRECISIONS, one_of
 from paddle_alexnet.data.augmentation import ten_crops
-from paddle_alexnet.data.image_files import find_images
+from paddle_alexnet.data.image_files import find_images, spread_indices
 from paddle_alexnet.data.preprocess import Preprocess, Source
+from paddle_alexnet.data.table import read_table
 from paddle_alexnet.data.threads import in_threads
-from paddle_alexnet.inference.calibration import calibration_images
 from paddle_alexnet.inference.engine import log_softmax, open_engine
 from paddle_alexnet.inference.paddle_inference import runs_here
+from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import read_model
 from paddle_alexnet.runs.resolve import ResolvedModel, resolve_model
 from paddle_alexnet.system.device import use_device
@@ -232,3 +233,31 @@ def _each(images: Union[Source, Iterable[Source]]) -> Iterator[Source]:
 def _name(image: Source) -> str:
     """Return an image's name as in errors of `Preprocess`."""
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else "the image"
+
+
+IMAGES = 64
+
+
+def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.ndarray:
+    """Return up to 64 preprocessed images, float32 [N, 3, S, S], by default of the model's train split.
+
+    Raises:
+        UserError: The data set is not found, or no image is readable.
+    """
+    if folder is not None:
+        paths = find_images([folder])
+    else:
+        try:
+            table = read_table(*metadata.origin.dataset(), metadata.classes)
+        except UserError as error:
+            reason = str(error).partition(";")[0]
+            raise UserError(f"int8: requires calibration images ({reason}); name a folder as calibration") from None
+        paths = [table.root / name for name in table.filenames[table.rows("train")]]
+    chosen = [paths[n] for n in spread_indices(len(paths), IMAGES)]
+    readable = []
+    for path in chosen:
+        with suppress(UserError):
+            readable.append(metadata.preprocess(path))
+    if not readable:
+        raise UserError(f"{chosen[0].parent}: no calibration image is readable; name another folder as calibration")
+    return metadata.preprocess.batch(np.stack(readable))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import free_name, lock, read_small, remove_left_behind
+from paddle_alexnet.system.files import free_name, lock, remove_left_behind
 from paddle_alexnet.system.user_path import user_path
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class RunFolder:
         if _beginning(self.config).startswith(f"# {DATA_COMMENT} ".encode()):
             return True
         with suppress(OSError, ValueError, RecursionError):
-            found = json.loads(read_small(self.environment, at_most=100_000))
+            found = json.loads(_beginning(self.environment, 100_000))
             if isinstance(found, dict) and {"device", "processor", "threads", "command"} <= found.keys():
                 return True
         models = (self.best, self.last, *self.earlier())
@@ -176,12 +176,12 @@ class RunFolder:
             os.close(held)
 
 
-def _beginning(path: Path) -> bytes:
+def _beginning(path: Path, size: int = 4096) -> bytes:
     """Return the first bytes of a regular file, none if that cannot be read."""
     with suppress(OSError):
         if os.path.isfile(path):
             with path.open("rb") as stream:
-                return stream.read(4096)
+                return stream.read(size)
     return b""
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Callable, Optional
 
-from paddle_alexnet.system import zlib_fix as own_zlib
 from paddle_alexnet.system.limits import available_cores
 
 
@@ -77,7 +76,9 @@ def _amd_with_avx2() -> bool:
 
 
 if "paddle" in sys.modules:
-    own_zlib.restore()
+    from paddle_alexnet.system import zlib_fix
+
+    zlib_fix.restore()
 os.environ.setdefault("GLOG_minloglevel", "2")  # errors only
 # oneDNN and MKL have separate thread pools; by default the idle one spins.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

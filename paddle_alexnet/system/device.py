@@ -2,8 +2,6 @@
 
 import re
 
-from paddle_alexnet.system import cuda_capability as cuda_code
-from paddle_alexnet.system import cuda_libraries
 from paddle_alexnet.system.errors import UserError
 
 
@@ -36,8 +34,10 @@ def use_device(device: str) -> str:
         built = "" if paddle.is_compiled_with_cuda() else " and this Paddle is built without CUDA"
         raise UserError(f"device {device}: not found, this machine has {count} GPUs{built}; use auto or cpu")
     if device.startswith("gpu"):
+        from paddle_alexnet.system import cuda_capability, cuda_libraries
+
         capability = paddle.device.cuda.get_device_capability(int(device.partition(":")[2]))
-        if reason := cuda_code.explain_unsupported(capability) or cuda_libraries.explain_missing():
+        if reason := cuda_capability.explain_unsupported(capability) or cuda_libraries.explain_missing():
             raise UserError(f"device {device}: {reason}; or use cpu")
     paddle.set_device(device)
     return device

@@ -1,9 +1,10 @@
-"""Locks, and atomic writing of files and folders.
+"""Text and tables of other programs, locks, and atomic writing of files and folders.
 
 A reader finds either the old or the new content, complete. A file in progress lies beside its target under another
 name, locked while its writer lives. The next writer of the target removes the remains of killed writers.
 """
 
+import csv
 import ctypes
 import errno
 import logging
@@ -15,7 +16,6 @@ import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from csv import writer
 from filecmp import cmp
 from pathlib import Path
 from typing import Any, Callable, Optional, TextIO
@@ -206,7 +206,7 @@ def growing_csv(
         excel: Write the byte order mark by which Excel recognizes UTF-8; default no.
     """
     with growing_text(place, encoding="utf-8-sig" if excel else "utf-8") as stream:
-        table = writer(stream, lineterminator="\n")
+        table = csv.writer(stream, lineterminator="\n")
         table.writerow(header)
         yield table.writerow
 
@@ -416,3 +416,35 @@ def _finish_swap(place: Path, own: OwnFiles) -> None:
         with suppress(UserError):  # another program's folder of that name
             strays(old, own)
             old.rename(place)
+
+
+_MAX_HEADER = 100_000  # characters
+
+
+def decode(content: bytes) -> str:
+    """Decode UTF-8, or UTF-16 if there is a byte order mark. Raises UnicodeDecodeError."""
+    return content.decode(_encoding(content))
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[Any]:
+    """Yield a `csv.reader`; the delimiter is the most frequent of comma, semicolon and tab in the header.
+
+    Raises:
+        OSError: The file is unreadable; iteration raises UnicodeDecodeError and csv.Error.
+    """
+    with path.open("rb") as raw:
+        encoding = _encoding(raw.read(2))
+    with path.open(encoding=encoding, newline="") as stream:
+        header = stream.readline(_MAX_HEADER)
+        stream.seek(0)
+        yield csv.reader(stream, delimiter=max(",;\t", key=header.count))
+
+
+def explain_error(error: Exception) -> str:
+    """Return why a text file is unreadable, with the remedy for an unknown encoding."""
+    return "neither UTF-8 nor UTF-16; save it as CSV UTF-8" if isinstance(error, UnicodeError) else str(error)
+
+
+def _encoding(start: bytes) -> str:
+    return "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"

@@ -18,7 +18,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 import paddle
 import paddle.distributed
@@ -30,11 +30,13 @@ from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.loader import is_sample
 from paddle_alexnet.system.device import use_device
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.training.control_channel import ControlChannel, open_channel
-from paddle_alexnet.training.stop_request import StopRequest
+from paddle_alexnet.training.callbacks.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from paddle_alexnet.training.control_channel import ControlChannel
 
 Item = TypeVar("Item")
-_channel: Optional[ControlChannel] = None
+_channel: Optional["ControlChannel"] = None
 
 
 def rank() -> int:
@@ -215,10 +217,12 @@ def _gathered(rows: paddle.Tensor) -> paddle.Tensor:
     return paddle.concat(parts)
 
 
-def _connect() -> ControlChannel:
+def _connect() -> "ControlChannel":
     """Open the channel at the address of rank 0, whose free port the others are told."""
     host = paddle.distributed.ParallelEnv().trainer_endpoints[0].rpartition(":")[0]
     listener = socket.create_server(("", 0)) if rank() == 0 else None
     port = paddle.to_tensor([listener.getsockname()[1] if listener else 0], "int32")
     paddle.distributed.broadcast(port, src=0)
+    from paddle_alexnet.training.control_channel import open_channel
+
     return open_channel(rank(), ranks() - 1, host, int(port.item()), listener)

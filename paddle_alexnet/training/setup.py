@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
@@ -13,9 +14,10 @@ from paddle_alexnet.config.recipe import with_absolute_paths
 from paddle_alexnet.config.schema import Config
 from paddle_alexnet.data.dataset import ImageDataset
 from paddle_alexnet.data.demo import DEMO_NAME, is_demo
-from paddle_alexnet.data.open_table import open_table
+from paddle_alexnet.data.pipeline import open_table
 from paddle_alexnet.data.table import ImageFiles, ImageTable
 from paddle_alexnet.network.alexnet import AlexNet
+from paddle_alexnet.network.presets import PRESETS
 from paddle_alexnet.runs.run_folder import RunFolder, run_of
 from paddle_alexnet.runs.train_state import Saved
 from paddle_alexnet.system.errors import UserError
@@ -68,12 +70,12 @@ def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSe
     if saved and kernels == "auto":  # a resumed run keeps the kernels it began with
         kernels = str(saved.state.config.get("model.kernels", "paddle"))
     network = AlexNet(model.preset, len(table.classes), model.lrn, quirks=model.quirks, kernels=kernels)
+    if not saved and rank() == 0:
+        check_space(folder, network, config)
     rules = resolve_groups(network.weights_and_biases(), config.optimizer)
     if saved:
         check_same_run(saved, config, data, network.spec)
         check_same_sizes(saved, files)
-    elif rank() == 0:
-        check_space(folder, network, config)
     return RunSetup(
         config=with_absolute_paths(replace(config, output=str(folder.path))),
         folder=folder,
@@ -136,3 +138,54 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     paddle.seed(seed)
+
+
+IMBALANCE = 10  # times as many images of one class as of another
+FACTOR = 8  # of a usual learning rate
+CUT = 1.5  # times the network's input
+_USUAL_ADAM = {"adam": 1e-4, "adamw": 3e-4}  # for this network; Adam's steps hardly depend on the batch
+_USUAL, _USUAL_BATCH = 0.01, 128  # the paper's, with momentum 0.9; in proportion to the batch (Goyal et al. 2017)
+
+
+def recipe_warnings(config: Config, table: ImageTable) -> Iterator[str]:
+    """A line each for classes that differ much in number, a batch larger than the split, a rate unfit for the batch.
+
+    And for a warm-up that takes all of the training, and a patch of which little is seen.
+    """
+    labels = table.labels[table.rows("train")]
+    counts = np.bincount(labels, minlength=len(table.classes))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[least] == 0:
+        none = [name for name, count in zip(table.classes.names, counts) if not count]
+        more = f" and {len(none) - 1} more" if len(none) > 1 else ""
+        yield f"the train split has no image of {none[0]}{more}: it cannot be learned"
+    elif counts[most] >= IMBALANCE * counts[least]:
+        yield (
+            f"the train split has {counts[most]} images of {table.classes.names[most]}, {counts[least]} of "
+            f"{table.classes.names[least]}: the accuracy says little of the rare classes"
+        )
+    warmup, epochs = config.schedule.warmup_epochs, config.train.epochs
+    if warmup >= epochs:
+        yield (
+            f"schedule.warmup_epochs {warmup} is no less than train.epochs {epochs}: the rate never comes to "
+            f"{config.optimizer.learning_rate:g}"
+        )
+    size, patch = PRESETS[config.model.preset].image_size, config.data.resize or 0
+    if patch > CUT * size:
+        yield (
+            f"data.resize {patch} is more than {CUT} times the {size} that {config.model.preset} sees: evaluated is "
+            f"{(size / patch) ** 2:.0%} of an image, from its middle; {round(size * 8 / 7)} is usual"
+        )
+    batch, rate = config.train.batch_size, config.optimizer.learning_rate
+    if batch > len(labels):
+        yield f"train.batch_size {batch} is more than the {len(labels)} images of the train split: an epoch is one step"
+        batch = len(labels)
+    batch = min(batch * config.train.accumulate, len(labels))
+    name = config.optimizer.name
+    usual = _USUAL_ADAM.get(name)
+    if usual is None:
+        momentum = 0.0 if name == "sgd" else config.optimizer.momentum
+        usual = _USUAL * (1 - momentum) / (1 - 0.9) * batch / _USUAL_BATCH
+    for odd, is_odd in (("high", rate > FACTOR * usual), ("low", rate < usual / 1000)):
+        if is_odd:
+            yield f"optimizer.learning_rate {rate:g} is {odd} for {name} with batches of {batch}: {usual:.1g} is usual"

@@ -6,8 +6,8 @@ import pytest
 from planted import GREEN, RED, SIDE, planted, red_and_green
 from rounding import FEW
 
+from paddle_alexnet.explain.attribution import grad_cam
 from paddle_alexnet.explain.drawing import onto
-from paddle_alexnet.explain.grad_cam import grad_cam
 from paddle_alexnet.network.alexnet import AlexNet
 
 pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`

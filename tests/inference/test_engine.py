@@ -51,7 +51,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import paddle_alexnet, numpy as np, paddle
-from paddle_alexnet.inference.live_network import LiveNetwork
+from paddle_alexnet.inference.engine import LiveNetwork
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 
 network = paddle.nn.Sequential(paddle.nn.Conv2D(3, 8, 3), paddle.nn.Flatten(), paddle.nn.Linear(8 * 30 * 30, 5))

@@ -127,7 +127,7 @@ def test_a_precision_that_is_not_to_be_had_is_one_line(finished_run, exported, d
 @pytest.mark.skipif(not PADDLE_2, reason="only Paddle 2 quantizes so")
 def test_without_the_data_set_a_folder_is_asked_for(exported, demo_set, tmp_path, monkeypatch):
     elsewhere = shutil.copytree(exported, tmp_path / "model")
-    monkeypatch.setattr("paddle_alexnet.inference.calibration.read_table", _gone)
+    monkeypatch.setattr("paddle_alexnet.inference.predictor.read_table", _gone)
     assert_user_error(run_tool("predict", elsewhere, demo_set, "--precision", "int8"), "as calibration")
 
 

@@ -3,7 +3,7 @@
 import paddle
 import pytest
 
-from paddle_alexnet.system import device as device_module
+from paddle_alexnet.system import cuda_capability, cuda_libraries
 from paddle_alexnet.system.device import check_device, use_device
 from paddle_alexnet.system.errors import UserError
 
@@ -31,7 +31,7 @@ def test_a_gpu_without_its_libraries_is_an_error_with_the_remedy(monkeypatch):
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda number: (8, 0))
     said = 'libcudnn.so is not found; run pip install "paddle-alexnet[gpu]"'
-    monkeypatch.setattr(device_module.cuda_libraries, "explain_missing", lambda: said)
+    monkeypatch.setattr(cuda_libraries, "explain_missing", lambda: said)
     for name in ("auto", "gpu:0"):
         with pytest.raises(UserError, match=r"device gpu:0: libcudnn\.so is not found; .*; or use cpu"):
             use_device(name)
@@ -43,7 +43,7 @@ def test_a_gpu_that_paddle_has_no_code_for_is_an_error(monkeypatch):
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(paddle.device.cuda, "get_device_capability", lambda number: (9, number))
     monkeypatch.setattr(
-        device_module.cuda_code, "explain_unsupported", lambda capability: "no code for {}.{}".format(*capability)
+        cuda_capability, "explain_unsupported", lambda capability: "no code for {}.{}".format(*capability)
     )
     with pytest.raises(UserError, match=r"device gpu:1: no code for 9\.1; or use cpu"):
         use_device("gpu:1")

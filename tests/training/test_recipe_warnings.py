@@ -6,7 +6,7 @@ import pytest
 from paddle_alexnet import load_config
 from paddle_alexnet.config.recipe import recipes
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.training.recipe_warnings import recipe_warnings
+from paddle_alexnet.training.setup import recipe_warnings
 
 
 def table(*counts):

@@ -25,7 +25,7 @@ from rounding import FEW, LOSS, SIX_DIGITS
 from paddle_alexnet import Predictor, UserError, load_config, train
 from paddle_alexnet.config.recipe import with_absolute_paths
 from paddle_alexnet.config.schema import DataConfig, OptimizerConfig, ScheduleConfig
-from paddle_alexnet.data import demo, open_table
+from paddle_alexnet.data import demo, pipeline
 from paddle_alexnet.evaluation.evaluate import evaluate
 from paddle_alexnet.evaluation.metrics import CrossEntropy, MeanLoss
 from paddle_alexnet.network.alexnet import AlexNet
@@ -215,10 +215,10 @@ def test_two_runs_that_draw_the_demo_set_at_once_both_get_it(tmp_path, monkeypat
         both.wait()
 
     monkeypatch.setattr(demo, "write_tables", at_once)
-    monkeypatch.setattr(open_table, "draw_demo", partial(demo.draw_demo, images_per_class=2))
+    monkeypatch.setattr(demo, "draw_demo", partial(demo.draw_demo, images_per_class=2))
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda i: open_table.open_table(DataConfig(), beside=tmp_path / f"run{i}"), range(2)))
+        found = list(pool.map(lambda i: pipeline.open_table(DataConfig(), beside=tmp_path / f"run{i}"), range(2)))
     assert found[0].filenames.tolist() == found[1].filenames.tolist()
     assert [path.name for path in tmp_path.iterdir()] == ["demo-data"]
     assert len(list((tmp_path / "demo-data").rglob("*.jpg"))) == 20

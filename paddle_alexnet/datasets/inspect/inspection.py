@@ -32,10 +32,9 @@ from paddle_alexnet.datasets.inspect.checks import (
 from paddle_alexnet.datasets.inspect.decoded_file import CHECKS_JPEG, Photo, look_at_all
 from paddle_alexnet.datasets.inspect.duplicates import MOST_WITHIN_SPLIT
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.files import write_csv
+from paddle_alexnet.system.files import open_csv, write_csv
 from paddle_alexnet.system.output_files import check_output
 from paddle_alexnet.system.progress import progress
-from paddle_alexnet.system.text_files import open_csv
 from paddle_alexnet.system.typed_values import check_types
 
 _log = logging.getLogger(__name__)

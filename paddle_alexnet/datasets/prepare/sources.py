@@ -13,7 +13,7 @@ from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
 from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.tree import Tree, as_label, check_inside
 from paddle_alexnet.system.errors import UserError
-from paddle_alexnet.system.text_files import decode, explain_error, open_csv
+from paddle_alexnet.system.files import decode, explain_error, open_csv
 
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # the second is Imagenette's, without noise
 _IS_VALID = {"": None, "true": "val", "1": "val", "false": "train", "0": "train"}

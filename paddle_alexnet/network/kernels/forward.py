@@ -11,7 +11,6 @@ from paddle.base import core
 from paddle.nn import functional
 
 from paddle_alexnet.config.choices import KERNELS, one_of
-from paddle_alexnet.network.kernels import library
 from paddle_alexnet.network.lrn import LRN
 from paddle_alexnet.network.presets import Conv, MaxPool, Stage, padding_of
 from paddle_alexnet.system.errors import UserError
@@ -30,6 +29,8 @@ def choose_kernels(name: str) -> str:
         UserError: The name is unknown, or `compiled` kernels are not built or cannot be loaded.
     """
     one_of(name, ("auto", *KERNELS), what="kernels")
+    from paddle_alexnet.network.kernels import library
+
     if name == "auto" and not (library.built() and paddle.device.get_device() == "cpu"):
         return "paddle"
     if name == "paddle":

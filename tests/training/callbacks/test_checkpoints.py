@@ -9,12 +9,12 @@ from helpers import make_epoch
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
+from paddle_alexnet.export import exporter
 from paddle_alexnet.network.presets import ModelSpec
 from paddle_alexnet.runs.checkpoint import read_pdparams
 from paddle_alexnet.runs.metadata import Metadata, Origin
 from paddle_alexnet.runs.model_folder import read_model
 from paddle_alexnet.runs.run_folder import RunFolder
-from paddle_alexnet.training.callbacks import checkpoints as save
 from paddle_alexnet.training.callbacks.checkpoints import SaveModels
 from paddle_alexnet.training.history import History
 
@@ -29,7 +29,7 @@ def test_best_and_export_are_of_the_epochs_that_improved(tmp_path, monkeypatch):
         yield 0.0
         exported.append((metadata.origin.epoch, place))
 
-    monkeypatch.setattr(save, "exporting", exporting)
+    monkeypatch.setattr(exporter, "exporting", exporting)
     preprocess = Preprocess(227, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     spec = ModelSpec("half", 2, "none")
     metadata = Metadata(spec, ClassList(("cat", "dog"), (None, None)), preprocess, Origin("photographs"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from planted import GREEN, RED, SIDE, planted, red_and_green
 
-from paddle_alexnet.explain.occlusion import by_pixel, occlusion, starts_of
+from paddle_alexnet.explain.attribution import by_pixel, occlusion, starts_of
 
 pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
