@@ -42,7 +42,7 @@ def test_serve_prints_its_address_and_warns_if_others_can_reach_it(model, monkey
 
     def run(self, sockets):
         served.append((self.config.app, sockets[0].getsockname()))
-        self._say_started()
+        self._started()
 
     monkeypatch.setattr(server.Server, "run", run)
     result = run_tool("serve", model, "--host", host, "--port", 0, "--device", "cpu")

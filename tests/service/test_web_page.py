@@ -92,7 +92,7 @@ def test_page_answers_an_image_and_shows_its_explanation(service, pictures, brow
     browser.choose_file("#file", pictures / "both.png")
     browser.wait(READY)
     browser.choose_file("#file", pictures / "large.png")
-    browser.wait(f"{ERROR}.textContent.includes('at most 1 MB')")
+    browser.wait(f"{ERROR}.textContent.includes('limit is 1 MB')")
     assert browser.run(LABELS) == []
     browser.console()  # of the refusal, which the browser notes
 
@@ -137,7 +137,7 @@ def test_several_images_are_listed_in_order_each_with_its_answer_or_reason(servi
     assert [text[0] for text, _ in cards] == names
     assert cards[0][0][1] == "class 1" and not cards[0][1]
     assert "not an image" in cards[1][0][1] and cards[1][1]
-    assert "at most 1 MB" in cards[2][0][1] and cards[2][1]
+    assert "limit is 1 MB" in cards[2][0][1] and cards[2][1]
     assert all(len(text) == 3 and not disabled for text, disabled in cards[3:])
     assert "41 of 43 images have a prediction" in browser.run(LIVE)[0]
     browser.run("document.querySelector('#several button').click()")
