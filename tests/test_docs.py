@@ -71,6 +71,13 @@ def test_a_wrong_command_would_be_found():
 
 
 @each_page
+def test_every_make_command_names_a_target(page):
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@each_page
 def test_every_key_in_a_sentence_is_one(page):
     groups = "|".join({key.partition(".")[0] for key in key_types() if "." in key})
     files = ("json", "pdmodel", "pdiparams", "py")
