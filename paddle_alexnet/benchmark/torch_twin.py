@@ -19,11 +19,7 @@ from paddle_alexnet.system.limits import computing_threads
 def torch_runner(
     network: AlexNet, image: np.ndarray, label: np.ndarray, config: OptimizerConfig, device: str
 ) -> Runner:
-    """Return the runner of the same network in PyTorch, with the same weights and number of threads.
-
-    Raises:
-        UserError: PyTorch is not installed, or cannot use the GPU that Paddle uses.
-    """
+    """Return the runner of the same network in PyTorch, with the same weights and number of threads."""
     torch = _import_torch()
     if device.startswith("gpu") and not torch.cuda.is_available():
         raise UserError("PyTorch: cannot use the GPU; compare on the CPU (device=cpu)")

@@ -38,14 +38,10 @@ SUBCOMMANDS = {
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run a command line and return its exit code.
+    """Run a command line, by default this process's, and return its exit code.
 
-    Args:
-        argv: Words after the program's name; default: those of this process.
-
-    Returns:
-        0 for success, 1 if the command found faults, 2 for an error of usage or input, 3 for an export that differs
-        from its network, 130 for an interrupt, 141 for a closed output pipe, 143 for a termination.
+    It is 0 for success, 1 if the command found faults, 2 for an error of usage or input, 3 for an export that differs
+    from its network, 130 for an interrupt, 141 for a closed output pipe, 143 for a termination.
     """
     return exit_code(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 

@@ -23,10 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def export(network: AlexNet, metadata: Metadata, place: Path) -> Proof:
-    """Export a network to Paddle Inference, as training does, and verify it on two images of noise.
-
-    Args:
-        place: Folder to write: the program and the weights, `model.*`, and `metadata.json`.
+    """Export a network to Paddle Inference (`model.*`, `metadata.json`), and verify it on two images of noise.
 
     Raises:
         Unproven: The outputs differ from the network's; nothing is written.
@@ -108,11 +105,7 @@ def with_lrn(network: AlexNet, lrn: str) -> AlexNet:
 
 
 def with_image_size(network: AlexNet, metadata: Metadata, size: int) -> Metadata:
-    """Return the metadata for another input size in pixels.
-
-    Raises:
-        UserError: The network's linear layers, its mean image or its patch size do not fit the size.
-    """
+    """Return the metadata for another input size in pixels. Raise UserError if the model does not fit the size."""
 
     def reaches(side: int) -> int:
         """Return the side of the feature maps that the first linear layer reads."""

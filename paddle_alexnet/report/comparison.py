@@ -46,11 +46,7 @@ class Comparison:
 
 
 def compare_runs(paths: Sequence[Path]) -> Comparison:
-    """Read and compare runs.
-
-    Raises:
-        UserError: A run is unreadable, a run is named twice, or there are fewer than two.
-    """
+    """Read and compare two or more runs. Raise UserError if one is unreadable or named twice."""
     if len({path.resolve() for path in paths}) < len(paths) or len(paths) < 2:
         raise UserError("runs: a comparison requires two or more different runs; name others")
     runs = tuple(read_run(path) for path in paths)
