@@ -14,9 +14,10 @@ from rounding import LOGITS, NOISE
 
 from paddle_alexnet import AlexNet
 from paddle_alexnet.export.convolutions import with_fast_convolutions
-from paddle_alexnet.export.exporter import export
+from paddle_alexnet.export.exporter import export, with_lrn
 from paddle_alexnet.export.jit import save_program
 from paddle_alexnet.inference.paddle_inference import PaddleInference
+from paddle_alexnet.network.lrn import choose_backend
 from paddle_alexnet.network.presets import PRESETS, Linear
 
 RUN = """
@@ -69,7 +70,8 @@ def test_no_convolution_falls_to_the_reference_where_the_processor_has_avx2_and_
 @pytest.fixture(scope="module")
 def program(features, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    save_program(features, metadata_of(features), folder)
+    exportable = with_lrn(features, choose_backend(features.lrn, job="jit"))
+    save_program(exportable, metadata_of(exportable), folder)
     loaded = paddle.jit.load(str(folder / "model"))
     return loaded.program()  # kept, for Paddle 3 ends the process where its operators outlive it
 
