@@ -1,1 +1,1 @@
-"""Other frameworks' weights, in and out."""
+"""Readers and writers of other frameworks' weights."""

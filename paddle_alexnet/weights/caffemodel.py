@@ -1,4 +1,4 @@
-"""Caffe's own files, `.caffemodel`: a message of protocol buffers, of which only names and blobs are read.
+"""Caffe's `.caffemodel` files: a protocol buffers message, read for names and blobs only.
 
 https://github.com/BVLC/caffe/blob/master/src/caffe/proto/caffe.proto and
 https://protobuf.dev/programming-guides/encoding
@@ -11,13 +11,13 @@ import numpy as np
 from paddle_alexnet.weights.entries import Entries, Entry, array_of, read_exactly, size_left
 from paddle_alexnet.weights.protobuf import Message, varint
 
-# NetParameter: the field of its layers, and in each the fields of its name and its blobs.
+# NetParameter's fields of layers, with each layer's fields of name and blobs.
 _LAYERS = {2: (4, 6), 100: (1, 7)}  # V1LayerParameter of 2014, LayerParameter
 _FLOATS, _DOUBLES, _SHAPE, _SIDES = 5, 8, 7, (1, 2, 3, 4)  # BlobProto; its sides: num, channels, height, width
 
 
 def read_caffemodel(stream: BinaryIO, _unread: set[str]) -> Entries:
-    """The blobs of the layers, named by layer and position. Raises ValueError and the like if it is damaged."""
+    """Yield the layers' blobs, named by layer and position. A damaged file raises ValueError or similar."""
     message = Message()
     network = memoryview(read_exactly(stream, size_left(stream)))
     for kind, layer in message.fields(network):
@@ -61,5 +61,5 @@ def _shape(message: Message, content: memoryview) -> list[int]:
                 side, at = varint(value, at)
                 shape.append(side)
                 if len(shape) > 8:
-                    raise ValueError("a shape that is none")
+                    raise ValueError("shape of more than 8 sides")
     return shape

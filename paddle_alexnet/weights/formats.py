@@ -1,7 +1,6 @@
-"""Files of weights: arrays by name, as the framework that wrote the file lays them out.
+"""Weight file formats: named arrays in the layout of the framework that wrote the file.
 
-Nothing in a file is run, and nothing is allocated on its word alone: `entries.py` has the bounds. h5py, TensorFlow,
-PyTorch and Paddle are imported where they are needed.
+Reading runs no code from a file and allocates nothing beyond the bounds of `entries.py`.
 """
 
 import importlib
@@ -39,26 +38,25 @@ from paddle_alexnet.weights.unpickle import PickleReader, named, of_paddle
 
 @dataclass(frozen=True)
 class FileWeights:
-    """The weights and biases of a file by their names there, without what all of them begin with.
-
-    `notes` say what of the file was left out.
-    """
+    """The weights and biases of a file."""
 
     file_format: str
-    arrays: dict[str, np.ndarray]
-    notes: tuple[str, ...]
+    arrays: dict[str, np.ndarray]  # by their names in the file without the common prefix
+    notes: tuple[str, ...]  # on skipped content
 
 
 def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[str] = None) -> FileWeights:
-    """Read a file's weights and biases.
+    """Read a file's weights and biases, without integers and optimizer state.
 
-    What is not of floating point and what an optimizer left there is passed over. Its first bytes say how to read it,
-    else its suffix, else `file_format`, which in any case says how its arrays are laid out. `key` names the group of a
-    file that holds several sets of weights, such as a moving average. Raises UserError if the file cannot be read or
-    holds several sets.
+    Args:
+        file_format: Layout of the arrays, and the file's kind if neither its first bytes nor its suffix tell.
+        key: One of several groups of weights in the file, such as a moving average.
+
+    Raises:
+        UserError: The file is not found, unreadable, or has several groups.
     """
     path = path.expanduser()
-    if os.path.isfile(f"{path}.index"):  # TensorFlow's own name for its files
+    if os.path.isfile(f"{path}.index"):  # TensorFlow names a checkpoint without suffix
         path = Path(f"{path}.index")
     elif path.suffix.startswith(".data-"):
         path = path.with_suffix(".index")
@@ -72,8 +70,8 @@ def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[
             usual, read = _READERS.get(suffix, (None, None))
             if read is None:
                 raise UserError(
-                    f"{path}: unknown kind of file by its content and its name ({', '.join(_READERS)}); "
-                    f"say what wrote it with --from: {', '.join(LAYOUTS)}"
+                    f"{path}: unknown kind of file by content and suffix ({', '.join(_READERS)}); "
+                    f"name its framework with --from: {', '.join(LAYOUTS)}"
                 )
             entries = _parameters(read(stream, unread), four_axes=(file_format or usual or "").startswith("caffe"))
             found = choose_group(entries, key, source=str(path), unread=unread)
@@ -85,10 +83,10 @@ def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[
     except ImportError as error:
         raise _missing(path, error) from None
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: file not found; check the path") from None
     except Exception as error:  # a damaged file may raise anything
         reason = printable(" ".join(str(error).split()) or type(error).__name__)
-        raise UserError(f"{path}: not a file of weights, or a damaged one ({reason})") from None
+        raise UserError(f"{path}: is damaged or not a weight file ({reason}); choose another") from None
     left_out = len(entries) - len(found)
     notes = [f"left out {left_out} arrays beside these weights"] if left_out else []
     if unread:
@@ -97,7 +95,7 @@ def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name, as the suffix says. Raises UserError if that cannot be done."""
+    """Write named arrays in the format of the suffix. Raises UserError if the file cannot be written."""
     _, write = WRITERS[path.suffix.lower()]
     try:
         with atomic_file(path) as partial:
@@ -106,21 +104,21 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         raise
     except ImportError as error:
         raise _missing(path, error) from None
-    except Exception as error:  # each framework has its own for a disk that is full
+    except Exception as error:  # frameworks have their own errors for a full disk
         raise UserError(f"{path}: cannot write it ({printable(' '.join(str(error).split()))})") from None
 
 
 def _missing(path: Path, error: ImportError) -> UserError:
     extra = {"torch": "torch", "h5py": "keras"}.get(error.name or "", "parity")
-    return UserError(f'{path}: needs {error.name} ({error}); pip install "paddle-alexnet[{extra}]"')
+    return UserError(f'{path}: requires {error.name} ({error}); pip install "paddle-alexnet[{extra}]"')
 
 
 def _kind_of(stream: BinaryIO) -> Optional[str]:
-    """Return the usual suffix of a file that begins like this, None for an unknown beginning."""
+    """Return the usual suffix for a file's first bytes, or None."""
     start, size = stream.read(14), stream.seek(0, os.SEEK_END)
     stream.seek(0)
     if start.startswith(b"PK\x03\x04"):
-        with suppress(Exception):  # damaged: then its name says what it was
+        with suppress(Exception):  # damaged: the suffix decides
             names = Archive(stream).names
             for suffix, end in ((".pth", "/data.pkl"), (".keras", "model.weights.h5"), (".npz", ".npy")):
                 if any(name.endswith(end) for name in names):
@@ -141,7 +139,7 @@ _BEGINNINGS = {
 
 
 def _parameters(entries: Entries, *, four_axes: bool) -> dict[str, Entry]:
-    """The arrays of floating point that are not an optimizer's, by name.
+    """Return floating-point arrays by name, without optimizer state.
 
     Caffe's first files have `four_axes` throughout: [1, 1, out, in] and [1, 1, 1, out].
     """
@@ -154,9 +152,9 @@ def _parameters(entries: Entries, *, four_axes: bool) -> dict[str, Entry]:
 
 
 def _without_slots(names: Collection[str]) -> list[str]:
-    """The names that are not an optimizer's: `conv1/weights`, but not `conv1/weights/Momentum`.
+    """Drop names of optimizer state such as `conv1/weights/Momentum`.
 
-    Keras 3 in a TensorFlow checkpoint keeps the weights themselves under its optimizer.
+    Keras 3 in a TensorFlow checkpoint keeps the weights under its optimizer.
     """
     state = re.compile(r"optimi[sz]er|(^|/)(_variables|_momentums|_velocities)/")
     return [
@@ -175,29 +173,31 @@ def _plain(entry: Entry) -> Entry:
 def choose_group(
     entries: Mapping[str, Entry], key: Optional[str] = None, *, source: str, unread: Iterable[str] = ()
 ) -> dict[str, Entry]:
-    """The arrays of one set of weights, without what all of their names begin with.
+    """Return the arrays of one group of weights, without their common prefix.
 
-    Checkpoints wrap a network's weights in others': `{"state_dict": {"module.features.0.weight": …}, "epoch": 3}`.
-    Raises UserError if there are several sets and `key` names none of them.
+    Checkpoints nest a network's weights: `{"state_dict": {"module.features.0.weight": …}, "epoch": 3}`.
+
+    Raises:
+        UserError: Several groups have weights and `key` names none of them, or no array is floating-point.
     """
     if key is not None:
         found = _below(entries, key)
         if not found:
             known = _list(_groups(entries)) or "no groups"
-            raise UserError(f"{source}: holds no weights under {key!r}; it holds {known}")
+            raise UserError(f"{source}: has no weights under {key!r}; choose a key among {known}")
         entries = found
     while groups := [group for group in _groups(entries) if _is_whole(_below(entries, group))]:
         if len(groups) > 1:
-            raise UserError(f"{source}: holds several sets of weights: say which as key: {_list(groups)}")
+            raise UserError(f"{source}: has several groups of weights; choose one as key: {_list(groups)}")
         entries = _below(entries, groups[0])
     if not entries:
-        hint = f"; left unread: {_list(unread)}" if unread else ""
-        raise UserError(f"{source}: holds no weights of floating point{hint}")
+        hint = f", left unread: {_list(unread)}" if unread else ""
+        raise UserError(f"{source}: has no floating-point weights{hint}; choose another file")
     return dict(entries)
 
 
 def _groups(names: Iterable[str]) -> Counter[str]:
-    """What names begin with, before the first `.` or `/`."""
+    """Count the names' prefixes before the first `.` or `/`."""
     return Counter(parts[0] for name in names if len(parts := re.split(r"[./]", name, maxsplit=1)) > 1)
 
 
@@ -211,14 +211,14 @@ def _below(entries: Mapping[str, Entry], group: str) -> dict[str, Entry]:
 
 
 def _is_whole(entries: Mapping[str, Entry]) -> bool:
-    """Whether these are as many kernels and matrices as an AlexNet has: `features` alone is not."""
+    """Return whether the arrays suffice for an AlexNet; `features` alone does not."""
     kernels = sum(len(entry.shape) == 4 for entry in entries.values())
     matrices = sum(len(entry.shape) == 2 for entry in entries.values())
     return kernels >= 5 and matrices >= 2 and kernels + matrices >= 8
 
 
 def _format(arrays: Mapping[str, np.ndarray], given: str) -> str:
-    """Two formats are told apart only by what is in the file."""
+    """Return the format, after the content has distinguished formats of one kind of file."""
     if given == "paddle" and any(re.search(r"(^|[./])_fc6\.weight$", name) for name in arrays):
         return "paddleclas"
     kernels = [array.shape for array in arrays.values() if array.ndim == 4]
@@ -255,7 +255,7 @@ def _read_tensorflow(stream: BinaryIO, _unread: set[str]) -> Entries:
         yield shown, Entry(checked_shape(list(shape)), types[name].is_floating, read)
 
 
-# How to read a file of which nothing but the format is known.
+# The suffix to assume for a format if content and name do not tell.
 _BY_FORMAT = {
     **{"torch": ".pth", "keras": ".h5", "tensorflow": ".index", "caffe": ".caffemodel", "caffe-tensorflow": ".npy"},
     **{"paddle": ".pdparams", "paddleclas": ".pdparams"},

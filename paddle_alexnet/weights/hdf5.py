@@ -1,7 +1,6 @@
-"""Keras' files: HDF5, alone (`.h5`) or in the zip file of Keras 3 (`.keras`).
+"""Keras' files: HDF5 (`.h5`), and zip files of Keras 3 (`.keras`) that contain HDF5.
 
-h5py is imported where it is needed. A file of HDF5 can name other files whose content is to be read as its own: links
-and data sets that do are left out.
+Links and data sets that refer to other files are skipped.
 """
 
 import importlib
@@ -28,11 +27,11 @@ from paddle_alexnet.weights.entries import (
     size_left,
 )
 
-_MAX_DEPTH = 16  # groups in groups
+_MAX_DEPTH = 16  # nested groups
 
 
 def read_hdf5(stream: BinaryIO, unread: set[str]) -> Entries:
-    """The data sets of a file. Raises ValueError and the like if it is damaged."""
+    """Yield the data sets of a file. A damaged file raises ValueError or similar."""
     h5py = importlib.import_module("h5py")
     size = size_left(stream)
     for name, dataset in _datasets(h5py, h5py.File(stream, "r"), unread):
@@ -48,7 +47,7 @@ def read_hdf5(stream: BinaryIO, unread: set[str]) -> Entries:
 
 
 def read_keras(stream: BinaryIO, unread: set[str]) -> Entries:
-    """The data sets of the HDF5 file in a file of Keras 3. Raises ValueError and the like if it is damaged."""
+    """Yield the data sets of the HDF5 file in a `.keras` file. A damaged file raises ValueError or similar."""
     return read_hdf5(io.BytesIO(Archive(stream).read("model.weights.h5")), unread)
 
 
@@ -74,21 +73,21 @@ def _datasets(h5py: Any, file: Any, unread: set[str]) -> Iterator[tuple[str, Any
 
 
 def _read(dataset: Any, kind: str, file_size: int) -> np.ndarray:
-    """The numbers of a data set; `file_size` bounds what of it is stored."""
+    """Return a data set's numbers, whose stored parts `file_size` bounds."""
     if dataset.chunks is None:
         if math.prod(dataset.shape) * item_size(kind) > file_size:
-            raise ValueError("numbers that are not in the file")
+            raise ValueError("data set larger than the file")
         return np.asarray(dataset[()])
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     chunk = math.prod(dataset.chunks)
     if dataset.id.get_num_chunks() > MAX_ARRAYS or chunk > MAX_NUMBERS:
-        raise ValueError("too many parts, or too large ones")
+        raise ValueError("too many or too large chunks")
     array = np.zeros(dataset.shape, kind)
     for index in range(dataset.id.get_num_chunks()):
         part = dataset.id.get_chunk_info(index)
         if part.size > file_size:
-            raise ValueError("a part that is larger than the file")
+            raise ValueError("chunk larger than the file")
         used = [kind for bit, kind in enumerate(filters) if not part.filter_mask >> bit & 1]
         _, raw = dataset.id.read_direct_chunk(part.chunk_offset)
         numbers = array_of(_unpack(raw, used, chunk * item_size(kind), item_size(kind)), kind, dataset.chunks)
@@ -99,24 +98,24 @@ def _read(dataset: Any, kind: str, file_size: int) -> np.ndarray:
 
 
 def _unpack(raw: bytes, filters: list[int], size: int, item: int) -> bytes:
-    """What filters were applied to: HDF5's own inflate would take all that a part unpacks to, and not only `size`."""
+    """Undo the filters of a chunk, up to `size` bytes; HDF5's own inflate has no bound."""
     deflate, shuffle, checksum = 1, 2, 3
     for kind in reversed(filters):
         if kind == deflate:
-            raw = zlib.decompressobj().decompress(raw, size + 4)  # there may be a checksum behind
+            raw = zlib.decompressobj().decompress(raw, size + 4)  # a checksum may follow
         elif kind == shuffle and len(raw) == size:
             raw = np.frombuffer(raw, np.uint8).reshape(item, -1).T.tobytes()
         elif kind == checksum:
             raw = raw[:-4]
         else:
-            raise ValueError("packed in an unusual way: write it again without compression")
+            raise ValueError("unsupported compression: save the file without compression")
     return raw
 
 
 def write_hdf5(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """The form that Keras 2 wrote and `load_weights` of Keras 2 and 3 reads, layer by layer in order."""
+    """Write Keras 2's format, which `load_weights` of Keras 2 and 3 reads in the order of the layers."""
     h5py = importlib.import_module("h5py")
-    with h5py.File(path, "w", locking=False) as file:  # `atomic_file` holds a lock on it already
+    with h5py.File(path, "w", locking=False) as file:  # `atomic_file` already holds a lock
         layers = list(dict.fromkeys(name.partition("/")[0] for name in arrays))
         file.attrs["layer_names"] = [layer.encode() for layer in layers]
         for layer in layers:

@@ -1,7 +1,6 @@
-"""The layers that have weights, and how each framework lays out the same numbers.
+"""Weight layouts of the frameworks, and their conversion.
 
-One ordered list, `layers(preset)`, is read off the table of presets; everything else follows from it
-and from a `Layout` per framework. A file's own names only decide the order of its layers.
+The ordered list `layers(preset)` and a framework's `Layout` define a conversion; a file's names only give the order.
 """
 
 import math
@@ -22,60 +21,55 @@ Shape = tuple[Optional[int], ...]  # None stands for the number of classes
 
 @dataclass(frozen=True)
 class Layout:
-    """What sets a framework's weights apart from Paddle's, which is the default."""
+    """A framework's differences from Paddle's layout, the default."""
 
     channels_last: bool = False  # kernels are [k, k, in, out], not [out, in, k, k]; fc6 reads (H, W, C)
     out_first: bool = False  # matrices are [out, in], not [in, out]
     bgr: bool = False  # conv1 reads blue, green, red
-    # Dropout leaves training alone and halves at inference; None: as the preset has it.
-    halves_after_dropout: Optional[bool] = False
-    preset: Optional[str] = None  # the network that its files are of
+    halves_after_dropout: Optional[bool] = False  # dropout scales at inference, not in training; None: by the preset
+    preset: Optional[str] = None  # usual network of its files
 
 
 LAYOUTS = {
-    "paddle": Layout(halves_after_dropout=None),  # our own
+    "paddle": Layout(halves_after_dropout=None),  # this package
     "paddleclas": Layout(halves_after_dropout=True, preset="owt"),  # and paddle.vision.models.alexnet
     "torch": Layout(out_first=True),
     "keras": Layout(channels_last=True),
     "tensorflow": Layout(channels_last=True),
     "caffe": Layout(out_first=True, bgr=True),
-    "caffe-tensorflow": Layout(channels_last=True, bgr=True),  # the well-known bvlc_alexnet.npy
+    "caffe-tensorflow": Layout(channels_last=True, bgr=True),  # bvlc_alexnet.npy
 }
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with weights: conv1 … conv5, fc6 … fc8.
-
-    `key` and `torch_key` name it in our network and in PyTorch's. `shape` is that of its weight as
-    Paddle has it, [out, in / groups, k, k] or [in, out].
-    """
+    """A layer with weights: conv1 … conv5, fc6 … fc8."""
 
     name: str
-    key: str
-    torch_key: str
-    shape: Shape
-    flattened: Optional[tuple[int, int, int]] = None  # (C, H, W) of the image that it reads as a row
+    key: str  # in our network
+    torch_key: str  # in PyTorch's
+    shape: Shape  # of the weight in Paddle, [out, in / groups, k, k] or [in, out]
+    flattened: Optional[tuple[int, int, int]] = None  # (C, H, W) of a flattened input
     after_dropout: bool = False
-    halved: bool = False  # at inference, by that dropout
+    halved: bool = False  # by this dropout at inference
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A layer of a file: its name there, its weight with axes as Paddle has them, its bias [out]."""
+    """A layer of a file."""
 
     name: str
-    weight: np.ndarray
-    bias: np.ndarray
+    weight: np.ndarray  # with Paddle's axes
+    bias: np.ndarray  # [out]
 
 
 def layers(preset: str) -> list[Layer]:
-    """The layers of a preset that have weights, in the order in which an image passes them."""
+    """Return the layers of a preset that have weights, in forward order."""
     found: list[Layer] = []
     channels, flattened, after_dropout, halved, unnumbered = 3, False, False, False, 0
     for name, block, position, stage in walk(PRESETS[preset]):
         image = None
-        # PyTorch's `classifier` has no Flatten: the articles flatten in `forward`.
+        # PyTorch's `classifier` has no Flatten; `forward` flattens.
         unnumbered = 0 if position == 0 else unnumbered
         unnumbered += isinstance(stage, Flatten) and block == "classifier"
         flattened |= isinstance(stage, Flatten)
@@ -98,33 +92,36 @@ def layers(preset: str) -> list[Layer]:
 
 
 def pair(arrays: Mapping[str, np.ndarray], layout: Layout, *, source: str) -> list[Weights]:
-    """Weights and biases of a file, paired in the natural order of their names (conv2 before conv10).
+    """Pair the weights and biases of a file in the natural order of their names (conv2 before conv10).
 
-    Raises UserError if there are not as many of the ones as of the others.
+    Raises:
+        UserError: The numbers of weights and biases differ.
     """
     names = sorted(arrays, key=lambda name: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", name)])
     weights = [name for name in names if arrays[name].ndim in (2, 4)]
     biases = [name for name in names if arrays[name].ndim == 1]
     if not weights or len(weights) != len(biases):
         raise UserError(
-            f"{source}: holds {len(weights)} weights and {len(biases)} biases, an AlexNet 8 and 8: "
-            "not its weights, or with more than its weights; save those alone"
+            f"{source}: has {len(weights)} weights and {len(biases)} biases, an AlexNet 8 and 8; "
+            "save only the network's weights"
         )
     return [Weights(w, _axes_to_paddle(arrays[w], layout), arrays[b]) for w, b in zip(weights, biases)]
 
 
 def fitting_presets(weights: Sequence[Weights]) -> list[str]:
-    """The presets whose shapes these are, whatever the number of classes."""
+    """Return the presets whose shapes match for any number of classes."""
     return [preset for preset in PRESETS if _arrange(weights, preset) is not None]
 
 
 def choose_preset(
     weights: Sequence[Weights], preset: Optional[str] = None, *, source: str, usual: Optional[str] = None
 ) -> str:
-    """The preset asked for, or the only one that fits.
+    """Return the requested preset, or the only match.
 
-    Where several fit, it is the `usual` one, or the one whose layers have the file's names. Raises UserError if the
-    preset does not fit, with every layer that differs, or if several fit and nothing tells them apart.
+    Among several matches, the `usual` preset wins, or the one whose layers have the file's names.
+
+    Raises:
+        UserError: The preset does not match (the message lists every layer that differs), or several match equally.
     """
     if preset is not None:
         one_of(preset, PRESETS, what="preset")
@@ -137,29 +134,29 @@ def choose_preset(
         )
         if len(likely) == 1:
             return likely[0]
-        raise UserError(f"{source}: fits the presets {', '.join(fitting)} alike: say which as preset")
+        raise UserError(f"{source}: matches the presets {', '.join(fitting)} equally; choose one as preset")
     faults = {name: _faults(weights, name) for name in PRESETS}
     nearest = preset or min(faults, key=lambda name: len(faults[name]))
-    advice = f"it fits {', '.join(fitting)}: name that as preset" if fitting else "it fits no preset"
+    advice = f"choose {', '.join(fitting)} as preset" if fitting else "no preset matches, choose another file"
     raise UserError(
-        f"{source}: does not fit preset {nearest}: {'; '.join(faults[nearest])} (Paddle's shapes); {advice}"
+        f"{source}: does not match preset {nearest}: {'; '.join(faults[nearest])} (Paddle's shapes); {advice}"
     )
 
 
 def _is_named(weights: Sequence[Weights], preset: str) -> bool:
-    """Whether these are the preset's names, in our network or in PyTorch's."""
+    """Return whether the names are the preset's, in our network or in PyTorch's."""
     names, expected = {item.name for item in weights}, layers(preset)
     return names in ({f"{layer.key}.weight" for layer in expected}, {f"{layer.torch_key}.weight" for layer in expected})
 
 
 def to_state(weights: Sequence[Weights], preset: str, layout: Layout) -> dict[str, np.ndarray]:
-    """The weights as our network's state dict, float32. They must fit the preset."""
+    """Return the weights, which must match the preset, as our network's state dict, float32."""
     arranged = _arrange(weights, preset)
     assert arranged is not None, "choose_preset comes first"
     state = {}
     for layer, item in arranged:
         weight = item.weight
-        if weight.ndim > len(layer.shape):  # a convolution over its whole input, as TF-slim has fc6, fc7 and fc8
+        if weight.ndim > len(layer.shape):  # a convolution over its whole input: TF-slim's fc6, fc7, fc8
             weight = weight.reshape(len(weight), -1).T
         elif layer.flattened and layout.channels_last:
             channels, height, width = layer.flattened
@@ -168,14 +165,14 @@ def to_state(weights: Sequence[Weights], preset: str, layout: Layout) -> dict[st
         if layer.name == "conv1" and layout.bgr:
             weight = weight[:, ::-1]
         weight = weight * dropout_factor(layer, layout)
-        with np.errstate(over="ignore"):  # infinity is refused, see `check_finite`
+        with np.errstate(over="ignore"):  # `check_finite` refuses infinity
             state[f"{layer.key}.weight"] = np.ascontiguousarray(weight, np.float32)
             state[f"{layer.key}.bias"] = np.ascontiguousarray(item.bias, np.float32)
     return state
 
 
 def check_finite(state: Mapping[str, np.ndarray], preset: str, *, source: str) -> None:
-    """Raises UserError that names every layer whose weights or biases hold NaN or infinity."""
+    """Raise UserError that names every layer with NaN or infinity."""
     faults = [
         f"{layer.name} has {count} of {array.size} in its {part}"
         for layer in layers(preset)
@@ -184,15 +181,14 @@ def check_finite(state: Mapping[str, np.ndarray], preset: str, *, source: str) -
     ]
     if faults:
         raise UserError(
-            f"{source}: holds NaN or infinity, as of a training that diverged: {', '.join(faults)}; "
-            "take earlier weights"
+            f"{source}: has NaN or infinity, as after diverged training: {', '.join(faults)}; choose earlier weights"
         )
 
 
 def from_state(
     state: Mapping[str, np.ndarray], preset: str, layout: Layout
 ) -> dict[Layer, tuple[np.ndarray, np.ndarray]]:
-    """Weight and bias by layer as Keras and PyTorch lay them out; the way back of `to_state`."""
+    """Return weight and bias by layer in a framework's layout; the inverse of `to_state`."""
     out = {}
     for layer in layers(preset):
         weight = state[f"{layer.key}.weight"]
@@ -205,7 +201,7 @@ def from_state(
 
 
 def dropout_factor(layer: Layer, layout: Layout) -> float:
-    """What a framework's weights are multiplied by for our network, whose dropout may scale otherwise."""
+    """Return the factor from a framework's weights to ours, which differ if dropout scales at another time."""
     if not layer.after_dropout or layout.halves_after_dropout in (None, layer.halved):
         return 1
     return 2 if layer.halved else 0.5
@@ -224,10 +220,9 @@ def _axes_from_paddle(weight: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def _arrange(weights: Sequence[Weights], preset: str) -> Optional[list[tuple[Layer, Weights]]]:
-    """Each layer of the preset with the file's layer of its shape, or None if they do not fit.
+    """Return each layer of the preset with the file's layer of the same shape, or None without a match.
 
-    No two layers of a preset have one shape, but fc7 and fc8 where there are as many classes as
-    neurons: there the file's order decides.
+    Only fc7 and fc8 can have equal shapes, if the classes are as many as the neurons; then the file's order decides.
     """
     left, arranged = list(weights), []
     for layer in layers(preset):
@@ -239,7 +234,7 @@ def _arrange(weights: Sequence[Weights], preset: str) -> Optional[list[tuple[Lay
 
 
 def _faults(weights: Sequence[Weights], preset: str) -> list[str]:
-    """What differs, layer by layer, each kind counted from its first."""
+    """Return the differences layer by layer, separately for convolutions and linear layers."""
     faults = []
     for ndim in (4, 2):
         expected = [layer for layer in layers(preset) if len(layer.shape) == ndim]

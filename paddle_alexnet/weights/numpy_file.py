@@ -1,4 +1,4 @@
-"""NumPy's files, `.npy` and `.npz`, whose arrays of objects are pickles."""
+"""NumPy's `.npy` and `.npz` files, whose object arrays are pickles."""
 
 import math
 import re
@@ -20,11 +20,11 @@ from paddle_alexnet.weights.entries import (
 )
 from paddle_alexnet.weights.unpickle import PickleReader, named
 
-_MAX_HEADER = 10_000  # bytes, NumPy's own limit
+_MAX_HEADER = 10_000  # bytes, NumPy's limit
 
 
 def read_npy(stream: BinaryIO, unread: set[str]) -> Entries:
-    """The array, or what was pickled where NumPy pickles. Raises ValueError and the like if it is damaged."""
+    """Yield the array, or the arrays of a pickled object. A damaged file raises ValueError or similar."""
 
     def from_start() -> BinaryIO:
         stream.seek(0)
@@ -34,7 +34,7 @@ def read_npy(stream: BinaryIO, unread: set[str]) -> Entries:
 
 
 def read_npz(stream: BinaryIO, unread: set[str]) -> Entries:
-    """The arrays of a zip file of `.npy` files. Raises ValueError and the like if it is damaged."""
+    """Yield the arrays of a zip file of `.npy` files. A damaged file raises ValueError or similar."""
     archive = Archive(stream)
     for member in archive.names:
 
@@ -50,7 +50,7 @@ def read_npz(stream: BinaryIO, unread: set[str]) -> Entries:
 def _entries(
     name: str, start: Callable[[], BinaryIO], whole: Callable[[], BinaryIO], size: int, unread: set[str]
 ) -> Entries:
-    """What an `.npy` of `size` bytes holds; `start` opens it for its header, `whole` for all of it."""
+    """Yield the content of an `.npy` of `size` bytes; `start` opens it for its header, `whole` for all of it."""
     kind, column_major, shape, begin = _read_header(start())
     if kind in ("O", "|O"):
         stream = whole()
@@ -63,7 +63,7 @@ def _entries(
     else:
         length = math.prod(shape) * item_size(kind)
         if length > size - begin:
-            raise ValueError("it ends too early")
+            raise ValueError("truncated")
 
         def read() -> np.ndarray:
             stream = whole()
@@ -74,19 +74,19 @@ def _entries(
 
 
 def _read_header(stream: BinaryIO) -> tuple[str, bool, tuple[int, ...], int]:
-    """Kind, whether in column-major order, shape, and the bytes that the header takes."""
+    """Return number type, column-major order, shape, and the header's size in bytes."""
     start = read_exactly(stream, 8)
     if not start.startswith(b"\x93NUMPY"):
-        raise ValueError("not a file of NumPy")
+        raise ValueError("not a NumPy file")
     prefix = 2 if start[6] == 1 else 4
     length = int.from_bytes(read_exactly(stream, prefix), "little")
     if length > _MAX_HEADER:
-        raise ValueError(f"a header of {length:,} bytes")
+        raise ValueError(f"header of {length:,} bytes")
     header = read_exactly(stream, length).decode("latin1")
     kind = re.search(r"'descr': *'([^']*)'", header)
     order = re.search(r"'fortran_order': *(True|False)", header)
     shape = re.search(r"'shape': *\(([\d, L]*)\)", header)  # Python 2 wrote 3L
     if not (order and shape):
-        raise ValueError("a header that is none")
+        raise ValueError("invalid header")
     sides = tuple(int(side[:20]) for side in re.findall(r"\d+", shape[1]))
     return kind[1] if kind else "several fields", order[1] == "True", checked_shape(sides), 8 + prefix + length

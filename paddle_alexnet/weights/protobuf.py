@@ -1,4 +1,4 @@
-"""Messages of protocol buffers: https://protobuf.dev/programming-guides/encoding."""
+"""Protocol buffers messages: https://protobuf.dev/programming-guides/encoding."""
 
 from collections.abc import Iterator
 from typing import Union
@@ -7,16 +7,13 @@ _MAX_FIELDS = 100_000
 
 
 class Message:
-    """Reads fields; all messages of a file share one count of them."""
+    """A reader of fields with one bound for all messages of a file."""
 
     def __init__(self) -> None:
         self.left = _MAX_FIELDS
 
     def fields(self, content: memoryview) -> Iterator[tuple[int, Union[int, memoryview]]]:
-        """The fields of a message: their numbers, and an integer or what a length was given for.
-
-        Raises ValueError if it is none.
-        """
+        """Yield a message's field numbers with an integer or bytes. Raises ValueError if the message is invalid."""
         at = 0
         while at < len(content):
             self.left -= 1
@@ -33,13 +30,13 @@ class Message:
             else:
                 size = {1: 8, 5: 4}.get(kind, -1)
             if not 0 <= size <= len(content) - at:
-                raise ValueError("not a message of protocol buffers, or it ends too early")
+                raise ValueError("truncated, or not a protocol buffers message")
             yield number, content[at : at + size]
             at += size
 
 
 def varint(content: memoryview, at: int) -> tuple[int, int]:
-    """An integer of seven bits a byte, and where it ends."""
+    """Return an integer of seven bits per byte, and its end."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(content):
@@ -48,4 +45,4 @@ def varint(content: memoryview, at: int) -> tuple[int, int]:
         at += 1
         if content[at - 1] < 0x80:
             return value, at
-    raise ValueError("not a message of protocol buffers, or it ends too early")
+    raise ValueError("truncated, or not a protocol buffers message")

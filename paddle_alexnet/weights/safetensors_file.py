@@ -1,4 +1,4 @@
-"""https://github.com/huggingface/safetensors: the length of a header, a header in JSON, numbers."""
+"""Safetensors files (https://github.com/huggingface/safetensors): header length, JSON header, numbers."""
 
 import json
 import math
@@ -21,14 +21,14 @@ from paddle_alexnet.weights.entries import (
 )
 
 _KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": BFLOAT16}
-_MAX_HEADER = 1 << 20  # bytes; that of an AlexNet has two thousand
+_MAX_HEADER = 1 << 20  # bytes; an AlexNet's has two thousand
 
 
 def read_safetensors(stream: BinaryIO, _unread: set[str]) -> Entries:
-    """The tensors of floating point. Raises ValueError and the like if it is damaged."""
+    """Yield the floating-point tensors. A damaged file raises ValueError or similar."""
     length = int.from_bytes(read_exactly(stream, 8), "little")
     if length > min(size_left(stream), _MAX_HEADER):
-        raise ValueError(f"a header of {length:,} bytes")
+        raise ValueError(f"header of {length:,} bytes")
     header = json.loads(read_exactly(stream, length))
     start, left = stream.tell(), size_left(stream)
     for name, entry in header.items():
@@ -37,7 +37,7 @@ def read_safetensors(stream: BinaryIO, _unread: set[str]) -> Entries:
         kind, shape = _KINDS[entry["dtype"]], checked_shape(entry["shape"])
         begin, end = entry["data_offsets"]
         if not (isinstance(begin, int) and 0 <= begin <= end <= left):
-            raise ValueError("numbers beyond its end")
+            raise ValueError("truncated")
         if end - begin != math.prod(shape) * item_size(kind):
             raise ValueError(f"{end - begin:,} bytes for an array of {'×'.join(map(str, shape))}")
 

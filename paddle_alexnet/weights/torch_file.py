@@ -1,4 +1,4 @@
-"""Files of `torch.save`: the zip form, and the form before PyTorch 1.6."""
+"""Files of `torch.save`: the zip format, and the format before PyTorch 1.6."""
 
 import functools
 import math
@@ -23,7 +23,7 @@ from paddle_alexnet.weights.entries import (
 from paddle_alexnet.weights.unpickle import Name, PickleReader, named
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-TORCH_LEGACY = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little")  # how files begin that are no zip files
+TORCH_LEGACY = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little")  # first bytes of the older format
 _KINDS = {
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -40,7 +40,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers [size] that tensors show, from `start` on of those that the file holds under `key`."""
+    """The numbers of tensors, a part [start : start + size] of the file's numbers under `key`."""
 
     key: str
     kind: str
@@ -50,7 +50,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tensor:
-    """What a file says of a tensor."""
+    """A file's description of a tensor."""
 
     storage: Any
     offset: Any
@@ -58,16 +58,16 @@ class Tensor:
     stride: Any
 
     def entry(self, read: Callable[[str], bytes]) -> Entry:
-        """The tensor, where `read` gives the bytes of a storage. Raises ValueError if it is not within its storage."""
+        """Return the tensor's entry; `read` returns a storage's bytes. Raises ValueError beyond the storage."""
         shape, stride, storage = checked_shape(self.shape), checked_shape(self.stride), self.storage
         if not isinstance(storage, Storage) or len(shape) != len(stride) or not isinstance(self.offset, int):
-            raise ValueError("a tensor that is none")
+            raise ValueError("invalid tensor")
         count = math.prod(shape)
         end = self.offset + sum((side - 1) * step for side, step in zip(shape, stride)) + 1
         if self.offset < 0 or (count > 0 and end > storage.size):
-            raise ValueError(f"a tensor that reaches beyond its storage of {storage.size:,} numbers")
+            raise ValueError(f"tensor beyond its storage of {storage.size:,} numbers")
         if count > storage.size:
-            raise ValueError("a tensor that shows a number more than once")
+            raise ValueError("tensor larger than its storage")
 
         def numbers() -> np.ndarray:
             held = decode(read(storage.key), storage.kind)[storage.start : storage.start + storage.size]
@@ -81,12 +81,12 @@ class Tensor:
 
 @dataclass
 class Parameter:
-    """A parameter; files of PyTorch before 0.4 say afterwards what it holds."""
+    """A parameter; PyTorch before 0.4 writes its tensor afterwards."""
 
     data: Any = None
 
     def build(self, state: Any) -> None:
-        if isinstance(state, tuple) and len(state) == 5:  # of the oldest; later ones have only flags here
+        if isinstance(state, tuple) and len(state) == 5:  # the oldest format; later ones have only flags here
             self.data = state[0]
 
 
@@ -108,17 +108,17 @@ _FUNCTIONS: dict[Name, Callable[..., Any]] = {
 
 
 def _storage(pid: Any) -> Any:
-    """The storage that a pickle says lies outside of it; the form before 1.6 has the source of classes there too."""
+    """Return the storage of a persistent id; before PyTorch 1.6, a class's source code also has one."""
     if not isinstance(pid, tuple) or pid[:1] not in (("storage",), (b"storage",)):
         return Unread("an object outside")
     _, name, key, _device, size, *view = pid
     if not isinstance(name, Name) or name.name not in _KINDS or not isinstance(size, int):
-        raise ValueError("a storage of unknown numbers")
+        raise ValueError("storage of an unknown type")
     key, start = _key(key), 0
-    if view and view[0] is not None:  # the form before 1.6 has views of storages
+    if view and view[0] is not None:  # before PyTorch 1.6
         (_, start, part), whole = view[0], size
         if not all(isinstance(n, int) and 0 <= n <= whole for n in (start, part)) or start + part > whole:
-            raise ValueError("a view that reaches beyond its storage")
+            raise ValueError("view beyond its storage")
         size = part
     return Storage(key, _KINDS[name.name], size, start)
 
@@ -127,12 +127,12 @@ def _key(key: Any) -> str:
     if isinstance(key, bytes):
         key = key.decode("latin1")
     if not isinstance(key, str):
-        raise ValueError("a storage without a name")
+        raise ValueError("storage without a name")
     return key
 
 
 def read_torch(stream: BinaryIO, unread: set[str]) -> Entries:
-    """The tensors of a file. Raises ValueError and the like if it is damaged."""
+    """Yield the tensors of a file. A damaged file raises ValueError or similar."""
     content, read = _open_zip(stream, unread) if is_zip(stream) else _open_legacy(stream, unread)
     for name, value in named(content):
         if isinstance(value, Parameter):
@@ -147,7 +147,7 @@ def _open_zip(stream: BinaryIO, unread: set[str]) -> tuple[Any, Callable[[str], 
     archive = Archive(stream)
     name = next((name for name in archive.names if name.endswith("/data.pkl")), None)
     if name is None:
-        raise ValueError("a zip file without the data.pkl of PyTorch")
+        raise ValueError("zip file without PyTorch's data.pkl")
     folder = name[: -len("data.pkl")]
     with archive.open_whole(name) as pickled:
         reader = PickleReader(
@@ -175,7 +175,7 @@ def _open_legacy(stream: BinaryIO, unread: set[str]) -> tuple[Any, Callable[[str
     for key in map(_key, keys):
         size = int.from_bytes(read_exactly(stream, 8), "little") * item_size(storages[key].kind)
         if size > size_left(stream):
-            raise ValueError("it ends too early")
+            raise ValueError("truncated")
         places[key] = stream.tell(), size
         stream.seek(size, 1)
 

@@ -1,10 +1,8 @@
-"""Arrays out of pickles: a reader of our own for the opcodes that files of weights are made of.
+"""A safe reader of arrays in pickles.
 
-Python's unpickler calls what a file names, and its C code and NumPy's trust what the file says of sizes. Here nothing
-that a file names is called: arrays are put together by the few functions below, which check every size against the
-bytes that are there, and any other object stays `Unread`.
-
-The opcodes are described in Python's `Lib/pickletools.py`.
+Python's unpickler calls functions that a file names, and trusts the file's sizes. This reader builds arrays by the few
+functions below, which check every size against the available bytes; any other object stays `Unread`. Python's
+`Lib/pickletools.py` describes the opcodes.
 """
 
 import codecs
@@ -29,9 +27,9 @@ from paddle_alexnet.weights.entries import (
     size_left,
 )
 
-MAX_STEPS = 1_000_000  # opcodes; a checkpoint with an optimizer's state takes some thousands
-MAX_DEPTH = 32  # of containers in containers
-_MAX_KEY = 1 << 63  # integers beyond could be chosen to have one hash
+MAX_STEPS = 1_000_000  # opcodes; a checkpoint with optimizer state has some thousands
+MAX_DEPTH = 32  # nested containers
+_MAX_KEY = 1 << 63  # larger integers could be chosen to have equal hashes
 
 
 class Name(NamedTuple):
@@ -42,7 +40,7 @@ class Name(NamedTuple):
 
 
 class Array:
-    """A NumPy array; `value` is a list where it holds objects."""
+    """A NumPy array; `value` is a list for an object array."""
 
     def __init__(self, value: Any = None) -> None:
         self.value = value
@@ -53,22 +51,22 @@ class Array:
 
     def fill(self, raw: Any, dtype: Any, shape: Any, *, column_major: bool) -> None:
         if not isinstance(dtype, DType):
-            raise ValueError("an array without a type")
+            raise ValueError("array without a type")
         if dtype.kind == "O":
             sides = checked_shape(shape)
             if not isinstance(raw, list) or len(raw) != math.prod(sides):
-                raise ValueError("an array of objects that are not there")
+                raise ValueError("object array without its objects")
             self.value = raw if sides else raw[0]
         elif numeric(dtype.kind) is None:
             self.value = Unread(f"numpy {dtype.kind[:20]}")
         elif not isinstance(raw, bytes):
-            raise ValueError("an array without bytes")
+            raise ValueError("array without bytes")
         else:
             self.value = array_of(raw, dtype.kind, shape, column_major=column_major)
 
 
 class DType:
-    """NumPy's type of an item, such as `<f4`; `O` is an object."""
+    """A NumPy data type such as `<f4`; `O` is an object."""
 
     def __init__(self, kind: str) -> None:
         self.kind = "O" if kind.lstrip("|") in ("O", "O4", "O8") else kind
@@ -76,17 +74,19 @@ class DType:
     def build(self, state: Any) -> None:
         order, parts, names = state[1:4]
         if parts is not None or names is not None:
-            self.kind = "of several fields"
+            self.kind = "several fields"
         elif numeric(self.kind):
             self.kind = _text(order) + (numeric(self.kind) or "").lstrip("<>|=")
 
 
 class PickleReader:
-    """Reads one pickle after the other from a stream of `size` bytes.
+    """A reader of consecutive pickles in a stream. Damaged or too large ones raise ValueError or similar.
 
-    `functions` says, by name, what stands for a call of it: it is given the reader and the arguments. `persistent`
-    makes an object of what the file says of one that lies outside the pickle. `unread` is given the names of the
-    objects that are left out. Raises ValueError and the like for what is damaged or beyond the bounds.
+    Args:
+        size: Bytes to read at most; by default to the end of the stream.
+        unread: Receives the names of objects that are not built.
+        functions: Replacements of the functions that a pickle calls; they receive the reader and the arguments.
+        persistent: Returns the object of a persistent id.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class PickleReader:
         self.unread: set[str] = set() if unread is None else unread
         self._stream = stream
         self._left = size_left(stream) if size is None else size
-        self._encoded = self._left  # bytes that may be made of text
+        self._encoded = self._left  # bound of bytes made from text
         self._steps = MAX_STEPS
         self._functions = {**_FUNCTIONS, **(functions or {})}
         self._persistent = persistent
 
     def load(self) -> Any:
-        """The next object of the stream: numbers, text, bytes, tuples, lists, dictionaries, `Array` and `Unread`."""
+        """Return the next object: numbers, text, bytes, tuples, lists, dictionaries, `Array` and `Unread`."""
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -118,45 +118,45 @@ class PickleReader:
                 return self._pop()
             step = _STEPS.get(opcode)
             if step is None:
-                raise ValueError(f"opcode {opcode!r}, which no file of weights has")
+                raise ValueError(f"unsupported opcode {opcode!r}")
             step(self)
 
     def count(self, items: int) -> None:
-        """Allow for that many more steps. Raises ValueError where it becomes too many."""
+        """Count steps. Raises ValueError beyond MAX_STEPS."""
         self._steps -= items
         if self._steps < 0:
             raise ValueError(f"more than {MAX_STEPS:,} objects")
 
     def encode(self, text: str) -> bytes:
-        """The bytes of text of code points below 256, as Python 3 writes bytes for Python 2."""
+        """Encode text of code points below 256, in which Python 3 writes bytes for Python 2."""
         self._encoded -= len(text)
         if self._encoded < 0:
             raise ValueError("more bytes than the file has")
         return text.encode("latin1")
 
     def leave(self, what: Any) -> Unread:
-        """What stands for an object that is not to be made."""
+        """Return a placeholder for an object that is not built."""
         name = printable(f"{what.module}.{what.name}") if isinstance(what, Name) else "an object"
         if len(self.unread) < 10:
             self.unread.add(name)
         return Unread(name)
 
     def set_item(self, target: Any, key: Any, value: Any) -> None:
-        """Set an item of a dictionary; keys other than text and ordinary integers are left out."""
+        """Set an item of a dictionary; skip keys other than text and bounded integers."""
         if isinstance(target, Unread):
             return
         if not isinstance(target, dict):
-            raise ValueError("names in what has none")
+            raise ValueError("keys in an object without keys")
         if isinstance(key, bytes):
             key = _text(key)
         if isinstance(key, str) and len(key) > MAX_NAME:
-            raise ValueError(f"a name of {len(key):,} characters")
+            raise ValueError(f"name of {len(key):,} characters")
         if isinstance(key, str) or (isinstance(key, int) and abs(key) < _MAX_KEY):
             target[key] = value
 
     def _read(self, size: int) -> bytes:
         if size > self._left:
-            raise ValueError("it ends too early")
+            raise ValueError("truncated")
         self._left -= size
         return read_exactly(self._stream, size)
 
@@ -164,7 +164,7 @@ class PickleReader:
         line = self._stream.readline(self._left if limit is None else min(limit, self._left))
         self._left -= len(line)
         if not line.endswith(b"\n"):
-            raise ValueError("it ends too early, or a line is too long")
+            raise ValueError("truncated, or a line is too long")
         return line[:-1]
 
     def _unpack(self, form: str) -> Any:
@@ -175,7 +175,7 @@ class PickleReader:
 
     def _pop(self) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            raise ValueError("nothing on the stack")
+            raise ValueError("empty stack")
         return self._stack.pop()
 
     def _top(self) -> Any:
@@ -184,13 +184,13 @@ class PickleReader:
 
     def _pop_to_mark(self) -> list[Any]:
         if not self._marks:
-            raise ValueError("no mark on the stack")
+            raise ValueError("stack without a mark")
         start = self._marks.pop()
         items = self._stack[start:]
         del self._stack[start:]
         return items
 
-    # Each of these is what one opcode, or a few that differ in a length, does.
+    # One method per opcode, or per group of opcodes that differ in a length.
 
     def _mark(self) -> None:
         self._marks.append(len(self._stack))
@@ -207,8 +207,8 @@ class PickleReader:
 
     def _long(self, form: str) -> None:
         size = self._unpack(form)
-        if not 0 <= size <= 40:  # the state of a random generator has up to 17
-            raise ValueError(f"a number of {size:,} bytes")
+        if not 0 <= size <= 40:  # a random generator's state has up to 17
+            raise ValueError(f"number of {size:,} bytes")
         self._push(int.from_bytes(self._read(size), "little", signed=True))
 
     def _quoted(self) -> None:
@@ -228,7 +228,7 @@ class PickleReader:
 
     def _set_items(self, items: list[Any]) -> None:
         if len(items) % 2:
-            raise ValueError("a name without a value")
+            raise ValueError("key without a value")
         for key, value in zip(items[::2], items[1::2]):
             self.set_item(self._top(), key, value)
 
@@ -241,22 +241,22 @@ class PickleReader:
         if isinstance(target, list):
             target.extend(items)
         elif not isinstance(target, Unread):
-            raise ValueError("items in what has none")
+            raise ValueError("items in an object without items")
 
     def _put(self, index: int) -> None:
         if not 0 <= index < 1 << 32:
-            raise ValueError("a reference that is none")
+            raise ValueError("invalid reference")
         self._memo[index] = self._top()
 
     def _get(self, index: int) -> None:
         if index not in self._memo:
-            raise ValueError("a reference to nothing")
+            raise ValueError("reference to nothing")
         self._push(self._memo[index])
 
     def _name(self, module: Any, name: Any) -> None:
         module, name = _text(module), _text(name)
         if len(module) > MAX_NAME or len(name) > MAX_NAME:
-            raise ValueError(f"a name of {max(len(module), len(name)):,} characters")
+            raise ValueError(f"name of {max(len(module), len(name)):,} characters")
         self._push(Name(module, name))
 
     def _name_from_stack(self) -> None:
@@ -269,7 +269,7 @@ class PickleReader:
         if known is None:
             self._push(self.leave(function))
         elif not isinstance(arguments, tuple):
-            raise ValueError("a call without arguments")
+            raise ValueError("call without arguments")
         else:
             self._push(known(self, *arguments))
 
@@ -290,7 +290,7 @@ class PickleReader:
     def _build(self) -> None:
         state = self._pop()
         build = getattr(self._top(), "build", None)
-        if build is not None:  # else the attributes of a container or of what is left unread
+        if build is not None:  # containers and unread objects ignore their attributes
             build(state)
 
     def _outside(self, pid: Any) -> None:
@@ -316,7 +316,7 @@ _STEPS: dict[bytes, Callable[[PickleReader], Any]] = {
     pickle.LONG4: lambda r: r._long("<i"),
     pickle.FLOAT: lambda r: r._push(float(r._line(100))),
     pickle.BINFLOAT: lambda r: r._push(r._unpack(">d")),
-    pickle.STRING: PickleReader._quoted,  # text of Python 2, which may be bytes: decoded where it is a name
+    pickle.STRING: PickleReader._quoted,  # Python 2's text or bytes; names are decoded later
     pickle.BINSTRING: lambda r: r._push(r._read(r._unpack("<I"))),
     pickle.SHORT_BINSTRING: lambda r: r._push(r._read(r._unpack("<B"))),
     pickle.UNICODE: lambda r: r._push(r._line().decode("raw-unicode-escape")),
@@ -340,7 +340,7 @@ _STEPS: dict[bytes, Callable[[PickleReader], Any]] = {
     pickle.DICT: PickleReader._dictionary,
     pickle.SETITEM: PickleReader._set_one,
     pickle.SETITEMS: lambda r: r._set_items(r._pop_to_mark()),
-    pickle.EMPTY_SET: lambda r: r._push([]),  # a list: the items of a set would be hashed
+    pickle.EMPTY_SET: lambda r: r._push([]),  # a list, because a set would hash its items
     pickle.ADDITEMS: lambda r: r._append(r._pop_to_mark()),
     pickle.FROZENSET: lambda r: r._push(r._pop_to_mark()),
     pickle.PUT: lambda r: r._put(int(r._line(20))),
@@ -364,17 +364,17 @@ _STEPS: dict[bytes, Callable[[PickleReader], Any]] = {
 
 
 def _text(value: Any) -> str:
-    """Text; Python 2 wrote it as bytes."""
+    """Return text, which Python 2 wrote as bytes."""
     if isinstance(value, bytes):
         return value[: MAX_NAME + 1].decode("latin1")
     if not isinstance(value, str):
-        raise ValueError("a name that is no text")
+        raise ValueError("name that is not text")
     return value
 
 
 def _items(reader: PickleReader, items: Any = ()) -> list[Any]:
     if not isinstance(items, (list, tuple)):
-        raise ValueError("items that are none")
+        raise ValueError("invalid items")
     reader.count(len(items))
     return list(items)
 
@@ -415,7 +415,7 @@ def _from_buffer(_: PickleReader, raw: Any, dtype: Any, shape: Any, order: Any) 
 
 
 _BUILTINS: dict[str, Callable[..., Any]] = {
-    "tuple": lambda *a: tuple(_items(*a)),  # how Paddle writes a tensor: its name and its array
+    "tuple": lambda *a: tuple(_items(*a)),  # Paddle writes a tensor as name and array
     "list": _items,
     "set": _items,
     "frozenset": _items,
@@ -428,7 +428,7 @@ _NUMPY: dict[tuple[str, str], Callable[..., Any]] = {
     ("numeric", "_frombuffer"): _from_buffer,
 }
 _FUNCTIONS: dict[Name, Callable[..., Any]] = {
-    Name("_codecs", "encode"): _encode,  # how Python 3 writes bytes in pickles that Python 2 can read
+    Name("_codecs", "encode"): _encode,  # bytes in pickles for Python 2
     Name("collections", "OrderedDict"): _ordered_dict,
     Name("collections", "defaultdict"): lambda *_: {},
     Name("numpy", "dtype"): _dtype,
@@ -442,9 +442,9 @@ _FUNCTIONS: dict[Name, Callable[..., Any]] = {
 
 
 def named(content: Any) -> Iterator[tuple[str, Any]]:
-    """What is no container in nested containers, each named by its path: `state_dict/conv1.weight`.
+    """Yield the leaves of nested containers with their paths, such as `state_dict/conv1.weight`.
 
-    Raises ValueError where they are nested too deep, or hold so much that a container must be there many times.
+    Raises ValueError for deep nesting, and for so many objects that a container must repeat.
     """
     left = MAX_STEPS
 
@@ -453,7 +453,7 @@ def named(content: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(content, Array):
             content = content.value
         elif isinstance(content, tuple) and [type(item) for item in content] == [str, Array]:
-            content = content[1].value  # Paddle writes a tensor as its own name and its array
+            content = content[1].value  # a tensor of Paddle
         if not isinstance(content, (dict, list, tuple)):
             yield name, content
             return
@@ -467,19 +467,19 @@ def named(content: Any) -> Iterator[tuple[str, Any]]:
 
 
 def load_pdparams(stream: BinaryIO) -> dict[str, np.ndarray]:
-    """The arrays of a state dict that Paddle saved, by name; bfloat16 becomes float32.
+    """Return the arrays of a state dict that Paddle saved; bfloat16 becomes float32.
 
-    Raises ValueError and the like if it is damaged, holds no names with arrays, or more than arrays in containers.
+    Damaged content, and content other than named arrays, raises ValueError or similar.
     """
     reader = PickleReader(stream)
     content = reader.load()
     if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__.lower()}, not names with arrays")
+        raise ValueError(f"a {type(content).__name__.lower()} instead of named arrays")
     if reader.unread:
-        raise ValueError(f"it would run {', '.join(sorted(reader.unread))}: save the weights alone")
+        raise ValueError(f"it would run {', '.join(sorted(reader.unread))}; save only the weights")
     return {name: of_paddle(value) for name, value in named(content) if isinstance(value, np.ndarray)}
 
 
 def of_paddle(array: np.ndarray) -> np.ndarray:
-    """Paddle, which has no unsigned integers of 16 bits, saves bfloat16 as such."""
+    """Decode uint16 as bfloat16: Paddle, which has no uint16, saves bfloat16 so."""
     return decode(array.tobytes(), BFLOAT16).reshape(array.shape) if array.dtype == np.uint16 else array
