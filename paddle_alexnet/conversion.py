@@ -1,4 +1,4 @@
-"""Convert weights: from a file or a checkpoint to another."""
+"""Conversion of weights between files and checkpoints of several frameworks."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from paddle_alexnet.weights.layout import (
     to_state,
 )
 
-# Pixels 0..255 less the mean pixel of Caffe's ilsvrc12 mean image, here as RGB of values in 0..1.
+# Mean pixel of Caffe's ilsvrc12 mean image, as RGB in 0..1.
 CAFFE_MEAN = (122.67891434 / 255, 116.66876762 / 255, 104.00698793 / 255)
 CAFFE_STD = (1 / 255, 1 / 255, 1 / 255)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -39,14 +39,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Converted:
-    """What was converted; `notes` are what a user has to know of it, a line each."""
+    """The result of a conversion."""
 
     preset: str
     num_classes: int
     file_format: str
     preprocess: Preprocess
     quirks: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # for the user, one line each
 
 
 def convert(
@@ -65,26 +65,30 @@ def convert(
 ) -> Converted:
     """Read weights of any format, check them against a preset, and write them in another format.
 
-    `source` is a file or one of our checkpoints. `target` is a file, or a new folder for a checkpoint that training can
-    start from. Without `preset` it is the one that fits. `key` names one of several sets of weights in a file.
-    `num_classes` draws a new last layer by `seed`, which seeds Paddle. `classes` is a file with one class a line.
-    `quirks` are the network's, by default those of the checkpoint. `preprocess` are fields of `Preprocess` that are
-    other than the checkpoint's, or than what is usual for the format.
+    Args:
+        source: File or checkpoint.
+        target: File, or a new folder for a checkpoint that training can start from.
+        preset: By default the one whose shapes match.
+        key: One of several groups of weights in a file.
+        num_classes: Size of a new last layer, drawn with `seed`, which seeds Paddle.
+        classes: File with one class per line.
+        quirks: The network's quirks, by default the checkpoint's.
+        preprocess: Fields of `Preprocess` that replace the checkpoint's or the format's usual ones.
 
-    Raises UserError if the source cannot be read, does not fit or has other classes, or if there is something at the
-    target already.
+    Raises:
+        UserError: The source is unreadable or does not match, or the target already exists.
     """
     source, target = user_path(source), user_path(target)
     target_format = _check_target(target, target_format)
     to_file = target.suffix.lower() in WRITERS
     if classes is not None and to_file:
-        raise UserError(f"{target}: this file holds no class names: leave the classes out or name a folder")
+        raise UserError(f"{target}: a file cannot store class names; omit the classes or choose a folder")
     with working(f"reading {source}"):
         found = _read(source, preset, source_format, key)
         check_finite(found.state, found.preset, source=str(source))
     count = found.num_classes if num_classes is None else num_classes
     if count < 1:
-        raise UserError(f"num_classes is {count}: it must be at least 1")
+        raise UserError(f"num_classes: {count} is less than 1; choose another")
     if classes is not None:
         names = ClassList.read(classes)
     elif found.metadata is not None and num_classes is None:
@@ -93,7 +97,7 @@ def convert(
         names = ClassList.unnamed(count)
     if len(names) != count:
         raise UserError(
-            f"{classes}: lists {len(names)} classes, the network has {count}: "
+            f"{classes}: has {len(names)} classes, the network {count}; "
             f"convert with num_classes={len(names)} (--num-classes {len(names)}), which draws a new last layer"
         )
 
@@ -106,16 +110,16 @@ def convert(
     if num_classes is not None:
         own, last = network.state_dict(), layers(found.preset)[-1]
         state = {**state, **{name: own[name].numpy() for name in (f"{last.key}.weight", f"{last.key}.bias")}}
-        notes.append(f"{last.name} is new, for {count} classes, drawn with seed {seed}")
+        notes.append(f"{last.name} is a new layer of {count} classes, drawn with seed {seed}")
     load_weights(network, state, source=str(source))
     changed = {name: value for name, value in (preprocess or {}).items() if value is not None}
     inputs, whose = _preprocess(found, network.image_size)
     inputs = replace(inputs, **changed)
-    words = f"{input_in_words(inputs)}; geometry, resize, resample, orientation, mean and std set another"
-    notes.append(f"input {', changed from' if changed else 'as'} {whose}: {words}")
+    words = f"{input_in_words(inputs)}; change it with geometry, resize, resample, orientation, mean and std"
+    notes.append(f"input as {whose}{', with changes' if changed else ''}: {words}")
     if to_file:
         beside = [f"quirks {', '.join(network.quirks)}"] if network.quirks else []
-        notes.append(f"the file does not hold {', '.join(['what its input is', *beside])}")
+        notes.append(f"the file does not store {' and '.join(['the preprocessing', *beside])}")
         with working(f"writing {target}"):
             write_arrays(target, _named(state, found.preset, target_format))
     else:
@@ -127,7 +131,7 @@ def convert(
 
 @dataclass(frozen=True)
 class _Found:
-    """Our state dict out of a source; the metadata if it is a checkpoint of ours."""
+    """A source's weights as our state dict, with metadata if the source is a checkpoint."""
 
     file_format: str
     preset: str
@@ -144,9 +148,7 @@ def _read(source: Path, preset: Optional[str], source_format: Optional[str], key
     if os.path.isdir(source):
         network, metadata = load_checkpoint(source)
         if preset not in (None, metadata.model.preset) or source_format not in (None, "paddle") or key is not None:
-            raise UserError(
-                f"{source}: is a checkpoint of {metadata.model.preset}: name no other preset, format or key"
-            )
+            raise UserError(f"{source}: is a checkpoint of {metadata.model.preset}; omit preset, format and key")
         state = {name: value.numpy() for name, value in network.state_dict().items()}
         return _Found("paddle", metadata.model.preset, state, metadata=metadata)
     file = read_arrays(source, source_format, key=key)
@@ -158,17 +160,17 @@ def _read(source: Path, preset: Optional[str], source_format: Optional[str], key
     if scaled:
         halved = 0.5 in scaled.values()
         notes.append(
-            f"{' and '.join(scaled)} are {'halved' if halved else 'doubled'}: "
-            f"{'PaddleClas' if halved else preset} at inference halves what dropout gives them"
+            f"{' and '.join(scaled)} are {'halved' if halved else 'doubled'}, "
+            f"because {'PaddleClas' if halved else preset} halves their inputs after dropout at inference"
         )
     if layout.bgr:
-        notes.append("conv1 is turned from BGR to RGB")
+        notes.append("conv1 is converted from BGR to RGB")
     return _Found(file.file_format, preset, to_state(weights, preset, layout), tuple(notes))
 
 
-# What each source does between a file and the network; all decode in full.
-# Caffe: tools/convert_imageset, by OpenCV of 2014 (2.4), which did not look at EXIF. PaddleClas:
-# ppcls/data/preprocess/ops/operators.py, by OpenCV, whose `imdecode` turns.
+# Each framework's preprocessing, without draft decoding.
+# Caffe: tools/convert_imageset, by OpenCV 2.4, which ignored EXIF. PaddleClas:
+# ppcls/data/preprocess/ops/operators.py, by OpenCV, whose `imdecode` applies EXIF.
 # torchvision: transforms/_presets.py, on Pillow images.
 _CAFFE: dict[str, Any] = {"geometry": "squash", "resize": 256, "resample": "opencv", "orientation": "stored"}
 _PADDLECLAS: dict[str, Any] = {"geometry": "paddleclas", "resize": 256, "resample": "opencv", "orientation": "exif"}
@@ -176,40 +178,40 @@ _TORCHVISION: dict[str, Any] = {"geometry": "torchvision", "resize": 256, "orien
 
 
 def _preprocess(found: _Found, size: int) -> tuple[Preprocess, str]:
-    """What the network's input is: known of a checkpoint, else what is usual; and whose that is."""
+    """Return the checkpoint's or the format's usual preprocessing, and its source."""
     if found.metadata is not None:
-        return found.metadata.preprocess, "the checkpoint has it"
+        return found.metadata.preprocess, "in the checkpoint"
     if LAYOUTS[found.file_format].bgr:
         usual = Preprocess(size, CAFFE_MEAN, CAFFE_STD, **_CAFFE, draft=False)
-        return usual, "Caffe has it, pixels 0..255 less the mean pixel"
+        return usual, "in Caffe (pixels 0..255 minus the mean pixel)"
     if found.file_format == "torch":
-        return Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, **_TORCHVISION, draft=False), "torchvision has it"
+        return Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, **_TORCHVISION, draft=False), "in torchvision"
     if found.file_format == "paddleclas":
-        return Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, **_PADDLECLAS, draft=False), "PaddleClas has it"
+        return Preprocess(size, IMAGENET_MEAN, IMAGENET_STD, **_PADDLECLAS, draft=False), "in PaddleClas"
     ours = DataConfig()
     usual = Preprocess(size, ours.mean, ours.std, orientation=ours.orientation, draft=ours.draft)
-    return usual, "the recipes here have it, for nothing is known of it"
+    return usual, "in this package's recipes, because the file does not tell"
 
 
 def _check_target(target: Path, given: Optional[str]) -> str:
-    """The format to write: what the suffix says, a checkpoint folder where there is none."""
+    """Return the format to write, by the suffix; a folder is a checkpoint."""
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise UserError(f"{target}: is there already: name another, or remove it")
+        raise UserError(f"{target}: already exists; choose another target, or remove it")
     if target.name.lower().endswith(".weights.h5"):
-        raise UserError(f"{target}: .weights.h5 is another layout: name it .h5, Keras reads that")
+        raise UserError(f"{target}: .weights.h5 is another format; name it .h5, which Keras reads")
     if target.suffix.lower() not in WRITERS:
         if target.suffix and given != "paddle":
-            raise UserError(f"{target}: not one of {', '.join(WRITERS)}; a folder's format is paddle: say so")
+            raise UserError(f"{target}: suffix is not one of {', '.join(WRITERS)}; for a folder, set the format paddle")
         usual = "paddle"
     else:
         usual, _ = WRITERS[target.suffix.lower()]
     if given not in (None, usual):
-        raise UserError(f"{target}: would be {usual}'s by its name, not {given}'s")
+        raise UserError(f"{target}: the suffix is {usual}'s, not {given}'s; rename it or change the format")
     return usual
 
 
 def _named(state: Mapping[str, np.ndarray], preset: str, target_format: str) -> dict[str, np.ndarray]:
-    """Arrays as a framework lays them out, by the names it gives them."""
+    """Return arrays in a framework's layout by the framework's names."""
     arrays: dict[str, np.ndarray] = {}
     for layer, (weight, bias) in from_state(state, preset, LAYOUTS[target_format]).items():
         if target_format == "keras":

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: its folder, its models, and the checks when they are read again."""
+"""Run folders, checkpoints, metadata and training states."""

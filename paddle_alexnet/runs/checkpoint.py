@@ -1,4 +1,4 @@
-"""Weights of a run: saved whole, loaded without running code from the file."""
+"""Checkpoints: weights that are saved atomically and loaded without running code from the file."""
 
 import io
 import os
@@ -20,7 +20,7 @@ WEIGHTS = "weights.pdparams"
 
 
 def save_checkpoint(place: Path, network: nn.Layer, metadata: Metadata, *, aside: bool = False) -> None:
-    """Write a checkpoint folder: `weights.pdparams`, which `paddle.load` reads too, and metadata; see `write_model`."""
+    """Write a checkpoint folder with `weights.pdparams`, which `paddle.load` can read, and metadata (`write_model`)."""
     write_model(
         place,
         replace(metadata, kind="checkpoint"),
@@ -46,12 +46,12 @@ def load_checkpoint(
 
 
 def restore(model: Model) -> AlexNet:
-    """The network of a checkpoint, in evaluation mode. Raises UserError if the weights do not fit it."""
+    """Return the network of a checkpoint in evaluation mode. Raises UserError if the weights do not match."""
     if model.metadata.kind != "checkpoint":
-        raise UserError(f"{model.path}: an exported model, which has no weights to load; name a run or a checkpoint")
+        raise UserError(f"{model.path}: is an exported model without loadable weights; name a run or a checkpoint")
     source = model.path / WEIGHTS
     if WEIGHTS not in model.files:
-        raise UserError(f"{source}: missing from the model; copy the whole folder")
+        raise UserError(f"{source}: file of the model not found; copy the whole folder")
     network = AlexNet.build(model.metadata.model)
     load_weights(network, read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=source), source=str(model.path))
     network.eval()
@@ -59,15 +59,15 @@ def restore(model: Model) -> AlexNet:
 
 
 def load_weights(network: AlexNet, weights: Mapping[str, np.ndarray], *, source: str) -> None:
-    """Set every parameter of the network. Raises UserError as `check_weights` does."""
+    """Set every parameter of the network. Raises UserError like `check_weights`."""
     check_weights(network, weights, source=source)
     network.set_state_dict(dict(weights))
 
 
 def check_weights(network: AlexNet, weights: Mapping[str, np.ndarray], *, source: str) -> None:
-    """Raise UserError that lists each array that does not fit the network, or that is not finite.
+    """Raise UserError that lists each array that does not match the network or is not finite.
 
-    Paddle's `relu(NaN)` is 0 and its pools drop NaN, so that the answers of such a network may be finite.
+    A network with NaN may give finite outputs, because Paddle's `relu(NaN)` is 0 and its pooling ignores NaN.
     """
     from paddle_alexnet.weights.layout import check_finite
 
@@ -82,20 +82,22 @@ def check_weights(network: AlexNet, weights: Mapping[str, np.ndarray], *, source
         f"{name} is {value.dtype}, must be float32" for name, value in weights.items() if value.dtype != np.float32
     ]
     if faults:
-        raise UserError(f"{source}: its weights do not fit the network: {'; '.join(faults)}")
+        raise UserError(f"{source}: weights do not match the network: {'; '.join(faults)}; choose others")
     check_finite(weights, network.preset, source=source)
 
 
 def read_pdparams(stream: BinaryIO, *, source: Path) -> dict[str, np.ndarray]:
-    """Arrays by name from the content of a `.pdparams` file; errors call it `source`.
+    """Read named arrays from the content of a `.pdparams` file.
 
-    `paddle.load` unpickles, and so runs whatever code the file holds. This reads only what an
-    honest file holds: arrays, tuples and dictionaries. Raises UserError for anything else.
+    Unlike `paddle.load`, which unpickles, this function runs no code from the file.
+
+    Raises:
+        UserError: The content is damaged or has more than arrays in containers; the message names `source`.
     """
     from paddle_alexnet.weights.unpickle import load_pdparams
 
     try:
         state = load_pdparams(stream)
     except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(f"{source}: not a weights file, or a damaged one ({error})") from None
+        raise UserError(f"{source}: is damaged or not a weight file ({error}); choose another") from None
     return {name: value for name, value in state.items() if isinstance(value, np.ndarray)}

@@ -1,4 +1,4 @@
-"""The environment of a run: what computed its figures."""
+"""The environment of a run: device, processor, threads and versions."""
 
 import json
 import platform
@@ -18,7 +18,7 @@ _PACKAGES = ("paddle-alexnet", "paddlepaddle", "paddlepaddle-gpu", "onnxruntime"
 
 
 def environment(device: str) -> dict[str, str]:
-    """Device, processor, threads, system, versions, time and the command, each in words."""
+    """Return device, processor, threads, system, versions, start time and command as text."""
     found = {"device": device}
     if device.startswith("gpu"):
         import paddle
@@ -37,18 +37,18 @@ def environment(device: str) -> dict[str, str]:
 
 
 def save_environment(place: Path, device: str) -> None:
-    """Write the present environment as JSON. Raises UserError if that cannot be done."""
+    """Write the current environment as JSON. Raises UserError if the file cannot be written."""
     write_text(place, json.dumps(environment(device), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_environment(place: Path) -> dict[str, str]:
-    """What `save_environment` wrote; nothing where there is no such file. Raises UserError for another file."""
+    """Read a file of `save_environment`; a missing one is empty. Raises UserError for another file."""
     if not place.exists():
         return {}
     try:
         return check_types(dict[str, str], json.loads(read_small(place, at_most=100_000)))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{place}: not the environment of a run ({error})") from None
+        raise UserError(f"{place}: is not the environment of a run ({error}); move it away") from None
 
 
 def _processor() -> str:

@@ -1,6 +1,6 @@
-"""`metadata.json`: what a model is, and where it came from. Read as the input of a stranger.
+"""`metadata.json`: a model's network, preprocessing, classes and origin, validated as untrusted input.
 
-It needs no Paddle, so that a fault in it is said at once.
+This module does not import Paddle, so that errors are reported at once.
 """
 
 import base64
@@ -24,33 +24,34 @@ from paddle_alexnet.network.presets import ModelSpec
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.typed_values import adapter, check_types
 
-SCHEMA = 3  # what is written; what had no number was flat, 2 had no ONNX, no probabilities and no proof
+SCHEMA = 3  # history: unversioned was flat; 2 had no ONNX, no probabilities and no proof
 READABLE = (2, SCHEMA)
 MAX_BATCH = 4096
 MAX_DECODE_LIMIT = 1 << 20  # megabytes
 MAX_IMAGE_SIZE = 4096
-MAX_BYTES = 100 << 20  # a mean image of that size is 67 MB at most
+MAX_BYTES = 100 << 20  # a mean image of MAX_IMAGE_SIZE has up to 67 MB
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model came from: the data set that it was trained on, and how well it did after which epoch."""
+    """A model's training data, epoch and validation result."""
 
-    data: str  # in words
+    data: str  # description
     data_root: str = ""
     data_csv: str = ""
     epoch: int = 0
     val_loss: Optional[float] = None  # None for converted weights
     val_top1: Optional[float] = None
-    paddle: str = ""  # the version that wrote it
+    paddle: str = ""  # version that wrote the model
 
     def dataset(self, root: Optional[Path] = None, csv: Optional[Path] = None) -> tuple[Path, Path]:
-        """The folder and the CSV of a data set: by default those that the model was trained on.
+        """Return the folder and the CSV of a data set, by default the training data's.
 
-        Raises UserError, which says where it looked, if they are not there.
+        Raises:
+            UserError: The folder or the CSV is not found or not known.
         """
         if root is None and not self.data_root:
-            raise UserError("this model's data set is not known: name its folder as root")
+            raise UserError("the model's data set is not known; name its folder as root")
         theirs = root is None or str(root.absolute()) == self.data_root
         if csv is None and theirs and self.data_csv:
             csv = Path(self.data_csv)
@@ -66,87 +67,85 @@ class Origin:
 
 @dataclass(frozen=True)
 class Check:
-    """How the answers of an engine that runs an exported model compare with the network's, and how long they took."""
+    """The comparison of an engine's outputs with the network's."""
 
-    engine: str  # in words
-    difference: float  # the largest, as a share of the largest logit, or of 1 where all are smaller
-    top1_agreement: float  # share of the images whose most probable class is the same
-    milliseconds: dict[int, float] = field(default_factory=dict)  # the median time of a batch, by its size
+    engine: str  # description
+    difference: float  # the largest, relative to the largest logit, but at least to 1
+    top1_agreement: float  # share of the images with the same most probable class
+    milliseconds: dict[int, float] = field(default_factory=dict)  # median time of a batch, by batch size
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was seen of an exported model before it was put in place."""
+    """The verification of an exported model."""
 
-    images: str  # in words
-    checks: tuple[Check, ...]  # the first is the network itself, with which the others are compared
-    left_out: dict[str, str]  # engines that do not run it here, and why not
+    images: str  # description
+    checks: tuple[Check, ...]  # the first is the network, the reference of the others
+    left_out: dict[str, str]  # reasons of the engines that were not checked
     bytes: int  # of the folder without the metadata
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def difference(self) -> float:
-        """The largest of the engines that compute in float32; bfloat16 is a choice whose cost is told."""
+        """The largest difference among the engines that compute in float32; bfloat16 is opt-in."""
         return max(check.difference for check in self.checks if "bfloat16" not in check.engine)
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a model is: `model` builds its network, `preprocess` makes its input, `classes` name its outputs.
-
-    Of the kinds, `inference` is an export by Paddle and `onnx` one to ONNX. `batch_size` of None takes any number of
-    images at once. A checkpoint's output is logits: apply softmax for probabilities.
-    """
+    """A model's description: `model` builds the network, `preprocess` makes its input, `classes` name its outputs."""
 
     model: ModelSpec
     classes: ClassList
     preprocess: Preprocess
     origin: Origin
-    kind: Literal["checkpoint", "inference", "onnx"] = "checkpoint"
-    output: Literal["logits", "probabilities"] = "logits"
-    batch_size: Optional[int] = None
+    kind: Literal["checkpoint", "inference", "onnx"] = "checkpoint"  # `inference` is Paddle's export
+    output: Literal["logits", "probabilities"] = "logits"  # a checkpoint's are logits
+    batch_size: Optional[int] = None  # None for any
     proof: Optional[Proof] = None
-    sha256: dict[str, str] = field(default_factory=dict)  # of every other file in the folder, by name
+    sha256: dict[str, str] = field(default_factory=dict)  # of every other file in the folder
     schema: int = SCHEMA
 
     def check_top_k(self, top_k: Optional[int]) -> None:
-        """Raise UserError if there are no `top_k` classes; None asks for none."""
+        """Raise UserError unless the model has `top_k` classes or `top_k` is None."""
         if top_k is not None and not 1 <= top_k <= len(self.classes):
-            raise UserError(f"top_k is {top_k}: the model has {len(self.classes)} classes")
+            raise UserError(f"top_k is {top_k}: the model has {len(self.classes)} classes; choose at most as many")
 
     def check_crops(self, crops: int) -> None:
-        """Raise UserError for other crops of an image than 1 or 10, or where there is nothing to crop."""
+        """Raise UserError unless `crops` is 1, or 10 and the patch is larger than the input."""
         preprocess = self.preprocess
         if crops not in (1, 10):
-            raise UserError(f"crops is {crops}: take 1, the center, or 10, the corners too and all mirrored")
+            raise UserError(f"crops: {crops} is not supported; use 1 (center) or 10 (center, corners and their flips)")
         if crops == 10 and preprocess.patch_size == preprocess.image_size:
             raise UserError(
-                f"crops 10: the model sees whole patches of {preprocess.image_size}×{preprocess.image_size}: "
+                f"crops: 10 requires patches larger than the input of {preprocess.image_size}×{preprocess.image_size}; "
                 "use 1, or train with a larger data.resize"
             )
 
 
 def to_json(metadata: Metadata) -> bytes:
-    """The content of `metadata.json`, with a checksum of itself. Raises UserError for what `from_json` would refuse."""
+    """Return `metadata.json` with its own checksum. Raises UserError for metadata that `from_json` would refuse."""
     for fault in _faults(metadata):
-        raise UserError(f"a model cannot be written: {fault}")
+        raise UserError(f"model cannot be written: {fault}; correct it")
     content = json.loads(adapter(Metadata).dump_json(metadata))
     return json.dumps({**content, "checksum": _checksum(content)}, indent=2, ensure_ascii=False).encode()
 
 
 def from_json(content: bytes, *, source: Path) -> Metadata:
-    """Read the content of a `metadata.json`. Raises UserError that names `source` if it is not sound."""
+    """Read the content of a `metadata.json`. Raises UserError that names `source` if the content is invalid."""
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
-            raise ValueError("it holds no names with values")
+            raise ValueError("not a JSON object")
         checksum = values.pop("checksum", None)
         if "schema" not in values:
             values = _lift(values)
         elif values["schema"] not in READABLE:
-            raise UserError(f"{source}: has schema {values['schema']!r:.20}, this version reads {SCHEMA}: upgrade it")
+            raise UserError(
+                f"{source}: has schema {values['schema']!r:.20}, this version reads {SCHEMA}; upgrade the package"
+            )
         elif checksum != _checksum(values):
-            raise ValueError("its checksum is not that of its content")
+            raise ValueError("its checksum does not match its content")
         values["schema"] = SCHEMA
         metadata = check_types(Metadata, values)
         for fault in _faults(metadata):
@@ -155,23 +154,23 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
     except (ValueError, RecursionError) as error:
         reason = str(error)
     shown = "".join(c if c.isprintable() else "?" for c in reason[:200])
-    raise UserError(f"{source}: damaged or from another program ({shown}): copy or export the model again")
+    raise UserError(f"{source}: is damaged or from another program ({shown}); copy or export the model again")
 
 
 def is_ours(content: bytes) -> bool:
-    """Return whether the first bytes of a `metadata.json`, damaged or not, are of one that this package has written."""
+    """Return whether the first bytes of a `metadata.json`, even a damaged one, are from this package."""
     return b'"preset"' in content or b'"wnids"' in content
 
 
 def input_in_words(preprocess: Preprocess) -> str:
-    """What an image goes through before a network sees it."""
+    """Return a description of the preprocessing."""
     patch, size = preprocess.patch_size, preprocess.image_size
     part = "the whole image" if preprocess.geometry == "squash" else "the central square"
     part += f" in {preprocess.geometry}'s whole pixels" if preprocess.rounds else ""
     mean, std = ([float(f"{value:.6g}") for value in values] for values in (preprocess.mean, preprocess.std))
     center = "" if patch == size else f", of it the central {size}×{size}"
     image = " (an image)" if preprocess.mean_image else ""
-    turned = "turned as EXIF says" if preprocess.orientation == "exif" else "not turned by EXIF"
+    turned = "EXIF orientation applied" if preprocess.orientation == "exif" else "EXIF orientation ignored"
     over = f", over {preprocess.background}" if preprocess.background else ""
     cut = ", truncated files accepted" if preprocess.truncated == "accept" else ""
     patches = f"{part} at {patch}×{patch}{center}"
@@ -179,7 +178,7 @@ def input_in_words(preprocess: Preprocess) -> str:
 
 
 def _lift(flat: dict[str, Any]) -> dict[str, Any]:
-    """The form of today of the flat one that had no schema."""
+    """Convert the flat metadata without a schema to the current form."""
     classes = flat.get("classes") or {}
     names = classes.get("names") if isinstance(classes, dict) else None
     model = {name: flat.pop(name, None) for name in ("preset", "lrn", "quirks")}
@@ -197,7 +196,7 @@ def _checksum(content: dict[str, Any]) -> str:
 
 
 def _faults(metadata: Metadata) -> Iterator[str]:
-    """What is wrong with values of the right types."""
+    """Yield the faults of metadata whose types are correct."""
     names, preprocess = metadata.classes.names, metadata.preprocess
     if not names or len(names) != len(metadata.classes.wnids) or len(names) != metadata.model.num_classes:
         yield f"{len(names)} class names, {len(metadata.classes.wnids)} wnids, {metadata.model.num_classes} outputs"
@@ -220,7 +219,7 @@ def _faults(metadata: Metadata) -> Iterator[str]:
     if metadata.batch_size is not None and not 1 <= metadata.batch_size <= MAX_BATCH:
         yield f"batch_size {metadata.batch_size}: must be 1 to {MAX_BATCH}"
     if metadata.proof and not metadata.proof.checks:
-        yield "a proof without checks"
+        yield "proof without checks"
     for name, digest in metadata.sha256.items():
         if not name or name != Path(name).name or name.startswith(".") or "\\" in name or len(name.encode()) > 255:
             yield f"{name[:80]!r} is not the name of a file in the folder"
@@ -244,5 +243,5 @@ def _png_size(text: str) -> Optional[tuple[int, int]]:
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
             return image.size if image.mode == "RGB" else None
-    except Exception:  # a damaged picture may raise anything
+    except Exception:  # a damaged image may raise anything
         return None

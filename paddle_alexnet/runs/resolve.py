@@ -1,4 +1,4 @@
-"""Resolution of a model's path: done once per command, and passed on to whatever reads the model."""
+"""Resolution of a model's path, once per subcommand."""
 
 import logging
 import os
@@ -19,13 +19,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """The model that a path names, and the models beside it in its run. `metadata.json` of each is parsed once."""
+    """The model of a path, and the other models of its run."""
 
     named: Path  # as the user named it
-    folder: Path  # of the model: a run's best checkpoint, else what was named
+    folder: Path  # of the model: a run's best checkpoint, or the named one
     metadata: Metadata  # of `folder`
-    run: Optional[RunFolder]  # to which the model belongs
-    siblings: Mapping[Path, Metadata]  # the run's best checkpoint and exports, as far as they exist
+    run: Optional[RunFolder]
+    siblings: Mapping[Path, Metadata]  # the run's existing best checkpoint and exports
 
     @property
     def names_run(self) -> bool:
@@ -34,7 +34,7 @@ class ResolvedModel:
 
     @property
     def export(self) -> Optional[Path]:
-        """The run's exported model, if it is the network of the best checkpoint in the same terms."""
+        """The run's exported model, if it was exported from the best checkpoint with the same metadata."""
         if self.run is None or not {self.run.best, self.run.inference} <= self.siblings.keys():
             return None
         best, exported = self.siblings[self.run.best], self.siblings[self.run.inference]
@@ -42,7 +42,7 @@ class ResolvedModel:
         return self.run.inference if same and exported.kind == "inference" else None
 
     def checkpoint_of(self, folder: Path) -> Optional[Path]:
-        """Return the checkpoint with the weights of `folder`, which is `self.folder` or one of the siblings."""
+        """Return the checkpoint with the weights of `folder`, which is `self.folder` or a sibling."""
         metadata = self.metadata if folder == self.folder else self.siblings[folder]
         if metadata.kind == "checkpoint":
             return folder
@@ -56,8 +56,7 @@ class ResolvedModel:
 def resolve_model(path: Union[str, os.PathLike[str], ResolvedModel]) -> ResolvedModel:
     """Resolve the path of a run, a checkpoint, an exported model, or a file in one of them.
 
-    Log a warning if the best checkpoint and an exported model of the run are of different epochs: they are put in
-    place one after the other, and a kill may come between.
+    Log a warning if the run's best checkpoint and an exported model are of different epochs, as after a kill.
 
     Raises:
         UserError: There is no model, or its metadata is damaged.
@@ -69,7 +68,7 @@ def resolve_model(path: Union[str, os.PathLike[str], ResolvedModel]) -> Resolved
     siblings: dict[Path, Metadata] = {}
     run = next((run for run in map(RunFolder, (folder.parent.parent, folder.parent)) if folder in _models(run)), None)
     for place in _models(run) if run else ():
-        with suppress(UserError):  # not there, or being replaced
+        with suppress(UserError):  # missing, or being replaced
             siblings[place] = metadata if place == folder else read_metadata(place)
     if run:
         _warn_of_epochs(run, folder, siblings)
@@ -87,6 +86,6 @@ def _warn_of_epochs(run: RunFolder, folder: Path, siblings: Mapping[Path, Metada
         best, exported = (siblings[model].origin.epoch for model in (run.best, export))
         if best != exported and not run.is_being_written():
             _log.warning(
-                f"{export} is of epoch {exported}, the best checkpoint of epoch {best}: "
-                f"`paddle-alexnet export {shlex.quote(str(run.path))}{how}` exports that"
+                f"{export} is of epoch {exported}, the best checkpoint of epoch {best}; "
+                f"export it with `paddle-alexnet export {shlex.quote(str(run.path))}{how}`"
             )

@@ -1,4 +1,4 @@
-"""The folder of a training run: where everything in it lies, and how a run begins."""
+"""The folder of a training run: its paths, its lock and its start."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from paddle_alexnet.system.user_path import user_path
 
 _log = logging.getLogger(__name__)
 
-_EARLIER = r"epoch-\d{4,}-step-\d{7,}"  # the name of a state that is kept
+_EARLIER = r"epoch-\d{4,}-step-\d{7,}"  # names of kept states
 
 
 class RunFolder:
@@ -27,31 +27,31 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.curves = self.path / "curves.png"
-        self.environment = self.path / "environment.json"  # what computed it
-        self.validation = self.path / "validation"  # what the best model answers for the validation images
+        self.environment = self.path / "environment.json"
+        self.validation = self.path / "validation"  # the best model's predictions for the validation images
         self.report = self.path / "report.html"
         self.visualdl = self.path / "visualdl"
         self.checkpoints = self.path / "checkpoints"
-        self.best = self.checkpoints / "best"  # of the epoch with the lowest mean validation loss
-        self.last = self.checkpoints / "last"  # the newest state, to go on from
-        self.inference = self.path / "inference"  # the exported model of `best`
-        self.onnx = self.path / "onnx"  # the same as an ONNX file, where that was asked for
+        self.best = self.checkpoints / "best"  # lowest mean validation loss
+        self.last = self.checkpoints / "last"  # newest state, to resume from
+        self.inference = self.path / "inference"  # exported from `best`
+        self.onnx = self.path / "onnx"  # the same as ONNX, on request
         self._lock = self.path / ".lock"
 
     def earlier(self) -> list[Path]:
-        """The states that are kept under names of their own, oldest first, where more than the newest is kept."""
+        """Return the kept states other than the newest, oldest first."""
         states = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
         return [path for path in states if re.fullmatch(_EARLIER, path.name) and (path / "metadata.json").is_file()]
 
     def files(self) -> tuple[Path, ...]:
-        """The files that a run writes beside its folders."""
+        """Return the files that a run writes beside its folders."""
         return self.config, self.metrics, self.curves, self.environment, self.report
 
     def is_run(self) -> bool:
-        """Whether there is a run here, however far it came, known by what no other program writes."""
+        """Return whether the folder has a run, even an unfinished one, by files that no other program writes."""
         if not self.path.is_dir():
             return False
-        from paddle_alexnet.config.recipe import DATA_COMMENT  # both imports take time
+        from paddle_alexnet.config.recipe import DATA_COMMENT  # slow imports
         from paddle_alexnet.runs.metadata import is_ours
 
         if _beginning(self.config).startswith(f"# {DATA_COMMENT} ".encode()):
@@ -64,7 +64,7 @@ class RunFolder:
         return any(is_ours(_beginning(model / "metadata.json")) for model in models) or self._has_only_begun()
 
     def _has_only_begun(self) -> bool:
-        """Whether nothing is here but what a run makes before it writes its config."""
+        """Return whether the folder has only what a run creates before its config."""
         half = re.compile(rf"\.({self._written()})\.[0-9a-f]{{8}}\.partial")
         rest = [path for path in self._entries() if not half.fullmatch(path.name)]
         return (
@@ -74,17 +74,17 @@ class RunFolder:
         )
 
     def _entries(self) -> list[Path]:
-        """What is in the folder, but for the lock, which is empty."""
+        """Return the folder's content except the lock, which is empty."""
         lock = self._lock
         return [path for path in self.path.iterdir() if path != lock or path.is_symlink() or os.path.getsize(path)]
 
     def _written(self) -> str:
-        """A regular expression for the names of what a run writes whole, beside which a killed one leaves its half."""
+        """Return a regular expression for the names that a run writes atomically; a kill leaves partial ones beside."""
         folders = (self.validation, self.best, self.last, self.inference, self.onnx)
         return "|".join([*(re.escape(path.name) for path in (*self.files(), *folders)), _EARLIER])
 
     def is_being_written(self) -> bool:
-        """Whether a run that lives is writing here, as far as that can be told."""
+        """Return whether a live run holds the lock, if the file system has locks."""
         try:
             held = lock(self._lock, shared=True)
         except OSError as error:
@@ -94,7 +94,7 @@ class RunFolder:
         return False
 
     def check(self) -> None:
-        """Raise UserError if `begin` would, as far as that can be told without changing anything."""
+        """Raise UserError if `begin` would, without changing anything."""
         try:
             if not self.is_run():
                 self._refuse_foreign()
@@ -102,17 +102,16 @@ class RunFolder:
                 os.close(held)
             nearest = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
             if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-                raise OSError(f"{nearest} is not a folder that can be written")
+                raise OSError(f"{nearest} is not a writable folder")
         except OSError as error:
             raise self._unwritable(error) from None
 
     @contextmanager
     def begin(self, *, resume: bool = False) -> Iterator[None]:
-        """Make the folder, and keep it locked while this run lives; with `resume`, go on in it as it is.
+        """Create the folder and lock it inside the `with` statement; move an earlier run aside unless `resume`.
 
-        Without, an earlier run in it is moved aside.
-
-        Raises UserError if another run is writing it, if it cannot be written, or if it holds what is no run's.
+        Raises:
+            UserError: Another run is writing the folder, it has other files, or it cannot be written.
         """
         try:
             if not resume:
@@ -133,11 +132,11 @@ class RunFolder:
     def _refuse_foreign(self) -> None:
         if self.path.is_dir() and (others := self._entries()):
             raise UserError(
-                f"{self.path}: holds files that are not a run's ({others[0].name}): name another folder as output"
+                f"{self.path}: has files that are not a run's ({others[0].name}); choose another folder as output"
             )
 
     def _unwritable(self, error: OSError) -> UserError:
-        return UserError(f"{self.path}: cannot write there ({error}): name another folder as output")
+        return UserError(f"{self.path}: cannot write there ({error}); choose another folder as output")
 
     def _move_aside(self) -> None:
         held = self._acquire()
@@ -147,37 +146,37 @@ class RunFolder:
         RunFolder(kept)._release(held)
         size = sum(path.stat().st_size for path in kept.rglob("*") if os.path.isfile(path)) / 1e6
         _log.info(
-            f"{self.path} held an earlier run: kept as {kept} ({size:.0f} MB; remove that folder if you do not need it)"
+            f"{self.path} had an earlier run, kept as {kept} ({size:.0f} MB); remove {kept} if you do not need it"
         )
 
     def _remove_left_behind(self) -> None:
-        """Remove what a killed run was writing."""
+        """Remove partial files of a killed run."""
         for folder in (self.path, self.checkpoints):
             if folder.is_dir():
                 remove_left_behind(folder, self._written())
 
     def _acquire(self) -> Optional[int]:
-        """Lock the folder, see `files.lock`. Raises UserError if another run has it."""
+        """Lock the folder (`files.lock`). Raises UserError if another run holds the lock."""
         while True:
             self._lock.touch()
-            with suppress(FileNotFoundError):  # another run has just ended, and removed it
+            with suppress(FileNotFoundError):  # another run has just ended and removed it
                 try:
                     return lock(self._lock)
                 except BlockingIOError:
                     raise UserError(
-                        f"{self.path}: another run is writing it: wait for it, or name another folder"
+                        f"{self.path}: another run is writing it; wait for it, or choose another folder"
                     ) from None
 
     def _release(self, held: Optional[int]) -> None:
         with suppress(OSError):
-            if not self._lock.stat().st_size:  # else it is somebody else's
+            if not self._lock.stat().st_size:  # a lock of ours is empty
                 self._lock.unlink()
         if held is not None:
             os.close(held)
 
 
 def _beginning(path: Path, size: int = 4096) -> bytes:
-    """Return the first bytes of a regular file, none if that cannot be read."""
+    """Return the first bytes of a regular file, or none if it is unreadable."""
     with suppress(OSError):
         if os.path.isfile(path):
             with path.open("rb") as stream:
@@ -186,7 +185,7 @@ def _beginning(path: Path, size: int = 4096) -> bytes:
 
 
 def run_of(path: Path) -> Path:
-    """The folder of the run that a path to it, or to a checkpoint in it, means."""
+    """Return the folder of a run, given its path or one of its checkpoints'."""
     path = user_path(path)
     place = path.resolve()
     inside = place.parent.name == "checkpoints" and not (place / "checkpoints").is_dir()

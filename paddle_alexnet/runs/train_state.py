@@ -1,7 +1,6 @@
-"""The state of a training run: a checkpoint that also holds what the run needs to go on as if it had never stopped.
+"""Training states: checkpoints from which a resumed run is bit-identical to an uninterrupted one.
 
-Random numbers need no room in it: those of a step follow from the seed, the epoch and the step, see `SeedStep`, those
-of the augmentation from the seed, the epoch and the image.
+Random number generators are not stored: seed, epoch and step (`SeedStep`) or image (augmentation) determine them.
 """
 
 import io
@@ -31,32 +30,32 @@ READABLE = (1, SCHEMA)
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=True))
 class TrainState:
-    """Where a run stands, in values that JSON can hold."""
+    """The progress of a run, as JSON values."""
 
     epoch: PositiveInt  # of the next step, from 1
-    step: NonNegativeInt  # the batches of that epoch that are done
-    finished: bool  # it has had its epochs, or has stopped early
+    step: NonNegativeInt  # finished batches of this epoch
+    finished: bool  # all epochs done, or stopped early
     config: dict[str, Any]  # the recipe
     data: str  # the `fingerprint` of the table
-    learning_rate: Optional[NonNegativeFloat]  # None where a scheduler holds it
+    learning_rate: Optional[NonNegativeFloat]  # None if a scheduler has it
     scheduler: Optional[dict[str, Union[int, float]]]
-    callbacks: dict[str, dict[str, Any]]  # what each has counted, by its class
+    callbacks: dict[str, dict[str, Any]]  # states by class
     history: list[dict[str, Any]]  # the finished epochs
     scaler: Optional[dict[str, Union[bool, int, float]]] = None  # of the loss, in mixed precision
-    files: Optional[ImageFiles] = None  # None for a run that an older version began
+    files: Optional[ImageFiles] = None  # None for runs of older versions
     schema: int = SCHEMA
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A state as it was read."""
+    """A training state that was read."""
 
     path: Path
     metadata: Metadata
     state: TrainState
     weights: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
-    average: dict[str, np.ndarray]  # of the weights, empty where none is kept
+    average: dict[str, np.ndarray]  # of the weights; may be empty
 
 
 def save_state(
@@ -67,9 +66,10 @@ def save_state(
     optimizer: Mapping[str, Any],
     average: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint with its state in place of the one before; a kill at any moment leaves the one or the other.
+    """Write a checkpoint with its state, which atomically replaces the previous one.
 
-    Raises UserError if the disk refuses; the one before is untouched then.
+    Raises:
+        UserError: The folder cannot be written; the previous state is unchanged.
     """
 
     def fill(folder: Path) -> None:
@@ -83,17 +83,17 @@ def save_state(
 
 
 def read_state(place: Path) -> Saved:
-    """Read and check a state. Raises UserError if there is none, or if it is damaged."""
+    """Read and check a state. Raises UserError if it is missing or damaged."""
     model = read_model(place)
     for name in (STATE, OPTIMIZER, WEIGHTS):
         if name not in model.files:
-            raise UserError(f"{place}: a checkpoint without {name}: nothing to go on from; use it as model.weights")
+            raise UserError(f"{place}: checkpoint has no {name} to resume from; use it as model.weights")
     source = place / STATE
     try:
         values = json.loads(model.files[STATE])
         if values.get("schema") not in READABLE:
             raise UserError(
-                f"{source}: has schema {values.get('schema')!r:.20}, this version reads {SCHEMA}; upgrade it"
+                f"{source}: has schema {values.get('schema')!r:.20}, this version reads {SCHEMA}; upgrade the package"
             )
         state = check_types(TrainState, {**values, "config": current_keys(values["config"])})
         source = place / OPTIMIZER
@@ -109,9 +109,9 @@ def read_state(place: Path) -> Saved:
 
 
 def not_a_state(source: Path, error: Exception) -> UserError:
-    """Return the error for a file whose content is not what `save_state` writes."""
+    """Return the error for a file that `save_state` did not write."""
     reason = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:200])
-    return UserError(f"{source}: not the state of a run ({reason}); resume from another checkpoint, or train anew")
+    return UserError(f"{source}: is not the state of a run ({reason}); resume from another checkpoint, or train anew")
 
 
 def _save_arrays(file: Path, values: Mapping[str, Any]) -> None:
