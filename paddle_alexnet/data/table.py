@@ -51,11 +51,11 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """What the image files of the train and val splits are, each a SHA-256 over all of them, in the table's order."""
+    """Fingerprints of the train and val image files: SHA-256 over all files in the table's order."""
 
     sizes: str
-    times: str  # of the last change
-    content: Optional[str] = None  # None if not all were read before the first step
+    times: str  # of the last modification
+    content: Optional[str] = None  # None if some were not read before the first step
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class ImageTable:
         """Return hashes of the sizes and modification times of the train and val images, by one call per file.
 
         Raises:
-            UserError: An image cannot be looked at.
+            UserError: An image is unreadable.
         """
 
         def look(chunk: np.ndarray) -> np.ndarray:

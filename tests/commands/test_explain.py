@@ -35,7 +35,7 @@ def test_every_view_that_there_is_becomes_a_picture(model, image, tmp_path):
     assert result.returncode == 0, result.stderr
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"filters.png", *(f"red-{view}.png" for view in ("gradcam", "occlusion", "maps"))}
-    assert "view neighbors left out: this model's data set is not known" in result.stdout
+    assert "view neighbors left out: the model's data set is not known" in result.stdout
     assert "tiny has no local response normalization" in result.stdout
     assert f"{image}  class 0 " in result.stdout
     for name in written:

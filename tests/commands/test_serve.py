@@ -30,7 +30,7 @@ def test_serve_without_its_packages_names_the_extra(model, monkeypatch):
 
 def test_serve_with_wrong_arguments_is_a_user_error(model, tmp_path):
     pytest.importorskip("fastapi", reason="the service needs the extra [serve]")
-    assert_user_error(run_tool("serve", tmp_path), "no model there")
+    assert_user_error(run_tool("serve", tmp_path), "model not found")
     assert_user_error(run_tool("serve", model, "--port", 70000), "70000", "exceeds 65535")
     assert_user_error(run_tool("serve", model, "--waiting", 0), "--waiting", "1 or more")
 

@@ -92,6 +92,6 @@ def test_verification_images_of_a_moved_data_set_are_found_by_its_new_root(finis
 
 def test_verification_images_without_a_data_set_are_drawn(network):
     shown = pictures(metadata_of(network))
-    assert shown.words.startswith("3 drawn images, because the val split is not found (this model's data set is not")
+    assert shown.words.startswith("3 drawn images, because the val split is not found (the model's data set is not")
     assert shown.image.shape == (3, 3, 131, 131)
     assert len(np.unique(shown.image, axis=0)) == 3

@@ -158,7 +158,7 @@ def test_a_flipped_byte_and_a_missing_file_are_found(exported, tmp_path):
         byte = stream.read(1)
         stream.seek(1_000_000)
         stream.write(bytes([byte[0] ^ 1]))
-    with pytest.raises(UserError, match=r"model\.pdiparams: damaged"):
+    with pytest.raises(UserError, match=r"model\.pdiparams: is damaged"):
         Predictor(broken)
     (broken / "model.pdiparams").unlink()
     assert_user_error(run_tool("evaluate", broken), "model.pdiparams", "missing")
@@ -170,7 +170,7 @@ def test_a_flipped_byte_and_a_missing_file_are_found(exported, tmp_path):
 def test_path_without_a_model_is_a_user_error(tool, tmp_path):
     extra = [tmp_path] if tool == "predict" else []
     (tmp_path / "picture.png").touch()
-    assert_user_error(run_tool(tool, tmp_path / "nothing", *extra), "nothing", "no model there")
+    assert_user_error(run_tool(tool, tmp_path / "nothing", *extra), "nothing", "model not found")
 
 
 def test_exporting_an_export_is_one_line(exported):
@@ -252,7 +252,7 @@ def test_predictor_answers_equal_those_of_evaluation(crops, exported):
 
 
 def test_ten_crops_of_a_whole_patch_are_refused_at_once(exported):
-    with pytest.raises(UserError, match="crops 10: the model sees whole patches"):
+    with pytest.raises(UserError, match="crops: 10 requires patches larger"):
         Predictor(exported).answers([], crops=10)
 
 

@@ -256,7 +256,7 @@ def test_half_precision_becomes_float32(half, tmp_path):
 
 def test_the_moving_average_of_a_checkpoint(half, tmp_path):
     path = save_reference(half, tmp_path)
-    with pytest.raises(UserError, match="say which as key: model, model_ema"):
+    with pytest.raises(UserError, match="choose one as key: model, model_ema"):
         convert(path, tmp_path / "ours")
     converted = convert(path, tmp_path / "ours", key="model_ema")
     assert "left unread: argparse.Namespace, torch.device" in converted.notes

@@ -63,13 +63,13 @@ def test_weights_that_are_not_finite_are_named(tmp_path, value):
     weight[0, 0] = value
     network.block2[0].weight.set_value(weight)
     save_checkpoint(tmp_path / "spoilt", network, metadata_of(network))
-    with pytest.raises(UserError, match=r"holds NaN or infinity, .+: conv2 has 25 of 32000 in its weight; take"):
+    with pytest.raises(UserError, match=r"has NaN or infinity, .+: conv2 has 25 of 32000 in its weight; choose"):
         load_checkpoint(tmp_path / "spoilt")
 
 
 def test_a_checkpoint_that_lists_no_weights_is_one_line(network, tmp_path):
     write_model(tmp_path / "empty", metadata_of(network), lambda folder: None)
-    assert_user_error(run_tool("export", tmp_path / "empty"), WEIGHTS, "missing")
+    assert_user_error(run_tool("export", tmp_path / "empty"), WEIGHTS, "not found")
 
 
 def test_an_exported_model_has_no_weights_to_load(network, tmp_path):

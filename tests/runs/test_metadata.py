@@ -64,7 +64,7 @@ def test_a_newer_schema_is_named(metadata):
     "content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 10**5, b'{"schema": 2}', b"{}", b'{"classes": 1}', b"1" * 5000]
 )
 def test_from_json_of_content_that_is_no_metadata_raises(content):
-    with pytest.raises(UserError, match=r"metadata\.json: damaged or from another program") as error:
+    with pytest.raises(UserError, match=r"metadata\.json: is damaged or from another program") as error:
         from_json(content, source=HERE)
     assert str(error.value).isprintable()
 

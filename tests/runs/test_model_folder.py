@@ -191,7 +191,7 @@ def test_a_path_means_a_run_a_model_or_a_file_in_one_from_wherever_one_stands(me
     for path in (".", "a", "../best", "../.."):
         assert find_model(path) == best
     for path in ("nothing", "b" * 5000, "nul\0", "~nobody-of-that-name/run", tmp_path):
-        with pytest.raises(UserError, match=r"no model there|is unreadable|is not a path|home folder not found"):
+        with pytest.raises(UserError, match=r"model not found|is unreadable|is not a path|home folder not found"):
             find_model(path)
 
 
@@ -199,10 +199,10 @@ def test_a_flipped_byte_and_a_missing_file_are_found(metadata, tmp_path):
     place = tmp_path / "model"
     write_model(place, metadata, fill("whole"))
     (place / "a").write_text("whole".swapcase())
-    with pytest.raises(UserError, match="a: damaged"):
+    with pytest.raises(UserError, match="a: is damaged"):
         read_model(place)
     (place / "a").unlink()
-    with pytest.raises(UserError, match="a: missing"):
+    with pytest.raises(UserError, match="a: file of the model not found"):
         read_model(place)
 
 

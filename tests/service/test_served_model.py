@@ -38,7 +38,7 @@ def test_a_run_answers_by_its_export_and_is_looked_into_by_its_checkpoint(run, t
     assert found(str(run / ".." / run.name)) == ("inference", True)
     alone = shutil.copytree(run / "inference", tmp_path / "alone")
     assert found(alone) == ("inference", False)
-    with pytest.raises(UserError, match="no model there"):
+    with pytest.raises(UserError, match="model not found"):
         open_served(tmp_path)
 
 

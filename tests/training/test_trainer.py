@@ -261,7 +261,7 @@ def test_train_with_a_wrong_config_is_refused_before_an_image_is_read(finished_r
 
     assert "device gpu:63: there are" in refused("device=gpu:63")
     assert "cannot write there" in refused(output=tmp_path / "file" / "run")
-    assert "no model there" in refused(f"model.weights={tmp_path}")
+    assert "model not found" in refused(f"model.weights={tmp_path}")
     weights = f"model.weights={finished_run.output}"
     assert "the config says model.preset=fluid" in refused(weights, "model.preset=fluid")
     with RunFolder(tmp_path / "busy").begin():

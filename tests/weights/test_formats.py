@@ -103,14 +103,14 @@ def test_format_says_how_to_read_what_begins_like_nothing(tmp_path):
     (tmp_path / "weights.bin").write_bytes(b"\x0a\x01a")  # the name of a network of Caffe
     with pytest.raises(UserError, match=r"unknown kind of file.*\.safetensors.*with --from: paddle, .*torch.*caffe"):
         read_arrays(tmp_path / "weights.bin")
-    with pytest.raises(UserError, match="holds no weights"):
+    with pytest.raises(UserError, match="has no "):
         read_arrays(tmp_path / "weights.bin", "caffe")
 
 
 def test_no_number_is_a_weight_that_is_not_floating(tmp_path):
     save(tmp_path / "a.pdparams", {**ARRAYS, "steps": np.arange(4), "rate": np.float32(0.1)})
     assert_read(read_arrays(tmp_path / "a.pdparams"))
-    with pytest.raises(UserError, match="holds no weights of floating point"):
+    with pytest.raises(UserError, match="has no floating-point weights"):
         read_arrays(save(tmp_path / "b.pdparams", {"a": np.arange(4)}))
 
 
@@ -141,14 +141,14 @@ def test_paddleclas_is_recognized_whatever_wraps_it(wrap, tmp_path):
 def test_read_arrays_of_several_sets_asks_for_a_key(tmp_path):
     average = {f"module.{name}": array + 1 for name, array in ARRAYS.items()}
     path = save(tmp_path / "a.pdparams", {"state_dict": ARRAYS, "ema": {"model": average, "updates": 7}, "epoch": 1})
-    with pytest.raises(UserError, match=r"several sets of weights: say which as key: ema, state_dict$"):
+    with pytest.raises(UserError, match=r"several groups of weights; choose one as key: ema, state_dict$"):
         read_arrays(path)
     assert_read(read_arrays(path, key="state_dict"))
     for key in ("ema", "ema/model", "ema/model/module"):
         found = read_arrays(path, key=key)
         assert_read(found, {name: array + 1 for name, array in ARRAYS.items()})
         assert found.notes == ("left out 16 arrays beside these weights",)
-    with pytest.raises(UserError, match=r"no weights under 'em'; it holds ema, state_dict$"):
+    with pytest.raises(UserError, match=r"no weights under 'em'; choose a key among ema, state_dict$"):
         read_arrays(path, key="em")
 
 
@@ -241,7 +241,7 @@ def test_files_that_mean_harm_end_in_one_line(outcomes):
 def test_members_of_a_zip_file_may_be_stored_or_deflated_alone(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("a.npy", hostile.npy_header((1,)) + bytes(4))
-    with pytest.raises(UserError, match="packed in an unusual way"):
+    with pytest.raises(UserError, match="unsupported compression"):
         read_arrays(tmp_path / "a.npz")
 
 
@@ -265,13 +265,13 @@ def test_write_arrays_writes_files_that_read_arrays_reads(suffix, needs, tmp_pat
 def test_without_h5py_the_extra_that_has_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     (tmp_path / "a.H5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(UserError, match=r'a.H5: needs h5py.*pip install "paddle-alexnet\[keras\]"'):
+    with pytest.raises(UserError, match=r'a.H5: requires h5py.*pip install "paddle-alexnet\[keras\]"'):
         read_arrays(tmp_path / "a.H5")
 
 
 def test_a_missing_framework_is_named_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(UserError, match=r'a.pth: needs torch.*pip install "paddle-alexnet\[torch\]"'):
+    with pytest.raises(UserError, match=r'a.pth: requires torch.*pip install "paddle-alexnet\[torch\]"'):
         write_arrays(tmp_path / "a.pth", ARRAYS)
     assert list(tmp_path.iterdir()) == []
 

@@ -29,7 +29,7 @@ def test_a_file_tells_its_preset(preset, num_classes):
     assert set(fitting_presets(weights)) == alike
     assert choose_preset(weights[::-1], preset, source="file") == preset
     if len(alike) > 1:
-        with pytest.raises(UserError, match=r"alike: say which as preset") as raised:
+        with pytest.raises(UserError, match=r"equally; choose one as preset") as raised:
             choose_preset(weights, source="file")
         assert all(name in str(raised.value) for name in alike)
     else:
@@ -39,7 +39,7 @@ def test_a_file_tells_its_preset(preset, num_classes):
 def test_a_network_that_is_none_of_the_presets():
     weights = shapes_of("owt")
     extra = Weights("conv6.weight", np.zeros((256, 256, 3, 3)), np.zeros(256))
-    with pytest.raises(UserError, match=r"conv6.weight is 256×256×3×3, must be absent.*fits no preset"):
+    with pytest.raises(UserError, match=r"conv6.weight is 256×256×3×3, must be absent.*no preset matches"):
         choose_preset([*weights[:5], extra, *weights[5:]], source="file")
     odd = Weights("conv2.weight", weights[1].weight, np.zeros(5))
     faults = rf"preset owt: conv2 \(conv2.weight\) has a bias of 5, must be 192; {layers('owt')[-1].name} is missing"
@@ -63,7 +63,7 @@ def test_matching_preset_of_several_is_chosen_by_names(torch, monkeypatch):
     assert choose_preset(named_as("owt", torch=torch), source="file") == "owt"
     assert choose_preset(named_as("twin", torch=torch), source="file") == "twin"
     assert choose_preset(shapes_of("owt"), source="file", usual="owt") == "owt"
-    with pytest.raises(UserError, match=r"owt, .*twin alike: say which as preset"):
+    with pytest.raises(UserError, match=r"owt, .*twin equally; choose one as preset"):
         choose_preset(shapes_of("owt"), source="file")
 
 

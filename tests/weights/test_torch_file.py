@@ -50,7 +50,7 @@ def test_views_of_one_storage_before_1_6(tmp_path):
     write_legacy_torch(tmp_path / "a.pth", content, {"a": np.arange(10, dtype=np.float32)})
     assert np.array_equal(read(tmp_path / "a.pth")[0]["a"], [4, 5, 6])
     (tmp_path / "a.pth").write_bytes((tmp_path / "a.pth").read_bytes().replace(b"vK\x04K\x03", b"vK\x08K\x03"))
-    with pytest.raises(ValueError, match="view that reaches beyond"):
+    with pytest.raises(ValueError, match="view beyond"):
         read(tmp_path / "a.pth")
 
 

@@ -94,23 +94,23 @@ def test_other_objects_are_left_unread_whatever_their_kind():
 @pytest.mark.parametrize(
     "content, reason",
     [
-        (pickle.dumps(array((4,), "O", b"\x41" * 32)), "objects that are not there"),
-        (pickle.dumps(array((1 << 20,), "O", [1])), "objects that are not there"),
+        (pickle.dumps(array((4,), "O", b"\x41" * 32)), "object array without"),
+        (pickle.dumps(array((1 << 20,), "O", [1])), "object array without"),
         (pickle.dumps(array((3,), "<f4", bytes(8))), "8 bytes for an array of 3"),
         (pickle.dumps(array((1,), "<f4", bytes(8))), "8 bytes for an array of 1"),
-        (pickle.dumps(array((-2,), "<f4", bytes(8))), "a shape that is none"),
-        (pickle.dumps(array((1 << 62, 4, 0), "<f4", b"")), "a shape that is none"),
-        (pickle.dumps(array(("2",), "<f4", bytes(8))), "a shape that is none"),
-        (pickle.dumps(array((1,) * 9, "<f4", bytes(4))), "a shape that is none"),
-        (b"\x80\x02X\x00\x00\x00\x01.", "ends too early"),
-        (b"\x80\x02}r\x00\x00\x00\x00", "ends too early"),
-        (b"\x80\x02h\x07.", "a reference to nothing"),
-        (b"\x80\x02u.", "no mark"),
-        (b"\x80\x02K\x01(0u.", "no mark"),
-        (b"\x80\x02(K\x01a.", "nothing on the stack"),
-        (b"\x80\x02}(K\x01u.", "a name without a value"),
-        (b"\x80\x04\x97.", "which no file of weights has"),
-        (b"\x82\x01.", "which no file of weights has"),
+        (pickle.dumps(array((-2,), "<f4", bytes(8))), "invalid shape"),
+        (pickle.dumps(array((1 << 62, 4, 0), "<f4", b"")), "invalid shape"),
+        (pickle.dumps(array(("2",), "<f4", bytes(8))), "invalid shape"),
+        (pickle.dumps(array((1,) * 9, "<f4", bytes(4))), "invalid shape"),
+        (b"\x80\x02X\x00\x00\x00\x01.", "truncated"),
+        (b"\x80\x02}r\x00\x00\x00\x00", "truncated"),
+        (b"\x80\x02h\x07.", "reference to nothing"),
+        (b"\x80\x02u.", "without a mark"),
+        (b"\x80\x02K\x01(0u.", "without a mark"),
+        (b"\x80\x02(K\x01a.", "empty stack"),
+        (b"\x80\x02}(K\x01u.", "key without a value"),
+        (b"\x80\x04\x97.", "unsupported opcode"),
+        (b"\x82\x01.", "unsupported opcode"),
     ],
 )
 def test_unpickle_of_inconsistent_bytes_raises(content, reason):
@@ -137,9 +137,9 @@ def test_load_pdparams_takes_names_with_arrays_alone():
         return load_pdparams(io.BytesIO(pickle.dumps(content)))
 
     assert list(load({"a": ("a", np.ones(1)), "StructuredToParameterName@@": {"a": "b"}})) == ["a"]
-    with pytest.raises(ValueError, match="it holds a list, not names"):
+    with pytest.raises(ValueError, match="a list instead of named arrays"):
         load([np.ones(1)])
-    with pytest.raises(ValueError, match=r"it would run .*print: save the weights alone"):
+    with pytest.raises(ValueError, match=r"it would run .*print; save only the weights"):
         load({"a": np.ones(1), "b": Call(print, ("run",))})
 
 
