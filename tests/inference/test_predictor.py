@@ -161,7 +161,7 @@ def test_a_flipped_byte_and_a_missing_file_are_found(exported, tmp_path):
     with pytest.raises(UserError, match=r"model\.pdiparams: is damaged"):
         Predictor(broken)
     (broken / "model.pdiparams").unlink()
-    assert_user_error(run_tool("evaluate", broken), "model.pdiparams", "missing")
+    assert_user_error(run_tool("evaluate", broken), "model.pdiparams", "not found")
 
 
 @pytest.mark.parametrize(
