@@ -23,6 +23,12 @@ def is_wnid(text: str) -> bool:
     return _WNID.fullmatch(text) is not None
 
 
+def wnid_of(line: str) -> Optional[str]:
+    """Return the wnid that a line such as `n01440764 tench` begins with, or None."""
+    head = line.replace("\t", " ").strip().partition(" ")[0]
+    return head if is_wnid(head) else None
+
+
 def is_plain(name: str) -> bool:
     """Return whether a class name is one nonempty line without control characters."""
     return bool(name) and not any(category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name)
@@ -52,7 +58,7 @@ class ClassList:
         for line in lines:
             line = line.replace("\t", " ").strip()
             head, _, rest = line.partition(" ")
-            wnid = head if is_wnid(head) else None
+            wnid = wnid_of(line)
             wnids.append(wnid)
             words.append((rest.strip() or imagenet_words().get(head, head)) if wnid else line)
             if not is_plain(line):

@@ -16,7 +16,7 @@ from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
-from paddle_alexnet.data.classes import ClassList, is_plain
+from paddle_alexnet.data.classes import ClassList, is_plain, wnid_of
 from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.splits import SPLIT_NAMES, SPLITS
 from paddle_alexnet.data.threads import in_threads
@@ -44,7 +44,8 @@ class Rows(NamedTuple):
         label, split = classes.index(), {name: index for index, name in enumerate(SPLITS)}
         count = len(self.lines)
         return (
-            np.fromiter((label.get(text, -1) for text in self.labels), np.int64, count),
+            # A label such as "n01440764 tench, Tinca tinca" is a line of a class list, which its wnid alone names.
+            np.fromiter((label.get(text, label.get(wnid_of(text) or "", -1)) for text in self.labels), np.int64, count),
             np.fromiter((split.get(text, -1) for text in self.splits), np.int8, count),
         )
 

@@ -62,6 +62,13 @@ def test_read_table_of_a_folder_without_table_or_classes_raises(tmp_path, folder
         read_table(root)
 
 
+def test_folders_called_by_wnid_and_words_are_classes(tmp_path):
+    table = read_table(make_tree(tmp_path / "photos", {"n01440764 tench, Tinca": 4, "n02102040 dog": 4, "cat": 4}))
+    assert table.classes.names == ("cat", "tench", "dog")
+    assert table.classes.wnids == (None, "n01440764", "n02102040")
+    assert [list(table.labels).count(index) for index in range(3)] == [4, 4, 4]
+
+
 def test_a_tree_is_trained_on_and_evaluated_and_a_broken_image_is_named(tmp_path):
     root = make_tree(tmp_path / "tree", {"cat": 10, "dog": 10})
     results = train(small_config(root, tmp_path / "run", "train.epochs=1"))
