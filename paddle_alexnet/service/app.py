@@ -143,7 +143,7 @@ def create_app(
         lifespan=lifespan,
     )
     paths = frozenset(("/", "/predict", "/explain", "/health", "/metrics", "/filters.png", "/docs", "/openapi.json"))
-    app.add_middleware(RequestLimits, batcher=batcher, limits=limits, metrics=metrics, paths=paths)
+    app.add_middleware(RequestLimits, room=batcher.room, limits=limits, metrics=metrics, paths=paths)
     if allow_origins:
         app.add_middleware(CORSMiddleware, allow_origins=allow_origins, allow_methods=["GET", "HEAD", "POST"])
 

@@ -4,17 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, MutableMapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from paddle_alexnet.service.prometheus import Metrics
-
-if TYPE_CHECKING:
-    from paddle_alexnet.service.batcher import Batcher
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,15 @@ class RequestLimits:
     """
 
     def __init__(
-        self, app: App, *, batcher: "Batcher", limits: Limits, metrics: Metrics, paths: frozenset[str]
+        self,
+        app: App,
+        *,
+        room: Callable[[int], AbstractContextManager[None]],
+        limits: Limits,
+        metrics: Metrics,
+        paths: frozenset[str],
     ) -> None:
-        self._app, self._batcher, self._limits, self._metrics, self._paths = app, batcher, limits, metrics, paths
+        self._app, self._room, self._limits, self._metrics, self._paths = app, room, limits, metrics, paths
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,7 +99,7 @@ class RequestLimits:
                     _check_head(scope, self._limits)
                     if scope["method"] == "POST":
                         _check_length(scope, self._limits)
-                        stack.enter_context(self._batcher.room(1))
+                        stack.enter_context(self._room(1))
                 except Refused as refusal:
                     if not _expects_continue(scope):
                         await body.drain()

@@ -259,7 +259,7 @@ def test_train_with_a_wrong_config_is_refused_before_an_image_is_read(finished_r
         assert not (tmp_path / "run").exists()
         return str(error.value)
 
-    assert "device gpu:63: there are" in refused("device=gpu:63")
+    assert "device gpu:63: not found" in refused("device=gpu:63")
     assert "cannot write there" in refused(output=tmp_path / "file" / "run")
     assert "model not found" in refused(f"model.weights={tmp_path}")
     weights = f"model.weights={finished_run.output}"

@@ -15,8 +15,8 @@ from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.runs.train_state import TrainState, save_state
 from paddle_alexnet.system.files import atomic_folder, copy_file, remove_own
 from paddle_alexnet.system.progress import EVERY, working
-from paddle_alexnet.training.callbacks.stopping import StopOnNaN, StopRequest
-from paddle_alexnet.training.distributed import barrier, rank
+from paddle_alexnet.training.callbacks.stopping import StopOnNaN
+from paddle_alexnet.training.distributed import StopRequest, barrier, rank
 from paddle_alexnet.training.history import History
 from paddle_alexnet.training.model import in_full_precision
 from paddle_alexnet.training.resume import LiveRun

@@ -18,8 +18,7 @@ from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.run_folder import RunFolder
 from paddle_alexnet.system.files import write_csv
 from paddle_alexnet.system.typed_values import check_types
-from paddle_alexnet.training.callbacks.stopping import StopRequest
-from paddle_alexnet.training.distributed import rank, ranks
+from paddle_alexnet.training.distributed import StopRequest, rank, ranks
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.setup import RunSetup, recipe_warnings
 
