@@ -1,1 +1,1 @@
-"""The networks: presets as a table, one Layer that builds them, local response normalization, initial weights."""
+"""Networks: presets as a table, one Layer that builds them, local response normalization, initial weights."""

@@ -1,4 +1,4 @@
-"""AlexNet: one Layer that builds any preset as numbered blocks."""
+"""AlexNet, one Layer that builds any preset."""
 
 from collections.abc import Iterator, Sequence
 from math import sqrt
@@ -17,17 +17,17 @@ from paddle_alexnet.system.errors import UserError
 
 
 class AlexNet(nn.Layer):
-    """AlexNet by name of preset: image [N, 3, S, S] float32 to logits [N, num_classes].
+    """AlexNet: image [N, 3, S, S] float32 to logits [N, num_classes]; S is `image_size`, 227 by default.
 
-    S is `image_size`, 227 for the default preset. `num_classes` of None is the preset's own number.
-    Every ReLU and pool is a layer of its own in a numbered block, so that `paddle.summary` shows
-    the structure. `quirks` are the named departures of the articles' code, see `Preset.quirks`, and what an ablation
-    takes away, see `ABLATIONS`.
+    Args:
+        preset: Name of the network in `PRESETS`.
+        num_classes: Number of classes; default the preset's.
+        lrn: Backend of local response normalization, see `lrn.py`; `auto` is the fastest.
+        quirks: Deviations of the original code to reproduce (`Preset.quirks`), and ablations (`ABLATIONS`).
+        kernels: `paddle`, `compiled` or `auto`, see `kernels/forward.py`; weights and structure do not depend on them.
 
-    `kernels` says what computes the layers where they can be chosen, see `kernels/forward.py`; weights, structure and
-    export are the same.
-
-    Raises UserError for an unknown preset, LRN backend or quirk, and for kernels that are not there.
+    Raises:
+        UserError: The preset, backend or a quirk is unknown, or the kernels are not built.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class AlexNet(nn.Layer):
             if quirk not in {*table.quirks, *ABLATIONS}:
                 known = ", ".join(sorted(table.quirks)) or "none"
                 raise UserError(
-                    f"preset {preset} has no quirk {quirk!r}; it has: {known}; any has: {', '.join(ABLATIONS)}"
+                    f"preset {preset} has no quirk {quirk!r}; choose from: {known}; or from: {', '.join(ABLATIONS)}"
                 )
         table = ablated(table, quirks)
         self.preset = preset
@@ -57,7 +57,7 @@ class AlexNet(nn.Layer):
         if not any(isinstance(stage, presets.LRN) for *_, stage in walk(table)):
             self.lrn = "none"
         elif "lrn_exclusive" in quirks and lrn == "auto":
-            self.lrn = "avgpool3d"  # the only one that has the quirk
+            self.lrn = "avgpool3d"  # the only backend with the quirk
         self.quirks = tuple(quirks)
         self.spec = ModelSpec(preset, self.num_classes, self.lrn, self.quirks)
 
@@ -72,7 +72,7 @@ class AlexNet(nn.Layer):
 
     @classmethod
     def build(cls, spec: ModelSpec) -> "AlexNet":
-        """The network that a spec describes."""
+        """Build the network of a spec."""
         return cls(spec.preset, spec.num_classes, spec.lrn, quirks=spec.quirks)
 
     def forward(self, image: paddle.Tensor) -> paddle.Tensor:
@@ -84,22 +84,22 @@ class AlexNet(nn.Layer):
         return x
 
     def named_layers(self) -> Iterator[tuple[NamedStage, nn.Layer]]:
-        """The stages in the order in which an image passes them, each with the layer built from it."""
+        """Yield the stages in forward order, each with its layer."""
         for stage in self.stages:
             yield stage, self._sub_layers[stage.block][stage.position]
 
     def weights_and_biases(self) -> Iterator[tuple[str, paddle.Tensor]]:
-        """Yield the parameters by their names in a recipe: conv1.weight, conv1.bias, …, fc8.bias."""
+        """Yield the parameters with their names in a recipe: conv1.weight, conv1.bias, …, fc8.bias."""
         for stage, layer in self.named_layers():
             for name, parameter in layer.named_parameters(include_sublayers=False):
                 yield f"{stage.name}.{name}", parameter
 
     def computing_layers(self) -> Iterator[tuple[NamedStage, nn.Layer]]:
-        """Those of `named_layers` that an image does pass: all, but for a quirk."""
+        """Return the `named_layers` that `forward` calls: all, except with the quirk `dead_fc2`."""
         return ((named, layer) for named, layer in self.named_layers() if named.block in self._path)
 
     def _build(self, stage: Stage, channels: int, rule: str) -> nn.Layer:
-        """The layer of a stage that reads `channels` channels, its weights and biases drawn by the preset's rule."""
+        """Return the layer of a stage with `channels` input channels, initialized by the preset's rule."""
         if isinstance(stage, presets.Conv):
             return nn.Conv2D(
                 channels,

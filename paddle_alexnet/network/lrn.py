@@ -1,9 +1,8 @@
-"""Local response normalization (paper section 3.3) as one layer with several backends.
+"""Local response normalization (paper section 3.3), one layer with several backends.
 
-y = x / (k + a * S) ** beta, where S is the sum of squares over `size` neighboring channels, zero
-beyond the first and the last channel. Two conventions are in use for the published alpha: the
-paper's text and TensorFlow multiply the plain sum (a = alpha); Caffe, PyTorch and Paddle multiply
-the mean (a = alpha / size). The same alpha in both is wrong by a factor of `size`.
+y = x / (k + a * S) ** beta; S is the sum of squares over `size` neighboring channels, zero beyond the first and the
+last channel. There are two conventions for the published alpha. The paper's text and TensorFlow multiply the sum
+(a = alpha); Caffe, PyTorch and Paddle multiply the mean (a = alpha / size).
 """
 
 from collections.abc import Mapping
@@ -18,29 +17,30 @@ from paddle.base.layer_helper import LayerHelper
 from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.system.errors import UserError
 
-PADDLE_MAJOR = int(paddle.__version__.split(".")[0])  # the major version
+PADDLE_MAJOR = int(paddle.__version__.split(".")[0])
 _NATIVE_RANGE = 10.0  # largest (k + a * S) / k
 
 
 @dataclass(frozen=True)
 class Backend:
-    """An implementation, and for each job the major versions of Paddle in which it computes the right numbers."""
+    """An implementation, and for each job the major versions of Paddle in which its results are correct."""
 
     compute: Callable[[Any, paddle.Tensor], paddle.Tensor]  # layer, x -> y
-    train: tuple[int, ...] = (2, 3)  # in the dynamic graph, which evaluates too
+    train: tuple[int, ...] = (2, 3)  # in the dynamic graph, for training and evaluation
     jit: tuple[int, ...] = (2, 3)  # exported by `paddle.jit`
     onnx: tuple[int, ...] = (2, 3)  # exported to ONNX
 
 
 def usable_backends(backends: Mapping[str, Backend], job: str) -> list[str]:
-    """The backends that this Paddle can use for a job (`train`, `jit` or `onnx`), in the order of the table."""
+    """Return the backends that this Paddle can use for a job (`train`, `jit` or `onnx`), in the table's order."""
     return [name for name, backend in backends.items() if PADDLE_MAJOR in getattr(backend, job)]
 
 
 def choose_among(backends: Mapping[str, Backend], name: str, *, job: str, what: str) -> str:
-    """The backend for a job: the one asked for, or the first usable one where it is `auto` or cannot do the job.
+    """Return the named backend, or the first usable one if the name is `auto` or the backend cannot do the job.
 
-    Raises UserError for an unknown name.
+    Raises:
+        UserError: The name is unknown.
     """
     one_of(name, ("auto", *backends), what=what)
     possible = usable_backends(backends, job)
@@ -48,20 +48,19 @@ def choose_among(backends: Mapping[str, Backend], name: str, *, job: str, what: 
 
 
 class LRN(nn.Layer):
-    """Local response normalization of x [N, C, H, W], same shape out.
+    """Local response normalization of x [N, C, H, W]; the output has the same shape.
 
-    `average` says which convention alpha follows: True for alpha times the mean of the squares
-    (Caffe, PyTorch, Paddle), False for alpha times their sum (the paper's text, TensorFlow).
-    `groups` normalizes that many columns of channels separately (the two GPUs of 2012).
-    `within_channel` sums over a size x size window of each channel instead, and `average` then
-    divides by size squared (Caffe's WITHIN_CHANNEL); all backends but `avgpool3d` compute it by AvgPool2D.
+    Args:
+        average: Multiply alpha by the mean of the squares (Caffe, PyTorch, Paddle), else by their sum (paper).
+        groups: Number of channel groups that are normalized separately, 2 for the two GPUs of 2012.
+        within_channel: Sum over a window [size, size] of each channel instead (Caffe's WITHIN_CHANNEL); `average`
+            then divides by size².
+        exclusive: The quirk of the Paddle article, whose AvgPool3D divides border channels by the number of existing
+            neighbors, not by `size`.
+        channels: C, required by the backends `band` and `native`.
 
-    `channels` is C, which `band` and `native` ask for: the matrix of `band` is a buffer that is not saved.
-
-    `exclusive=True` is the quirk of the Paddle article: Paddle's AvgPool3D by default divides the
-    border channels by the number of neighbors that exist, not by `size`.
-
-    Raises UserError for settings that do not go together, and for channels that the groups do not divide.
+    Raises:
+        UserError: The arguments exclude each other, or `groups` does not divide the channels.
     """
 
     def __init__(
@@ -80,10 +79,10 @@ class LRN(nn.Layer):
     ) -> None:
         super().__init__()
         if size < 1 or size % 2 == 0:
-            raise UserError(f"LRN size is {size}: it must be odd, for a channel has as many neighbors on each side")
+            raise UserError(f"LRN size {size}: must be odd and positive; use 5, as in the paper")
         one_of(backend, [name for name in BACKENDS if name != "none"], what="LRN backend")
         if exclusive and backend != "avgpool3d":
-            raise UserError(f"the exclusive border quirk exists only in backend avgpool3d, not in {backend}")
+            raise UserError(f"LRN backend {backend}: does not support the exclusive border quirk; use avgpool3d")
         self.size, self.beta, self.k = size, beta, k
         self.groups, self.within_channel, self.exclusive = groups, within_channel, exclusive
         self.backend = backend
@@ -100,7 +99,7 @@ class LRN(nn.Layer):
             self.mean = nn.AvgPool2D(size, stride=1, padding=size // 2, exclusive=False)
         elif backend in ("band", "native"):
             if channels is None:
-                raise UserError(f"LRN backend {backend} needs to know the number of channels: LRN(channels=C)")
+                raise UserError(f"LRN backend {backend}: requires the number of channels; write LRN(channels=C)")
             near = np.abs(np.subtract.outer(np.arange(channels // groups), np.arange(channels // groups))) <= size // 2
             band = paddle.to_tensor(self.sum_scale * near[:, :, None, None].astype(np.float32))  # [C/G, C/G, 1, 1]
             self.register_buffer("band", band, persistable=False)
@@ -121,16 +120,15 @@ class LRN(nn.Layer):
 
     def _check(self, channels: int) -> None:
         if channels % self.groups:
-            raise UserError(f"LRN cannot divide {channels} channels into {self.groups} equal columns")
+            raise UserError(f"LRN groups={self.groups}: must divide the {channels} channels; choose another number")
 
 
 def _native(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
-    """Paddle's own kernel, which has only a private name; `_band` where its rounding errors would show.
+    """Compute LRN by Paddle's private kernel, or by `_band` if the kernel's rounding errors are too large.
 
-    It computes S as a running sum: each channel's is the last channel's plus one square minus another, and so a large
-    S leaves its rounding error to the small ones after it. Measured against float64 on the CPU: y is right to 2e-6 of
-    itself while a * S is at most 10 k everywhere, to 5e-4 at 5,000 k, and not a number at 5e8 k. A program exported by
-    `paddle.jit` does not look at S: oneDNN, which runs it on a CPU, has the 2e-6 everywhere, Paddle without it has not.
+    The kernel keeps a running sum, so a large S passes its rounding error to the small sums of later channels. The
+    relative error of y against float64 on a CPU is 2e-6 if a * S is at most 10 k everywhere, 5e-4 at 5,000 k, and y is
+    NaN at 5e8 k. An exported program does not check S: its error is 2e-6 for any S only with oneDNN.
     """
     constants = {"n": layer.size, "k": layer.k, "alpha": layer.sum_scale, "beta": layer.beta, "data_format": "NCHW"}
     if paddle.in_dynamic_mode():
@@ -143,7 +141,7 @@ def _native(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
 
 
 def _band(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
-    """S as a 1x1 convolution of the squares: row c of its matrix marks the neighbors of channel c."""
+    """Compute S as a 1x1 convolution of the squares; row c of its matrix marks the neighbors of channel c."""
     return _divided(layer, x, layer.k + nn.functional.conv2d(x * x, layer.band))
 
 
@@ -152,36 +150,36 @@ def _within_channel(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
 
 
 def _divided(layer: LRN, x: paddle.Tensor, denominator: paddle.Tensor) -> paddle.Tensor:
-    """x / d ** beta."""
+    """Return x / denominator ** beta."""
     if layer.beta != 0.75:
         return x * denominator**-layer.beta
-    root = paddle.rsqrt(denominator)  # d ** -0.75 = d ** -0.5 * d ** -0.25, and pow is slow
+    root = paddle.rsqrt(denominator)  # d ** -0.75 = d ** -0.5 * d ** -0.25 without pow, which is slow
     return x * (root * paddle.sqrt(root))
 
 
 def _avgpool3d(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
-    """The article's: the mean of the squares by AvgPool3D, over (C, 1, 1) or, within a channel, over (1, H, W)."""
+    """Average the squares by AvgPool3D, as the Paddle article does: over (C, 1, 1), within a channel over (1, H, W)."""
     axis = 2 if layer.within_channel else 1  # [N, C, 1, H, W] or [N, 1, C, H, W]
     mean = layer.mean((x * x).unsqueeze(axis)).squeeze(axis)
     return x * (layer.k + layer.mean_scale * mean) ** -layer.beta
 
 
 def _builtin(layer: LRN, x: paddle.Tensor) -> paddle.Tensor:
-    """What `paddle.nn.LocalResponseNorm` does."""
+    """Compute LRN as `paddle.nn.LocalResponseNorm` does."""
     return nn.functional.local_response_norm(x, layer.size, alpha=layer.mean_scale, beta=layer.beta, k=layer.k)
 
 
-# The fastest first. Paddle 3's program format has no native kernel, neither has ONNX; Paddle 3's ONNX exporter gets
-# `local_response_norm` wrong.
+# The fastest first. Paddle 3's program format and ONNX have no native kernel; Paddle 3's ONNX exporter converts
+# `local_response_norm` incorrectly.
 BACKENDS = {
     "native": Backend(_native, train=(2, 3) if hasattr(paddle._legacy_C_ops, "lrn") else (), jit=(2,), onnx=()),
     "band": Backend(_band),
     "avgpool3d": Backend(_avgpool3d),
     "builtin": Backend(_builtin, onnx=(2,)),
-    "none": Backend(lambda layer, x: x),  # AlexNet leaves the layers out
+    "none": Backend(lambda layer, x: x),  # AlexNet omits the layers
 }
 
 
 def choose_backend(lrn: str, job: str = "train") -> str:
-    """The backend for a job, see `choose_among`. Raises UserError for an unknown name."""
+    """Return the backend for a job, see `choose_among`."""
     return choose_among(BACKENDS, lrn, job=job, what="LRN backend")

@@ -1,8 +1,7 @@
-"""The networks as a table: data, no code. Hold it beside the articles.
+"""Presets: the networks as a table of data.
 
-A preset is a sequence of named blocks, a block a sequence of stages, in the order in which an image
-passes them. To add a network, add an entry to PRESETS. `walk` gives the stages without the blocks, each with
-the name by which it is called everywhere: conv1, relu1, lrn1, pool1, … conv5, … fc6, … fc8.
+A preset is a sequence of named blocks, and a block is a sequence of stages, in forward order. To add a network, add an
+entry to PRESETS. `walk` names the stages: conv1, relu1, lrn1, pool1, … conv5, … fc6, … fc8.
 
 Shapes are [N, C, H, W]. A Linear's `out_features` of None is the number of classes.
 """
@@ -11,24 +10,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Callable, Literal, NamedTuple, Optional, Union
 
-CEIL = (0, 3, 0, 3)  # top, bottom, left, right: 224 gives 55 as the 2012 code's ceil does
+CEIL = (0, 3, 0, 3)  # top, bottom, left, right: 224 gives 55, as with the ceil of the 2012 code
 Padding = Union[int, tuple[int, int, int, int], Literal["SAME"]]
 
 
 @dataclass(frozen=True)
 class Conv:
+    """A convolution."""
+
     kind = "conv"
     out_channels: int
     kernel_size: int
     stride: int = 1
     padding: Padding = 0
     groups: int = 1
-    std: Optional[float] = 0.01  # of weights that are drawn from a normal distribution; None: Xavier uniform
+    std: Optional[float] = 0.01  # of normally distributed initial weights; None: Xavier uniform
     bias: float = 0.0
 
 
 @dataclass(frozen=True)
 class Linear:
+    """A linear layer."""
+
     kind = "fc"
     in_features: int
     out_features: Optional[int]
@@ -38,12 +41,14 @@ class Linear:
 
 @dataclass(frozen=True)
 class ReLU:
+    """A ReLU."""
+
     kind = "relu"
 
 
 @dataclass(frozen=True)
 class LRN:
-    """y = x / (k + a * S) ** beta; a is alpha / size where `average`, else alpha."""
+    """Local response normalization, see `network.lrn.LRN`."""
 
     size: int = 5
     alpha: float = 1e-4
@@ -60,6 +65,8 @@ class LRN:
 
 @dataclass(frozen=True)
 class MaxPool:
+    """A max-pooling."""
+
     kind = "pool"
     kernel_size: int = 3
     stride: int = 2
@@ -68,15 +75,17 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class Flatten:
+    """A reshape from [N, C, H, W] to [N, C·H·W]."""
+
     kind = "flatten"
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """Zeroes a share p of its input in training.
+    """Dropout with probability p.
 
-    `upscale_in_train` multiplies what is left by 1 / (1 - p) and does nothing in evaluation. `downscale_in_infer`
-    leaves it as it is and multiplies everything by 1 - p in evaluation (paper section 4.2).
+    `upscale_in_train` multiplies the remaining inputs by 1 / (1 - p) in training. `downscale_in_infer` multiplies all
+    inputs by 1 - p in evaluation (paper section 4.2).
     """
 
     kind = "dropout"
@@ -89,7 +98,7 @@ Stage = Union[Conv, Linear, ReLU, LRN, MaxPool, Flatten, Dropout]
 
 @dataclass(frozen=True)
 class Preset:
-    """A network. `init` names the rule for its first weights, see `network/initialization.py`."""
+    """A network; `init` names the rule of `network/initialization.py`."""
 
     source: str
     image_size: int
@@ -100,7 +109,7 @@ class Preset:
 
 
 class NamedStage(NamedTuple):
-    """A stage and where its layer is found: `network.block2[0]` has the block `block2` and the position 0."""
+    """A stage and the place of its layer: `network.block2[0]` has the block `block2` and the position 0."""
 
     name: str
     block: str
@@ -109,10 +118,10 @@ class NamedStage(NamedTuple):
 
 
 def walk(preset: Preset, *, lrn: bool = True) -> list[NamedStage]:
-    """The stages in the order in which an image passes them; `lrn=False` leaves out the normalization.
+    """Return the stages in forward order; `lrn=False` omits the normalization.
 
-    A name is the stage's kind and the number of the convolution or linear layer that it belongs to, counted
-    through the network, as in Caffe: pool5 follows conv5, and fc6 is the first linear layer.
+    A name is the stage's kind and the number of the latest convolution or linear layer, as in Caffe: pool5 follows
+    conv5, and fc6 is the first linear layer.
     """
     named, number = [], 0
     for block, stages in preset.blocks.items():
@@ -128,7 +137,7 @@ _TENSORFLOW_LRN = LRN(11, alpha=0.001 / 9, beta=0.75, k=1.0, average=False)
 _OWT_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0)
 _COLUMN_LRN = LRN(5, alpha=1e-4, beta=0.75, k=2.0, groups=2)
 _DROPOUT_OF_2012 = Dropout(mode="downscale_in_infer")
-# The layer files of run 145 give this norm no minDiv, whose default is 1, and the others 2.
+# In the layer files of run 145, this norm has no minDiv (k), whose default is 1; the other norms have 2.
 _SPATIAL_NORM = LRN(5, alpha=0.001, beta=0.75, k=1.0, within_channel=True)
 
 PRESETS: dict[str, Preset] = {
@@ -323,12 +332,12 @@ PRESETS: dict[str, Preset] = {
             "block5": (Conv(256, 3, padding=1, std=0.03, bias=1), MaxPool(), ReLU()),
             "block6": (Flatten(), Linear(9216, 4096, bias=1), ReLU(), _DROPOUT_OF_2012),
             "block7": (Linear(4096, 4096, bias=1), ReLU(), _DROPOUT_OF_2012),
-            # For 1000 logistic outputs, as in the paper: -7 is a probability of 1 / 1,097. To softmax it is nothing.
+            # For 1000 logistic outputs, as in the paper: -7 is a probability of 1 / 1,097. Softmax ignores the bias.
             "out_fc": (Linear(4096, None, bias=-7),),
         },
     ),
     "slim": Preset(
-        source="TF-slim, alexnet_v2; its fc6, a 5x5 convolution there, as a linear layer",
+        source="TF-slim, alexnet_v2; its fc6, a 5x5 convolution there, is a linear layer here",
         image_size=224,
         init="truncated_normal",
         blocks={
@@ -345,7 +354,7 @@ PRESETS: dict[str, Preset] = {
     "d2l": Preset(
         source="Dive into Deep Learning, AlexNet: its PyTorch and JAX code (the other two pad conv1 by 0), for color",
         image_size=224,
-        init="torch",  # its Xavier initialization does not reach the lazy layers
+        init="torch",  # the code's Xavier initialization does not reach its lazy layers
         blocks={
             "block1": (Conv(96, 11, stride=4, padding=1), ReLU(), MaxPool()),
             "block2": (Conv(256, 5, padding=2), ReLU(), MaxPool()),
@@ -362,7 +371,7 @@ PRESETS: dict[str, Preset] = {
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What AlexNet is built from; `num_classes` of None is the preset's own number."""
+    """The arguments of an `AlexNet`; `num_classes` of None is the preset's."""
 
     preset: str = "paddle2"
     num_classes: Optional[int] = None
@@ -371,7 +380,7 @@ class ModelSpec:
 
 
 def _no_overlap(stage: Stage) -> Stage:
-    """Pools of 2×2, where those of the family are 3×3 with a stride of 2."""
+    """Replace overlapping pooling, 3×3 with stride 2, by 2×2."""
     return replace(stage, kernel_size=stage.stride) if isinstance(stage, MaxPool) else stage
 
 
@@ -391,7 +400,7 @@ ABLATIONS: dict[str, Callable[[Stage], Stage]] = {
 
 
 def ablated(preset: Preset, quirks: Sequence[str]) -> Preset:
-    """The preset without what the ablations among some quirks take away."""
+    """Return `preset` with the ablations in `quirks` applied."""
     for quirk in quirks:
         if change := ABLATIONS.get(quirk):
             preset = replace(preset, blocks={name: tuple(map(change, part)) for name, part in preset.blocks.items()})
@@ -399,19 +408,19 @@ def ablated(preset: Preset, quirks: Sequence[str]) -> Preset:
 
 
 def padding_of(stage: Union[Conv, MaxPool], size: int) -> list[int]:
-    """What a convolution or a pool adds to planes of S×S: left, right, top, bottom."""
+    """Return the padding of S×S planes: left, right, top, bottom."""
     padding: Padding = stage.padding
     if isinstance(padding, int):
         return [padding] * 4
     if isinstance(padding, tuple):
         top, bottom, left, right = padding
         return [left, right, top, bottom]
-    outputs = -(-size // stage.stride)  # SAME: as many as strides begun; what is odd goes to the right and the bottom
+    outputs = -(-size // stage.stride)  # SAME: an odd pixel is added at the right and the bottom
     total = max(0, (outputs - 1) * stage.stride + stage.kernel_size - size)
     return [total // 2, total - total // 2] * 2
 
 
 def side_after(stage: Union[Conv, MaxPool], size: int) -> int:
-    """The side of the planes that a convolution or a pool makes of those of S×S."""
+    """Return the side of the output planes for S×S input planes."""
     left, right, _, _ = padding_of(stage, size)
     return (size + left + right - stage.kernel_size) // stage.stride + 1

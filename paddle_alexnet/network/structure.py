@@ -1,9 +1,7 @@
-"""What a network is made of: shapes, parameters, arithmetic and receptive fields of its layers.
+"""Summaries and comparisons of networks: shapes, parameters, FLOPs and receptive fields of the layers.
 
-Arithmetic is counted per forward pass in evaluation mode, by the formula and not by the backend:
-2 FLOPs for each multiply-accumulate of a convolution or linear layer (the bias not counted), one for
-each element of a ReLU, window - 1 comparisons for each output of a max-pool, neighbors + 4 for each
-output of an LRN (a square, the sum, a scale, an offset, a power and a division), none for dropout.
+`HOW_COUNTED` defines the FLOPs of a forward pass in evaluation mode. They follow from the formulas, not from the
+backends; the neighbors + 4 of LRN are a square, the sum, a scale, an offset, a power and a division.
 """
 
 import difflib
@@ -24,28 +22,30 @@ from paddle_alexnet.network.presets import PRESETS, Preset, Stage, walk
 from paddle_alexnet.system.errors import UserError
 
 HOW_COUNTED = (
-    "FLOPs: 2 per multiply-accumulate (MAC) of a convolution or linear layer, the bias not counted; 1 per\n"
-    "ReLU element; window - 1 per max-pool output; neighbors + 4 per LRN output. Field: side of the square\n"
-    "of input pixels that an output sees, after a linear layer the whole image; jump: pixels between outputs."
+    "FLOPs: 2 per multiply-accumulate (MAC) of a convolution or linear layer, without the bias; 1 per ReLU\n"
+    "element; window - 1 per max-pool output; neighbors + 4 per LRN output. Field: side of the receptive field\n"
+    "in input pixels, the whole image from the first linear layer on; jump: input pixels between outputs."
 )
 
 
 def describe(network: AlexNet, batch_size: int = 1) -> pd.DataFrame:
-    """A row per layer, measured on a forward pass of `batch_size` zero images.
+    """Summarize the layers by a forward pass of zeros.
 
-    Columns: block, layer (`conv1`), type, output_shape, parameters, share (% of all parameters),
-    macs and flops (of the batch), receptive_field and jump (input pixels). A layer that a quirk leaves
-    out of the pass has no shape and no arithmetic.
+    Returns:
+        A row per layer. Columns: block, layer (`conv1`), type, output_shape, parameters, share (% of all parameters),
+        macs and flops (of the batch), receptive_field and jump (input pixels). A layer that a quirk skips has no shape
+        and no FLOPs.
 
-    Raises UserError for a batch without images.
+    Raises:
+        UserError: The batch size is less than 1.
     """
     if batch_size < 1:
-        raise UserError(f"the batch size is {batch_size}: it must be 1 or more")
+        raise UserError(f"batch size {batch_size}: must be at least 1; choose another")
     shapes = _output_shapes(network, batch_size)
     total = sum(math.prod(parameter.shape) for parameter in network.parameters())
     rows = []
     field, jump = 1, 1
-    whole_image = False  # seen by each output, from the first linear layer on
+    whole_image = False  # is the receptive field from the first linear layer on
     for (name, block, _, _), layer in network.named_layers():
         shape = shapes.get(name)
         parameters = sum(math.prod(parameter.shape) for parameter in layer.parameters())
@@ -71,7 +71,7 @@ def describe(network: AlexNet, batch_size: int = 1) -> pd.DataFrame:
 
 
 def format_table(table: pd.DataFrame) -> str:
-    """The table of `describe` as text, with a subtotal per block and a total."""
+    """Return the table of `describe` as text, with a subtotal per block and a total."""
     sums = ["parameters", "share", "macs", "flops"]
     lines = []
     for block, rows in table.groupby("block", sort=False):
@@ -83,11 +83,13 @@ def format_table(table: pd.DataFrame) -> str:
 
 
 def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd.DataFrame:
-    """Two presets side by side: facts of the whole network, then the stages, aligned by name.
+    """Compare two presets: first the whole networks, then their stages, aligned by name.
 
-    Columns: mark (`*` where they differ), what, and one for each preset, headed by its name.
+    Returns:
+        A table with the columns mark (`*` for a difference), what, and the names of the two presets.
 
-    Raises UserError for an unknown preset.
+    Raises:
+        UserError: A preset is unknown.
     """
     networks = [AlexNet(name, num_classes) for name in (first, second)]
     tables = [PRESETS[name] for name in (first, second)]
@@ -111,12 +113,12 @@ def compare(first: str, second: str, *, num_classes: Optional[int] = None) -> pd
 
 
 def format_comparison(table: pd.DataFrame) -> str:
-    """The table of `compare` as text."""
+    """Return the table of `compare` as text."""
     return format_columns(table.rename(columns={"mark": "", "what": ""}), left=4)
 
 
 def format_columns(table: pd.DataFrame, *, left: int) -> str:
-    """A table of texts as text, the first `left` columns aligned to the left, the others to the right."""
+    """Return a table of strings as text, with the first `left` columns left-aligned and the others right-aligned."""
     rows = [list(table.columns), *table.to_numpy().tolist()]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = (
@@ -149,7 +151,7 @@ def _output_shapes(network: AlexNet, batch_size: int) -> dict[str, tuple[int, ..
 
 
 def _window(layer: nn.Layer) -> tuple[int, int]:
-    """Side and stride of the square of pixels that a layer looks at."""
+    """Return the side and the stride of a layer's window."""
     if isinstance(layer, nn.Conv2D):
         return layer.weight.shape[2], layer._stride[0]
     if isinstance(layer, nn.MaxPool2D):
@@ -158,7 +160,7 @@ def _window(layer: nn.Layer) -> tuple[int, int]:
 
 
 def _arithmetic(layer: nn.Layer, elements: int) -> tuple[int, int]:
-    """MACs and FLOPs that a number of output elements takes."""
+    """Return the MACs and FLOPs for a number of output elements."""
     if isinstance(layer, nn.Conv2D):
         macs = elements * math.prod(layer.weight.shape[1:])  # [out, in / groups, k, k]
         return macs, 2 * macs
@@ -187,7 +189,7 @@ def _lrn(stage: presets.LRN) -> str:
 
 
 def _stage(stage: Stage, init: str, output_shape: tuple[int, ...]) -> str:
-    """A stage in words, with its output shape; std and bias only where the rule for weights heeds them."""
+    """Return a stage as text, with its output shape, and with std and bias if the initialization uses them."""
     text = ""
     if isinstance(stage, presets.Conv):
         padding = ",".join(map(str, stage.padding)) if isinstance(stage.padding, tuple) else stage.padding
@@ -206,7 +208,7 @@ def _stage(stage: Stage, init: str, output_shape: tuple[int, ...]) -> str:
 
 
 def _line(row: Mapping[Any, Any]) -> dict[str, str]:
-    """A row of `describe`, or of its sums, as text."""
+    """Return a row of `describe`, or of its sums, as text."""
     shape, field, jump = row["output_shape"], row.get("receptive_field"), row.get("jump")
     return {
         "layer": row["layer"],

@@ -126,10 +126,10 @@ def test_impossible_settings_are_refused(settings, words):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_groups_must_divide_the_channels(backend, tensors):
-    with pytest.raises(UserError, match="16 channels into 3 equal columns"):
+    with pytest.raises(UserError, match="groups=3: must divide the 16 channels"):
         LRN(groups=3, channels=16, backend=backend)
     if backend not in ("band", "native"):  # which need to know the channels before
-        with pytest.raises(UserError, match="16 channels into 3 equal columns"):
+        with pytest.raises(UserError, match="groups=3: must divide the 16 channels"):
             LRN(groups=3, backend=backend)(paddle.to_tensor(tensors[0]))
 
 

@@ -1,1 +1,1 @@
-"""Compiled kernels: operators in C++ that take the place of Paddle's where a network is trained on a CPU."""
+"""Compiled kernels: C++ operators that replace Paddle's for training on a CPU."""

@@ -1,4 +1,4 @@
-"""A network's forward pass by compiled operators: the same weights and, but for rounding, the same numbers."""
+"""Forward pass by compiled operators, equal to Paddle's except for rounding."""
 
 import logging
 from collections.abc import Sequence
@@ -17,13 +17,11 @@ from paddle_alexnet.system.errors import UserError
 
 _log = logging.getLogger(__name__)
 
-_FEW = 4  # channels of an image that oneDNN pads only in its reference implementation, where there is no AVX-512
+_FEW = 4  # channels; without AVX-512, oneDNN pads such images only in its slow reference implementation
 
 
 def choose_kernels(name: str) -> str:
-    """Return the kernels to compute with: the named ones; for `auto` compiled ones if they are built, on a CPU.
-
-    For `auto`, a library that cannot be loaded gives a warning, the first time, and Paddle's kernels.
+    """Return `compiled` or `paddle`; `auto` is compiled on a CPU if the library is built and loads, else paddle.
 
     Raises:
         UserError: The name is unknown, or `compiled` kernels are not built or cannot be loaded.
@@ -47,14 +45,14 @@ def choose_kernels(name: str) -> str:
 
 @cache
 def _warn_once(error: str) -> None:
-    _log.warning(f"{error}; computing with Paddle's kernels")
+    _log.warning(f"{error}; Paddle's kernels are used")
 
 
 def can_compute(network: nn.Layer, image: paddle.Tensor) -> bool:
-    """Whether the operators can stand in for a network's layers.
+    """Return whether the operators can replace a network's layers.
 
-    Not where `paddle.jit` traces, not on a GPU, not in another precision; and not where a layer has a hook, as
-    `paddle.summary` gives it: who looks at single layers sees each of them compute.
+    They cannot while `paddle.jit` traces, on a GPU, in another dtype, or if a layer has a hook, as in
+    `paddle.summary`, because the hook must see the layer compute.
     """
     return (
         paddle.in_dynamic_mode()
@@ -65,11 +63,11 @@ def can_compute(network: nn.Layer, image: paddle.Tensor) -> bool:
 
 
 def compiled_forward(layers: Sequence[tuple[Stage, nn.Layer]], image: paddle.Tensor) -> paddle.Tensor:
-    """Pass an image [N, 3, S, S] through the layers; ReLU is computed with the layer that it follows.
+    """Return the output of the layers for an image [N, 3, S, S]; each ReLU is fused with the layer before it.
 
-    Layers that there is no operator for are called, and so are those that something else was put in place of.
+    Layers without an operator, and layers that the user has replaced, are called.
     """
-    x, rectified = image, False  # whether x is the result of a ReLU whose gradient is still to be taken
+    x, rectified = image, False  # rectified: x is the output of a ReLU whose gradient the next operator must apply
     rest = list(layers)
     while rest:
         (stage, layer), *rest = rest
@@ -91,40 +89,42 @@ def compiled_forward(layers: Sequence[tuple[Stage, nn.Layer]], image: paddle.Ten
 
 
 def _takes_gradient_of_relu(layer: nn.Layer) -> bool:
-    """Whether there is an operator for a layer that takes the gradient of a ReLU before it too."""
+    """Return whether a layer's operator can also apply the gradient of the ReLU before it."""
     return type(layer) is nn.MaxPool2D or (type(layer) is LRN and not (layer.within_channel or layer.exclusive))
 
 
 def convolution(layer: nn.Conv2D, stage: Conv, x: paddle.Tensor, *, relu: bool, mask: bool = True) -> paddle.Tensor:
-    """The layer's convolution of x [N, C, H, W], and ReLU of the result where asked for.
+    """Compute a convolution of x [N, C, H, W].
 
-    Without `mask` the gradient of ReLU is left to the operator that reads the result, as `rectified`.
+    Args:
+        relu: Apply ReLU to the result.
+        mask: Apply the gradient of ReLU here; else the next operator applies it, by its argument `rectified`.
     """
     operator = "alexnet_first_convolution" if x.stop_gradient else "alexnet_convolution"
     padding = padding_of(stage, x.shape[2])
     if x.shape[1] <= _FEW and any(padding):
         left, right, top, bottom = padding
-        x = functional.pad(x, [0, 0, 0, 0, top, bottom, left, right])  # the four sides alone take 15 times as long
+        x = functional.pad(x, [0, 0, 0, 0, top, bottom, left, right])  # padding four values takes 15 times as long
         padding = [0] * 4
     return _run(operator, x, layer.weight, layer.bias, stage.stride, padding, stage.groups, relu, mask)
 
 
 def linear(layer: nn.Linear, x: paddle.Tensor, *, relu: bool) -> paddle.Tensor:
-    """The linear layer of x [N, K], and ReLU of the result where asked for."""
+    """Compute a linear layer of x [N, K], and ReLU of the result if `relu`."""
     return _run("alexnet_linear", x, layer.weight, layer.bias, relu)
 
 
 def lrn(layer: LRN, x: paddle.Tensor, *, rectified: bool = False) -> paddle.Tensor:
-    """The layer's normalization across the channels of x [N, C, H, W], see `convolution` for `rectified`."""
+    """Compute LRN across the channels of x [N, C, H, W]; see `convolution` for `rectified`."""
     return _run("alexnet_lrn", x, layer.size, layer.sum_scale, layer.beta, layer.k, layer.groups, rectified)
 
 
 def max_pool(stage: MaxPool, x: paddle.Tensor, *, rectified: bool = False) -> paddle.Tensor:
-    """The pool of x [N, C, H, W], see `convolution` for `rectified`."""
+    """Compute the max-pooling of x [N, C, H, W]; see `convolution` for `rectified`."""
     return _run("alexnet_max_pool", x, stage.kernel_size, stage.stride, padding_of(stage, x.shape[2]), rectified)
 
 
 def _run(operator: str, *arguments: Any) -> paddle.Tensor:
-    """The first result of an operator."""
+    """Call an operator and return its first result."""
     results = core.eager._run_custom_op(operator, *arguments)
     return results[0] if isinstance(results, (list, tuple)) else results

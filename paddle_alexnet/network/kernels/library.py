@@ -1,4 +1,4 @@
-"""The library of compiled operators: built once on a machine, kept in the user's cache, loaded where it is there."""
+"""Library of compiled operators, built once per machine and kept in the user's cache."""
 
 import hashlib
 import os
@@ -22,18 +22,18 @@ from paddle_alexnet.system.progress import working
 from paddle_alexnet.system.user_cache import cache_folder, fault_of, fault_of_folders, make_private
 
 SOURCE = Path(__file__).with_name("operators.cc")
-HEADERS = "onednn-devel-cpu-iomp"  # Paddle's wheel brings its oneDNN without them
+HEADERS = "onednn-devel-cpu-iomp"  # Paddle's wheel has oneDNN without headers
 COMPILERS = ("c++", "g++", "clang++")
-# For this processor alone. Nothing that changes the order of a sum, or what is not a number.
+# For this processor only. No flag may change the order of a sum or the handling of NaN.
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-std=c++17", "-w")
-LINKING = ("-shared", "-l:libdnnl.so.3", "-Wl,-z,now")  # what is missing is missed when the library is loaded
+LINKING = ("-shared", "-l:libdnnl.so.3", "-Wl,-z,now")  # missing symbols are errors at load time
 
 _REMEDY = "run paddle-alexnet build-kernels, or set model.kernels=paddle"
 _registered: list[Path] = []  # the library that this process has loaded
 
 
 def library_path() -> Path:
-    """Return the path of the library that this Paddle, processor and source ask for, in `cache_folder()`.
+    """Return the path, in `cache_folder()`, of the library for this Paddle, processor and source.
 
     Raises:
         UserError: There is no home folder.
@@ -41,7 +41,7 @@ def library_path() -> Path:
     try:
         cache = cache_folder()
     except RuntimeError:
-        raise UserError("no home folder to keep compiled kernels in: name a folder in XDG_CACHE_HOME") from None
+        raise UserError("compiled kernels: home folder not found; name a folder in XDG_CACHE_HOME") from None
     wheel = f"{paddle.__version__}-{'gpu' if paddle.is_compiled_with_cuda() else 'cpu'}"
     parts = (wheel, _processor(), *FLAGS, *LINKING, SOURCE.read_text(encoding="utf-8"))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
@@ -49,7 +49,7 @@ def library_path() -> Path:
 
 
 def built() -> bool:
-    """Whether the library is there, whole or not."""
+    """Return whether the library exists, valid or not."""
     try:
         return library_path().is_file()
     except (UserError, OSError):
@@ -57,7 +57,7 @@ def built() -> bool:
 
 
 def whole() -> bool:
-    """Whether the library is there, only this user and root can write it, and its checksum is right."""
+    """Return whether the library exists, only this user and root can write it, and its checksum matches."""
     try:
         _read_checked(library_path())
     except UserError:
@@ -66,22 +66,22 @@ def whole() -> bool:
 
 
 def build() -> Path:
-    """Compile the library, unless a whole one is there, make sure that Paddle can load it, and return its path.
+    """Compile the library unless a valid one exists, load it, and return its path.
 
     Raises:
-        UserError: It cannot be built; the message names what is missing: a compiler, headers, a folder to write to.
+        UserError: A compiler, headers or a writable folder are missing, or compiling or loading fails.
     """
     path = library_path()
     if whole():
         load()
         return path
     if sys.platform != "linux":
-        raise UserError("compiled kernels are for Linux; without them Paddle's own compute the same")
+        raise UserError("compiled kernels: require Linux; set model.kernels=paddle, which computes the same")
     compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), COMPILERS[0])
     if not shutil.which(compiler):
-        raise UserError(f"no C++ compiler {compiler}: install one, such as g++, or name it in the variable CXX")
+        raise UserError(f"C++ compiler {compiler}: not found; install one, such as g++, or name it in the variable CXX")
     headers = _headers()
-    from paddle.utils.cpp_extension import CppExtension  # which takes its time
+    from paddle.utils.cpp_extension import CppExtension  # slow to import
 
     extension = CppExtension(sources=[str(SOURCE)])
     command = [compiler, *FLAGS, *extension.extra_compile_args, "-DPADDLE_NO_PYTHON", str(SOURCE)]
@@ -100,7 +100,7 @@ def build() -> Path:
         if made.returncode:
             lines = made.stderr.strip().splitlines()
             reason = next((line for line in lines if "error" in line), lines[-1] if lines else "no reason given")
-            raise UserError(f"{compiler} cannot compile {SOURCE} ({reason.strip()[:300]})")
+            raise UserError(f"{SOURCE}: {compiler} cannot compile it ({reason.strip()[:300]}); name another in CXX")
         partial.chmod(0o700)
         content = partial.read_bytes()
         _register(content, path)
@@ -109,20 +109,20 @@ def build() -> Path:
 
 
 def load() -> None:
-    """Make the operators known to Paddle.
+    """Register the operators with Paddle.
 
     Raises:
-        UserError: The library is not built, others could have written it, it is damaged, or Paddle cannot load it.
+        UserError: The library is not built, is writable by others, is damaged, or cannot be loaded.
     """
     path = library_path()
     if not path.is_file():
-        raise UserError(f"the compiled kernels are not built on this machine; {_REMEDY}")
-    if not _registered:  # Paddle ends the process where an operator of the same name comes from another file
+        raise UserError(f"compiled kernels: not built on this machine; {_REMEDY}")
+    if not _registered:  # Paddle ends the process if another file registers an operator of the same name
         _register(_read_checked(path), path)
 
 
 def _read_checked(path: Path) -> bytes:
-    """Return the content of the library. Raises UserError unless it is what `build` wrote."""
+    """Return the content of the library, or raise UserError if it is not the file that `build` wrote."""
     try:
         fault = fault_of_folders(path.parent)
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
@@ -133,9 +133,9 @@ def _read_checked(path: Path) -> bytes:
             content = b"" if fault else stream.read()
         checksum = read_small(_checksum_file(path), at_most=1000).split()[:1]
     except OSError as error:
-        fault = f"cannot read it and its checksum ({error})"
+        fault = f"is unreadable, or its checksum is ({error})"
     if not fault and checksum != [hashlib.sha256(content).hexdigest().encode()]:
-        fault = "damaged, its checksum is not the one beside it"
+        fault = "is damaged, its checksum does not match"
     if fault:
         raise UserError(f"{path}: {fault}; {_REMEDY}")
     return content
@@ -146,7 +146,7 @@ def _checksum_file(path: Path) -> Path:
 
 
 def _register(content: bytes, path: Path) -> None:
-    """Have Paddle load the library from a copy of its content that no other process can change."""
+    """Let Paddle load the library from a copy that no other process can change."""
     if _registered:
         return
     try:
@@ -160,7 +160,7 @@ def _register(content: bytes, path: Path) -> None:
 
 @contextmanager
 def _copy(content: bytes) -> Iterator[str]:
-    """A file in memory that has no name, else one in a private folder."""
+    """Yield the path of a file in memory, or of one in a private folder if the system has no such files."""
     try:
         descriptor = os.memfd_create("kernels")
     except (AttributeError, OSError):  # an older Python or kernel
@@ -176,21 +176,21 @@ def _copy(content: bytes) -> Iterator[str]:
 
 
 def _headers() -> Path:
-    """The folder that holds `oneapi/dnnl/dnnl.hpp`."""
+    """Return the folder with `oneapi/dnnl/dnnl.hpp`."""
     try:
         found = [file for file in files(HEADERS) or [] if file.parts[-3:] == ("oneapi", "dnnl", "dnnl.hpp")]
     except PackageNotFoundError:
         found = []
     if not found:
         raise UserError(
-            f'the headers of oneDNN are not installed: pip install "paddle-alexnet[fast]", which brings {HEADERS}'
+            f'oneDNN headers: not installed; run pip install "paddle-alexnet[fast]", which installs {HEADERS}'
         )
     return Path(str(found[0].locate())).resolve().parents[2]
 
 
 def _processor() -> str:
-    """What the compiler takes the processor for: its name and its instructions."""
-    with suppress(OSError):  # no Linux
+    """Return the name and the instruction sets of the processor, on which -march=native depends."""
+    with suppress(OSError):  # not Linux
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         return "\n".join(line for line in text.splitlines() if line.startswith(("model name", "flags")))
     return platform.machine()

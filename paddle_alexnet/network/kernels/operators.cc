@@ -1,16 +1,15 @@
-// The layers of AlexNet that take a training step's time on a CPU, float32, NCHW, as custom operators of Paddle:
+// Custom Paddle operators for the most expensive layers of AlexNet in training on a CPU, float32, NCHW:
 //
-//   alexnet_convolution        with bias, and ReLU where it follows; forward, gradients of weights, bias and input
-//   alexnet_first_convolution  the same, without the gradient of its input, which is the image
+//   alexnet_convolution        with bias and optional ReLU; forward, gradients of weights, bias and input
+//   alexnet_first_convolution  the same, without the gradient of its input, the image
 //   alexnet_lrn                local response normalization across channels, one pass over memory each way
 //   alexnet_max_pool           max-pooling, padding with minus infinity
+//   alexnet_linear             with bias and optional ReLU; forward, Paddle computes the gradients
 //
-//   alexnet_linear             with bias, and ReLU where it follows; forward, the gradients by Paddle
-//
-// A gradient passes a ReLU where its result is above zero. With `mask` the convolution sees to that, without it whoever
-// reads that result, which is told so by `rectified`: one pass over memory less. `padding` is left, right, top, bottom. Convolutions are oneDNN's, from the library in Paddle's wheel. It picks the layouts in which it is fast; what
-// comes in and goes out as NCHW is reordered. Every sum is taken in an order that follows from the shapes and the
-// number of threads alone: the same numbers give the same bits.
+// The gradient of a ReLU is masked by the convolution (`mask`), or by the next operator (`rectified`), which saves one
+// pass over memory. `padding` is left, right, top, bottom. oneDNN, from the library in Paddle's wheel, computes the
+// convolutions in its own layouts; inputs and outputs are reordered from and to NCHW. The order of every sum depends
+// only on the shapes and the number of threads, so results are bit-identical.
 
 #include <algorithm>
 #include <cmath>
@@ -39,11 +38,11 @@ const dnnl::engine& engine() {
   return cpu;
 }
 
-// The wheel's library has none of the functions of version 3 that end in _v2 and that the C++ interface calls:
-// here and in Call::at are the older functions.
+// The C++ interface calls functions with the suffix _v2, which the wheel's library lacks: call the older ones here and
+// in Call::at.
 size_t bytes(const memory::desc& layout) { return dnnl_memory_desc_get_size(layout.get()); }
 
-// One call's stream and temporary memory, which is Paddle's, so that the next call gets the same again.
+// One call's stream and temporary memory. Paddle allocates the memory, so the next call reuses it.
 class Call {
  public:
   Call() : stream_(engine()) {}
@@ -62,7 +61,7 @@ class Call {
     return result;
   }
 
-  // What lies in one layout, in another.
+  // Reorders to the wanted layout if necessary.
   memory in(const memory::desc& wanted, const memory::desc& layout, const float* data) {
     memory source = at(layout, data);
     if (wanted == layout) return source;
@@ -71,7 +70,7 @@ class Call {
     return target;
   }
 
-  // Where to compute what is wanted in `layout` at `data`: there, or beside it where the layouts differ.
+  // The memory for a result that is needed in `layout` at `data`: `data` itself, or a temporary if the layouts differ.
   memory out(const memory::desc& computed, const memory::desc& layout, float* data) {
     return computed == layout ? at(layout, data) : at(computed, temporary(bytes(computed)));
   }
@@ -160,7 +159,7 @@ std::vector<Tensor> Convolution(const Tensor& x, const Tensor& w, const Tensor& 
   return {y};
 }
 
-// dy where y > 0, which ReLU lets through, in `masked`.
+// masked = dy if y > 0, else 0: the gradient of ReLU.
 void mask_gradient(const Tensor& y, const Tensor& dy, float* masked) {
   const float *value = y.data<float>(), *given = dy.data<float>();
   const int64_t count = dy.numel();
@@ -168,7 +167,7 @@ void mask_gradient(const Tensor& y, const Tensor& dy, float* masked) {
   for (int64_t i = 0; i < count; ++i) masked[i] = value[i] > 0 ? given[i] : 0.0f;
 }
 
-// dx (where wanted), dw, db for dy; y is the result.
+// dx (if `input`), dw and db.
 std::vector<Tensor> Gradients(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& y, const Tensor& dy,
                               int stride, const std::vector<int>& padding, int groups, bool relu, bool mask,
                               bool input) {
@@ -222,7 +221,7 @@ std::vector<Tensor> GradientsOfParameters(const Tensor& x, const Tensor& w, cons
 
 // ------------------------------------------------------------------------------------------------ normalization
 
-constexpr int kStrip = 32;  // neighboring pixels that pass through all channels together, in the fast cache
+constexpr int kStrip = 32;  // pixels that are processed together through all channels, to stay in the cache
 
 struct Row {
   float at[kStrip];
@@ -250,11 +249,11 @@ struct Norm {
   int size;
   float a, beta, k;
 
-  // d = k + a S of the sums S; their d ** -beta.
+  // In place d = k + a S of the sums S; powers = d ** -beta.
   void operator()(Row* __restrict sums, Row* __restrict powers, int channels) const {
     for (int c = 0; c < channels; ++c) {
       float *d = sums[c].at, *power = powers[c].at;
-      if (beta == 0.75f)  // 1 / (d ** 0.5 * d ** 0.25), and pow is slow
+      if (beta == 0.75f)  // 1 / (d ** 0.5 * d ** 0.25) without pow, which is slow
         for (int i = 0; i < kStrip; ++i) {
           d[i] = k + a * d[i];
           const float root = std::sqrt(d[i]);
@@ -269,7 +268,7 @@ struct Norm {
   }
 };
 
-// A strip of `count` pixels of every channel; zeros in the rest of each row.
+// Loads `count` pixels of every channel and fills the rest of each row with zeros.
 void load(const float* from, int64_t pixels, int channels, int count, Row* rows) {
   for (int c = 0; c < channels; ++c, from += pixels) {
     if (count == kStrip) {
@@ -290,8 +289,8 @@ void store(const Row* rows, int64_t pixels, int channels, int count, float* to) 
   }
 }
 
-// For every strip of every column of channels, x being [columns, channels, pixels]: work(where it begins, its pixels,
-// `buffers` buffers of rows, with `margin` rows of zeros before and after each).
+// Calls work(offset, pixels, buffers) for every strip of x [columns, channels, pixels]; each buffer of rows has
+// `margin` rows of zeros before and after it.
 template <typename Work>
 void for_strips(int64_t columns, int channels, int64_t pixels, int buffers, int margin, const Work& work) {
   const int64_t strips = (pixels + kStrip - 1) / kStrip;
@@ -368,11 +367,11 @@ std::vector<Tensor> LrnGradient(const Tensor& x, const Tensor& dy, int size, flo
 
 // ------------------------------------------------------------------------------------------------ max-pooling
 
-constexpr int kNowhere = 255;  // of a window in the padding
+constexpr int kNowhere = 255;  // a window within the padding
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
-// Columns p, p + stride, p + 2 stride, ... of a row for each p, counted from -left, into parts[p * size]: the columns
-// that neighboring windows begin with lie side by side. What lies beyond the row is left as it is.
+// Copies columns p, p + stride, p + 2 stride, ... (counted from -left) of a row to parts[p * size] for each p, so that
+// the first columns of neighboring windows are contiguous. Columns beyond the row are not written.
 void split(const float* row, int width, int left, int stride, int length, int64_t size, float* parts) {
   if (stride == 2 && left == 0) {
     for (int c = 0; c < std::min((width + 1) / 2, length); ++c) parts[c] = row[2 * c];
@@ -386,8 +385,7 @@ void split(const float* row, int width, int left, int stride, int length, int64_
     }
 }
 
-// Keeps the larger, and where it is; of equal ones the first. What is not a number is handed on. `count` is a multiple
-// of 16.
+// Keeps the larger value and its place, the first of equal values; NaN propagates. `count` is a multiple of 16.
 template <typename Where>
 inline void keep_larger(const float* value, const Where& where, int64_t count, float* __restrict best,
                         int* __restrict place) {
@@ -409,7 +407,7 @@ struct Windows {
   }
 };
 
-// The pooling of one plane after another.
+// Pools one plane after another, reusing its buffers.
 class PlanePool {
  public:
   explicit PlanePool(const Windows& windows)
@@ -417,7 +415,7 @@ class PlanePool {
         part_(values_ + w_.size), parts_(w_.stride * part_, kLowest), along_(values_), across_(length_),
         along_place_(values_), across_place_(length_) {}
 
-  // The largest of each window, and which of it that is, counted row by row: first along the rows, then across them.
+  // Finds the maximum of each window and its number, counted row by row: first along the rows, then across them.
   void operator()(const float* source, float* target, uint8_t* places) {
     for (int row = 0; row < w_.height; ++row)
       split(source + row * w_.width, w_.width, w_.left, w_.stride, length_, part_, &parts_[row * length_]);
@@ -443,7 +441,7 @@ class PlanePool {
 
  private:
   const Windows w_;
-  const int length_;            // of a row of windows, with room to read beyond it
+  const int length_;            // of a row of windows, padded for reads beyond it
   const int64_t values_, part_;
   std::vector<float> parts_, along_, across_;
   std::vector<int> along_place_, across_place_;
@@ -478,7 +476,7 @@ std::vector<Tensor> MaxPoolGradient(const Tensor& x, const Tensor& place, const 
   const float *source = x.data<float>(), *given = dy.data<float>();
   const uint8_t* places = place.data<uint8_t>();
   const int64_t planes = shape[0] * shape[1], pixels = shape[2] * shape[3];
-  std::vector<int> steps(kNowhere);  // from a window's first pixel to the one of each number
+  std::vector<int> steps(kNowhere);  // offset of each number from a window's first pixel
   for (int n = 0; n < size * size; ++n) steps[n] = n / size * w.width + n % size;
 #pragma omp parallel for schedule(static)
   for (int64_t n = 0; n < planes; ++n) {
@@ -513,7 +511,7 @@ std::vector<Tensor> Linear(const Tensor& x, const Tensor& w, const Tensor& b, bo
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < outputs; ++c) {
       const float value = to[r * outputs + c] + bias[c];
-      to[r * outputs + c] = value < lowest ? lowest : value;  // what is not a number stays so
+      to[r * outputs + c] = value < lowest ? lowest : value;  // keeps NaN
     }
   return {y};
 }
