@@ -124,15 +124,17 @@ class AlexNet(nn.Layer):
 
 
 def _initial_attributes(rule: str, stage: Union[presets.Conv, presets.Linear], channels: int) -> dict[str, Any]:
-    """Paddle's `weight_attr` and `bias_attr` for a convolution or linear layer that reads `channels` channels.
+    """Return Paddle's `weight_attr` and `bias_attr` for a convolution or linear layer.
 
-    - `paddle`: Paddle's own defaults. A convolution's weights are normal with variance 2 / (channels k²), where
-      all channels of the image count, though with groups a filter sees only a part of them: in conv2 of `paddle2`
-      the std is 0.0289 and not 0.0408. A linear layer's are Xavier uniform. Biases are 0.
-    - `torch`: PyTorch's default, weights and biases uniform within ±1 / sqrt(fan_in), where fan_in counts what a
-      filter sees.
-    - `normal` and `truncated_normal` (cut at two std, as TensorFlow's): the stage's std, or Xavier uniform where it
-      has none, and its constant bias.
+    Args:
+        rule: One of
+            `paddle`: Paddle's defaults. Convolutions: normal with variance 2 / (channels k²). The variance counts all
+            input channels, although a filter of a grouped convolution sees only a part of them: in conv2 of `paddle2`
+            the std is 0.0289, not 0.0408. Linear layers: Xavier uniform. Biases: 0.
+            `torch`: PyTorch's defaults, uniform within ±1 / sqrt(fan_in), for the channels that a filter sees.
+            `normal` and `truncated_normal` (cut at two std, as in TensorFlow): the stage's std, else Xavier uniform,
+            and the stage's constant bias.
+        channels: Number of input channels of a convolution.
     """
     if rule == "paddle":
         return {}
@@ -155,6 +157,6 @@ def _initial_attributes(rule: str, stage: Union[presets.Conv, presets.Linear], c
 
 
 def _truncated_normal(std: float) -> initializer.Initializer:
-    if PADDLE_MAJOR < 3:  # which always cuts at two std
+    if PADDLE_MAJOR < 3:  # always cuts at two std
         return initializer.TruncatedNormal(0.0, std)
     return initializer.TruncatedNormal(0.0, std, a=-2 * std, b=2 * std)

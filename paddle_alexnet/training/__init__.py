@@ -1,1 +1,1 @@
-"""What a training run is made of: optimizers, learning-rate schedules, callbacks."""
+"""Training: optimizers, learning-rate schedules, callbacks, resuming, several processes."""

@@ -1,4 +1,4 @@
-"""The callbacks of a run, in the order in which `paddle.Model.fit` calls them."""
+"""Callbacks of a run, in the order in which `paddle.Model.fit` calls them."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -31,10 +31,10 @@ class RunCallbacks:
     """The callbacks in order, and the objects that they share."""
 
     ordered: list[Callback]
-    live: LiveRun  # what a state is captured from and restored to
+    live: LiveRun  # captures and restores the run's state
     history: History
     stop: SharedStopRequest
-    holding: tuple[StopOnNaN, Progress, LogVisualDL]  # something that they must let go
+    holding: tuple[StopOnNaN, Progress, LogVisualDL]  # have resources to close
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -46,26 +46,26 @@ class RunCallbacks:
 
 @contextmanager
 def say_what_is_kept(folder: RunFolder) -> Iterator[None]:
-    """If a run ends early, by a signal or an error, log where its models lie."""
+    """If a run ends early, by a signal or an error, log the folders of its models."""
     try:
         yield
     except BaseException:
         if folder.best.is_dir():
-            _log.info(f"the best model so far is kept: {folder.best}")
+            _log.info(f"best model so far: {folder.best}")
         else:
-            _log.info(f"no epoch was finished: {folder.path} holds no model")
+            _log.info(f"{folder.path}: no model yet, because no epoch was finished")
         if folder.last.is_dir():
-            _log.info(f"the state of the run so far: {folder.last}")
+            _log.info(f"state to resume from: {folder.last}")
         raise
 
 
 def build_callbacks(
     run: RunSetup, model: TrainingModel, train: Loader, val: Loader, callbacks: Sequence[Callback] = ()
 ) -> RunCallbacks:
-    """Build the callbacks of a run; `callbacks` are a user's own.
+    """Build the callbacks of a run; `callbacks` are the user's own.
 
-    `fit` calls `on_epoch_end` before it evaluates, so whatever depends on the validation loss happens in
-    `on_eval_end`. There the order counts.
+    `fit` calls `on_epoch_end` before validation, so callbacks that depend on the validation loss use `on_eval_end`, in
+    which their order matters.
     """
     settings, network, history, stop = run.config.train, run.network, History(), SharedStopRequest()
     origin = Origin(run.data, str(run.table.root.absolute()), str(run.table.csv.absolute()), paddle=paddle.__version__)
@@ -74,7 +74,7 @@ def build_callbacks(
     average = AverageWeights(network, decay=settings.ema) if settings.ema else None
     averaging = [average] if average else []
     counting = [record, *model.schedule.callbacks, *averaging, *callbacks]
-    computed = replace(run.config, model=replace(run.config.model, kernels=network.kernels))  # as a state remembers it
+    computed = replace(run.config, model=replace(run.config.model, kernels=network.kernels))  # as saved in a state
     live = LiveRun(
         config=computed,
         data=run.fingerprint,
@@ -97,25 +97,25 @@ def build_callbacks(
     report = [WriteReport(run.folder, stop, device=run.device)] if settings.report else []
     best, state = SaveModels(run.folder, network, metadata, history), SaveState(run.folder, live, metadata, stop, guard)
     ordered = [
-        # Before anything of a batch: ranks wait for each other, and agree to stop.
+        # Before each batch, ranks wait for each other and agree whether to stop.
         MeetBeforeBatch(stop),
-        # Each rank has dropout of its own.
+        # Each rank has its own dropout.
         SeedStep(settings.seed + rank(), history, train),
         setup,
         guard,
         *on_first(progress),
-        # Before anything is saved: a run that is resumed from there has the next learning rate.
+        # Before saving: a resumed run needs the next learning rate.
         *model.schedule.callbacks,
-        # Adds the epoch to the history, which all callbacks below read.
+        # Add the epoch to the history, which all callbacks below read.
         record,
         early,
-        # A user's own see the finished epoch and may end the run.
+        # The user's callbacks see the finished epoch and may end the run.
         *callbacks,
-        # The network still has the average of its weights, if one is kept: the average is saved as best.
+        # The network still has the averaged weights, if any, which are saved as best.
         *on_first(no_progress, best, shown, metrics, visualdl),
-        # From here on the network has the weights that are trained.
+        # Restore the trained weights.
         *averaging,
-        # Last of an epoch: the state holds what all others have done.
+        # Last in an epoch: the state includes the changes by all others.
         state,
         # After the last epoch is saved.
         *on_first(*report),

@@ -1,8 +1,8 @@
-"""What the processes of one run tell each other beside gradients: I am alive, I am there, I have failed.
+"""Control messages between the processes of a run: heartbeats, barriers, failures.
 
-Plain text lines over a TCP connection between rank 0 and each other rank. Paddle's own collectives do not suffice:
-gloo's give up after 30 seconds, though the first process may be decoding a data set for an hour; NCCL's wait for ever,
-though the other machine may have lost its power.
+The messages are lines of text over a TCP connection between rank 0 and each other rank. Paddle's collectives do not
+suffice: gloo's time out after 30 seconds, although rank 0 may decode a data set for an hour; NCCL's wait forever,
+although the other machine may be down.
 """
 
 import os
@@ -15,19 +15,19 @@ from typing import NoReturn, Optional
 
 from paddle_alexnet.system.errors import UserError
 
-HEARTBEAT = 5.0  # seconds between two signs of life
-SILENCE = 30.0  # seconds without one after which a process is taken for dead
-GRACE = 10.0  # seconds that a process has to end in good order after another one has failed
+HEARTBEAT = 5.0  # seconds between heartbeats
+SILENCE = 30.0  # seconds without a heartbeat after which a process counts as dead
+GRACE = 10.0  # seconds for an orderly end after another process has failed
 
 _ALIVE, _ARRIVED, _GO, _LEAVING, _FAILED, _STOP = "alive", "arrived", "go", "leaving", "failed", "stop"
 
 
 class ControlChannel:
-    """This rank's connections: rank 0 has one to each other rank, the others have one to rank 0."""
+    """The connections of this rank: rank 0 has one to each other rank, the others have one to rank 0."""
 
     def __init__(self, rank: int, connections: dict[int, socket.socket]) -> None:
         self.rank, self.connections = rank, connections
-        self.lost: Optional[str] = None  # why the run cannot go on: which rank has failed, and its error
+        self.lost: Optional[str] = None  # the rank that has failed, and its error
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._received: Counter[tuple[int, str]] = Counter()
@@ -38,9 +38,10 @@ class ControlChannel:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def barrier(self, *, stop: bool = False) -> bool:
-        """Wait, however long, until every rank has come here; whether one of them has asked to `stop`, here or before.
+        """Wait without a timeout for all ranks, and return whether any of them has asked to `stop` so far.
 
-        Raises UserError if one has failed.
+        Raises:
+            UserError: Another rank has failed.
         """
         self._barriers += 1
         if self.rank:
@@ -53,17 +54,17 @@ class ControlChannel:
         return self._stop
 
     def failure(self, *, within: float) -> Optional[str]:
-        """Why another rank has failed, if it says so or falls silent within so many seconds."""
+        """Return the error of a rank that reports one or falls silent within `within` seconds, else None."""
         with self._changed:
             self._changed.wait_for(lambda: self.lost is not None, timeout=within)
         return self.lost
 
     def fail(self, reason: str) -> None:
-        """Tell the others that this rank ends, and why."""
+        """Tell the other ranks that this rank ends with an error."""
         self._send(f"{_FAILED} rank {self.rank}: {' '.join(reason.split())}")
 
     def close(self) -> None:
-        """Leave; the others do not take it for a failure."""
+        """Tell the other ranks that this rank ends without an error, and close the connections."""
         self._send(_LEAVING)
         self._closed.set()
         for connection in self.connections.values():
@@ -80,7 +81,7 @@ class ControlChannel:
 
     def _send(self, message: str) -> None:
         for connection in self.connections.values():
-            with suppress(OSError):  # which its listener notices, too
+            with suppress(OSError):  # the listener notices it too
                 connection.sendall(f"{message}\n".encode())
 
     def _beat(self) -> None:
@@ -88,8 +89,8 @@ class ControlChannel:
             self._send(_ALIVE)
 
     def _listen(self, peer: int, connection: socket.socket) -> None:
-        reason = f"rank {peer}: ended without a word: killed, or its machine or network is down"
-        # It is closed, or silent for too long, or closed here.
+        reason = f"rank {peer}: ended without a message; look at its log, its machine and the network"
+        # The connection is closed, here or there, or silent for too long.
         with suppress(OSError, ValueError), connection.makefile("r", encoding="utf-8") as lines:
             for line in lines:
                 message, _, text = line.strip().partition(" ")
@@ -112,8 +113,8 @@ class ControlChannel:
             self.lost = reason
             self._changed.notify_all()
         self._send(f"{_FAILED} {reason}")  # rank 0 passes it on
-        # The main thread may be deep in a collective that never ends. On the machine of the rank that failed, the
-        # launcher shall notice that one first, and show its log.
+        # The main thread may be in a collective that never ends. Wait before ending it, so that on the failed rank's
+        # machine the launcher notices that rank first and shows its log.
         if not self._closed.wait(GRACE):
             _end(reason)
 
@@ -121,7 +122,7 @@ class ControlChannel:
 def open_channel(
     rank: int, connections: int, host: str, port: int, listener: Optional[socket.socket]
 ) -> ControlChannel:
-    """Connect the ranks: rank 0 waits at its `listener` for the others, which call at its host and port."""
+    """Connect the ranks: rank 0 accepts `connections` at its `listener`, the others connect to its host and port."""
     if listener is None:
         connection = socket.create_connection((host, port), timeout=SILENCE)
         connection.sendall(f"{rank}\n".encode())

@@ -1,13 +1,11 @@
-"""Training on several devices or machines: a process for each, started by `python -m paddle.distributed.launch`.
+"""Distributed training, one process per device, started by `python -m paddle.distributed.launch`.
 
-The launcher tells each process its number, the `rank`, and how many there are. Rank r takes the samples r, r + ranks,
-r + 2·ranks, … of every global batch; `paddle.Model` wraps the network in `paddle.DataParallel`, which averages the
-gradients over the ranks before each update. So all ranks hold the same weights, and those that one process would have.
-Rank 0 alone writes files and shows progress.
+Rank r takes the samples r, r + ranks, r + 2·ranks, … of every global batch. `paddle.Model` wraps the network in
+`paddle.DataParallel`, which averages the gradients over the ranks before each update. Every rank has the weights that a
+single process would have. Only rank 0 writes files and shows progress.
 
-Where a global batch cannot be shared out evenly, the ranks with fewer samples fill theirs up with `PADDING`, because
-`paddle.Model` gathers outputs of equal shapes. Losses and metrics leave the padding out, and weight every rank by its
-number of samples.
+`paddle.Model` gathers outputs of equal shapes, so ranks with fewer samples of a global batch append `PADDING`. Losses
+and metrics exclude the padding, and weight every rank by its number of samples.
 """
 
 import contextlib
@@ -40,44 +38,45 @@ _channel: Optional["ControlChannel"] = None
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return int(os.environ.get("PADDLE_TRAINER_ID", 0)) if ranks() > 1 else 0
 
 
 def ranks() -> int:
-    """How many processes train together, on all machines."""
+    """Return the number of processes that train together, on all machines."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM", 1))
 
 
 def on_first(*items: Item) -> tuple[Item, ...]:
-    """The items on rank 0, none on the others: callbacks that write or show something."""
+    """Return the items on rank 0, none on other ranks; for callbacks that write files or show progress."""
     return () if rank() else items
 
 
 def device_of_rank(device: str) -> str:
-    """The device of this process where `device` is what the recipe says: `auto` is the GPU that the launcher gave it.
+    """Return the device of this process; `auto` is the GPU that the launcher assigned, else the CPU.
 
-    Raises UserError for a certain GPU, which all processes would share.
+    Raises:
+        UserError: The config names one GPU, which all processes would share.
     """
     if ranks() == 1:
         return device
     if device.startswith("gpu"):
-        raise UserError(f"device {device}: the launcher gives each of the {ranks()} processes its own GPU: use auto")
+        raise UserError(f"device {device}: the launcher assigns a GPU to each of the {ranks()} processes; use auto")
     given = os.environ.get("FLAGS_selected_gpus", "").split(",")[0]  # noqa: SIM112
     if device == "auto" and given:
         return f"gpu:{given}"
-    os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"  # Paddle built for GPUs would take NCCL
+    os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"  # a GPU build of Paddle would use NCCL
     return "cpu"
 
 
 @contextmanager
 def parallel(config: Config) -> Iterator[str]:
-    """Connect the processes of a run for as long as it takes, and yield the device of this one.
+    """Connect the processes of a run, and yield the device of this one.
 
-    An error in one of them ends them all: rank 0, too, raises UserError with the reason of the one that failed.
+    An error in one process ends all of them, with the error of the failed one.
 
     Raises:
-        UserError: The device is not there, or a global batch has no sample for some rank.
+        UserError: The device is not found, the batch size is less than the number of ranks, or another rank has failed.
     """
     global _channel
     device = device_of_rank(config.device)
@@ -86,8 +85,9 @@ def parallel(config: Config) -> Iterator[str]:
         yield device
         return
     if config.train.batch_size < ranks():
-        raise UserError(f"train.batch_size is {config.train.batch_size}, less than the {ranks()} processes: raise it")
-    with contextlib.redirect_stderr(io.StringIO()):  # a table of flags
+        size = config.train.batch_size
+        raise UserError(f"train.batch_size={size}: is less than the {ranks()} processes; increase it")
+    with contextlib.redirect_stderr(io.StringIO()):  # Paddle prints a table of flags
         paddle.distributed.init_parallel_env()
     channel = _channel = _connect()
     try:
@@ -111,7 +111,7 @@ def parallel(config: Config) -> Iterator[str]:
 
 
 def barrier() -> None:
-    """Wait until every rank has come here."""
+    """Wait for all ranks."""
     if _channel is not None:
         _channel.barrier()
 
@@ -120,7 +120,7 @@ def barrier() -> None:
 def first_before_others() -> Iterator[None]:
     """Run a block on rank 0, then on one rank of each other machine, then on the rest.
 
-    What it writes, such as a cache, is there for those that come later, whether or not the machines share a disk.
+    Later ranks find the files that the block writes, such as a cache, whether or not the machines share a disk.
     """
     turn = 0 if rank() == 0 else 1 if os.environ.get("PADDLE_LOCAL_RANK", "0") == "0" else 2
     for _ in range(turn):
@@ -131,7 +131,7 @@ def first_before_others() -> Iterator[None]:
 
 
 class StopRequest:
-    """Which signal has asked the run to stop, None as long as none has."""
+    """The signal that has asked the run to stop, or None."""
 
     def __init__(self) -> None:
         self.signal: Optional[int] = None
@@ -139,13 +139,10 @@ class StopRequest:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Take down the first signal instead of obeying it; obey the second at once.
-
-        Only the main thread can do so: elsewhere signals do what they always do.
-        """
+        """Defer the first signal, and obey a second one at once; signals keep their effect outside the main thread."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and a shell's background jobs have it
+                if signal.getsignal(number) is not signal.SIG_IGN:  # set by `nohup` and for background jobs
                     self._handlers[number] = signal.signal(number, self._note)
         try:
             yield
@@ -153,7 +150,7 @@ class StopRequest:
             self.release()
 
     def obey(self) -> None:
-        """Let a signal that has come do what it would have done then, such as raise KeyboardInterrupt."""
+        """Raise a deferred signal again with its original handler, such as KeyboardInterrupt."""
         if self.signal is not None:
             self.release()
             signal.raise_signal(self.signal)
@@ -164,20 +161,20 @@ class StopRequest:
             self.obey()
 
     def release(self) -> None:
-        """Let signals do again what they did before."""
+        """Restore the original handlers."""
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 
 
 class SharedStopRequest(StopRequest):
-    """A signal that any rank may get: all obey it after the same step. A second one is obeyed at once."""
+    """A signal that any rank may receive and all obey after the same step; a second signal is obeyed at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.noted: Optional[int] = None  # here, and not yet agreed on
+        self.noted: Optional[int] = None  # received by this rank, not yet agreed on
 
     def agree(self) -> None:
-        """Wait for the other ranks, and take up what one of them has noted."""
+        """Wait for the other ranks, and take over a signal that any of them has received."""
         stop = _channel is not None and _channel.barrier(stop=self.noted is not None)
         if stop and self.signal is None:
             self.signal = self.noted or signal.SIGTERM
@@ -185,7 +182,7 @@ class SharedStopRequest(StopRequest):
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
         again = self.noted is not None
         if again and number == signal.SIGTERM and "PADDLE_TRAINER_ID" in os.environ:
-            return  # the launcher sends it three times, and ends what is left after 30 seconds
+            return  # the launcher sends it three times, and kills the processes after 30 seconds
         self.noted = number
         if ranks() == 1:
             super()._note(number, frame)
@@ -195,7 +192,7 @@ class SharedStopRequest(StopRequest):
 
 
 class MeetBeforeBatch(Callback):
-    """Let the ranks wait for each other before each batch, while one reads images or rank 0 writes a checkpoint."""
+    """A callback in which the ranks wait for each other before each batch."""
 
     def __init__(self, stop: SharedStopRequest) -> None:
         super().__init__()
@@ -211,8 +208,7 @@ class MeetBeforeBatch(Callback):
 class GlobalMean(nn.Layer):
     """This rank's part of a loss that is a mean over the samples of the global batch.
 
-    The parts are scaled so that their mean over the ranks, which is what `paddle.DataParallel` makes of the gradients,
-    is the mean over the samples.
+    `paddle.DataParallel` averages the gradients over the ranks, so the parts are scaled by the ranks' samples.
     """
 
     def __init__(self, loss: nn.Layer) -> None:
@@ -223,25 +219,25 @@ class GlobalMean(nn.Layer):
         samples = is_sample(label).astype("float32").sum()
         everywhere = samples.clone()
         paddle.distributed.all_reduce(everywhere)
-        own = int(samples.item())  # the padding is behind them
+        own = int(samples.item())  # the padding follows them
         if not own:
-            return logits.sum() * 0.0  # no gradient, but every rank has to take part
+            return logits.sum() * 0.0  # no gradient, but every rank must take part
         return self.loss(logits[:own], label[:own]) * (samples * ranks() / everywhere)
 
 
 def global_loss(loss: nn.Layer) -> nn.Layer:
-    """A loss that is the mean over a batch, as the mean over the batches of all ranks."""
+    """Turn a mean over a batch into a mean over the batches of all ranks."""
     return loss if ranks() == 1 else GlobalMean(loss)
 
 
 def global_metric(metric: Metric) -> Metric:
-    """A metric that adds up what `compute` gives for each sample, so that it counts the samples of all ranks once."""
+    """Let a metric that sums the results of `compute` per sample count the samples of all ranks, each once."""
     if ranks() == 1:
         return metric
     compute = metric.compute
 
     def of_all_ranks(logits: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
-        if logits.stop_gradient:  # in evaluation, where paddle.Model has gathered them: back to this rank's own
+        if logits.stop_gradient:  # evaluation: paddle.Model has gathered all ranks' rows
             logits, label = (paddle.chunk(rows, ranks())[rank()] for rows in (logits, label))
         values, samples = _gathered(compute(logits, label)), _gathered(is_sample(label).astype("int32"))
         return values[samples == 1]
@@ -257,7 +253,7 @@ def _gathered(rows: paddle.Tensor) -> paddle.Tensor:
 
 
 def _connect() -> "ControlChannel":
-    """Open the channel at the address of rank 0, whose free port the others are told."""
+    """Open the channel at the address of rank 0, which broadcasts a free port."""
     host = paddle.distributed.ParallelEnv().trainer_endpoints[0].rpartition(":")[0]
     listener = socket.create_server(("", 0)) if rank() == 0 else None
     port = paddle.to_tensor([listener.getsockname()[1] if listener else 0], "int32")

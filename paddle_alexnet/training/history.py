@@ -1,4 +1,4 @@
-"""The epochs of a run so far: what its callbacks share."""
+"""History of a run: its finished epochs, which the callbacks share."""
 
 from dataclasses import dataclass, field
 from typing import Optional
@@ -6,7 +6,7 @@ from typing import Optional
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of `metrics.csv`. Losses and accuracies are means over every image of the split."""
+    """One row of `metrics.csv`; losses and accuracies are means over all images of the split."""
 
     epoch: int  # from 1
     train_loss: float
@@ -15,13 +15,13 @@ class Epoch:
     val_top1: float
     learning_rate: float
     images_per_second: float  # of training, without validation and saving
-    improved: bool  # val_loss is lower than in every epoch before
+    improved: bool  # val_loss is the lowest so far
     data: str
 
 
 @dataclass
 class History:
-    """The finished epochs in order, each added by `RecordEpoch` as soon as it is validated."""
+    """The finished epochs in order; `RecordEpoch` adds each after its validation."""
 
     epochs: list[Epoch] = field(default_factory=list)
 
@@ -31,10 +31,10 @@ class History:
 
     @property
     def best(self) -> Optional[Epoch]:
-        """The epoch with the lowest mean validation loss; None as long as no epoch had a finite one."""
+        """Return the epoch with the lowest mean validation loss; None if no epoch had a finite one."""
         return next((epoch for epoch in reversed(self.epochs) if epoch.improved), None)
 
     @property
     def waited(self) -> int:
-        """The epochs since the best one."""
+        """Return the number of epochs since the best one."""
         return len(self.epochs) - (self.best.epoch if self.best else 0)

@@ -1,4 +1,4 @@
-"""Initial weights of a run: drawn by the preset, found by k-means, or taken from an earlier model."""
+"""Initial weights of a run: random by the preset's rule, k-means filters, or pretrained."""
 
 import logging
 from dataclasses import replace
@@ -21,21 +21,21 @@ _log = logging.getLogger(__name__)
 
 
 class InitialWeights(Protocol):
-    """What a new run begins with."""
+    """A source of initial weights."""
 
     def set(self, network: AlexNet, loader: Loader) -> None:
-        """Set the weights of a network that the preset has drawn; `loader` gives its training images."""
+        """Set the weights of a network; `loader` has its training images."""
 
 
 class Drawn:
-    """The weights that the preset draws."""
+    """The random weights of the preset."""
 
     def set(self, network: AlexNet, loader: Loader) -> None:
-        """Leave them as they are."""
+        """Keep the weights that the network has."""
 
 
 class KMeans:
-    """Filters found by k-means among patches of the training images, see `kmeans_initialization.py`."""
+    """Filters by k-means of training patches, see `kmeans_initialization.py`."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -47,7 +47,7 @@ class KMeans:
 
 
 class Pretrained:
-    """The weights of an earlier model, except a last layer of other classes, which stays as it is drawn."""
+    """The weights of an earlier model; the last layer stays random if the classes differ."""
 
     def __init__(self, path: Path, network: AlexNet, metadata: Metadata, classes: ClassList) -> None:
         self.path, self.network, self.classes = path, network, classes
@@ -62,13 +62,13 @@ class Pretrained:
             last, own = layers(network.preset)[-1], network.state_dict()
             weights.update({name: own[name].numpy() for name in (f"{last.key}.weight", f"{last.key}.bias")})
             _log.info(
-                f"{last.name} is drawn new, for {network.num_classes} classes: {self.path} is of "
-                f"{self.network.num_classes} others"
+                f"{last.name} is initialized anew for {network.num_classes} classes: {self.path} has "
+                f"{self.network.num_classes} other classes"
             )
         load_weights(network, weights, source=str(self.path))
 
     def check_scale(self, preprocess: Preprocess) -> None:
-        """Raise UserError if the model expects input of another scale than `preprocess` gives."""
+        """Raise UserError if the model expects other normalization than `preprocess` applies."""
         theirs = self.metadata.preprocess
         if theirs.mean_image and preprocess.mean_image:  # each the mean of its own data set
             theirs = replace(theirs, mean=preprocess.mean)
@@ -76,25 +76,27 @@ class Pretrained:
             mean, std = ([float(f"{value:.6g}") for value in values] for values in (theirs.mean, theirs.std))
             how = "pixel" if theirs.mean_image else "given"
             raise UserError(
-                f"{self.path}: expects other input: set data.normalize={how}, data.mean={mean} and data.std={std}"
+                f"{self.path}: requires another normalization; set data.normalize={how}, data.mean={mean} and "
+                f"data.std={std}"
             )
 
 
 def choose_initial_weights(config: Config, table: ImageTable) -> InitialWeights:
-    """Choose what a config begins with, and read the model that `model.weights` names.
+    """Choose the initial weights of a config, and read the model that `model.weights` names.
 
-    If the model's classes are not the table's, the last layer stays as the preset draws it. Classes without names, as
-    converted weights have, are the table's if their number is.
+    The last layer stays random if the model's classes differ from the table's. Unnamed classes, as in converted
+    weights, match if their number does.
 
     Raises:
-        UserError: The model is damaged, of another preset, or expects input of another scale than is given.
+        UserError: The model is damaged, has another preset, or requires another normalization.
     """
     if config.model.weights is None:
         return KMeans(config.train.seed) if config.model.initialization == "kmeans" else Drawn()
     weights = Path(config.model.weights)
     network, metadata = load_checkpoint(weights)
     if metadata.model.preset != config.model.preset:
-        raise UserError(f"{weights}: is a {metadata.model.preset}, the config says model.preset={config.model.preset}")
+        theirs, ours = metadata.model.preset, config.model.preset
+        raise UserError(f"{weights}: has preset {theirs}, the config {ours}; set model.preset={theirs}")
     pretrained = Pretrained(weights, network, metadata, table.classes)
     if config.data.normalize == "given":  # known before an image is read
         pretrained.check_scale(

@@ -1,9 +1,9 @@
-"""First weights that are found in the training images, without their labels, instead of drawn.
+"""Initialization by k-means of training patches, without labels.
 
-After Krähenbühl, Doersch, Donahue and Darrell, Data-dependent Initializations of Convolutional Neural Networks, ICLR
-2016 (arXiv:1511.06856), which is about AlexNet on small data sets; the k-means is that of Coates and Ng, Learning
-Feature Representations with K-means, 2012. Of the article's two steps this is the first, within each layer. The second,
-which rescales the layers against each other until their weights change at the same relative rate, is left out.
+The method is the first step, within each layer, of Krähenbühl, Doersch, Donahue and Darrell, Data-dependent
+Initializations of Convolutional Neural Networks, ICLR 2016 (arXiv:1511.06856). Its second step, which balances the
+rates of change between layers, is omitted. The k-means is from Coates and Ng, Learning Feature Representations with
+K-means, 2012.
 """
 
 import logging
@@ -17,26 +17,25 @@ from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.presets import Conv, Linear, padding_of
 from paddle_alexnet.system.progress import working
 
-# As in the search of docs/results.md; 20,000 patches and 10 iterations were better by no more than chance.
+# As in the search of docs/results.md; 20,000 patches and 10 iterations were not significantly better.
 IMAGES = 256
-PATCHES = 8000  # of what a convolution reads
+PATCHES = 8000  # of a convolution's input
 ITERATIONS = 5
-LAST = 1 / 3  # the standard deviation of the logits: small, that no class is taken for certain
-LEAST = 0.1  # deviation of outputs that is scaled to 1, as a part of what the weights give them (root mean square)
-FLAT = 1e-6  # variance, as a part of the mean square, of patches that have no structure to find filters by
+LAST = 1 / 3  # standard deviation of the logits, small so that no class is certain
+LEAST = 0.1  # least deviation of outputs that is scaled to 1, relative to their root mean square without the bias
+FLAT = 1e-6  # largest variance, relative to the mean square, of patches without structure
 
 _log = logging.getLogger(__name__)
 
 
 @paddle.no_grad()
 def find_first_weights(network: AlexNet, image: paddle.Tensor, *, seed: int) -> None:
-    """Set a network's weights and biases by what it makes of images, [N, 3, S, S] as it is trained on them.
+    """Set a network's weights and biases by the statistics of preprocessed training images [N, 3, S, S].
 
-    From the first layer to the last: a convolution's filters are the k-means of whitened patches of its input, of each
-    group's part for itself; a linear layer's weights stay as they were drawn, and filters too where the patches are all
-    alike. Then each of the outputs is scaled and shifted to a mean of 0 and a standard deviation of 1 over the images,
-    the last layer's to a third, all together. From the first layer on whose outputs hardly vary, as with a single image
-    those of fc6, all stays as it was drawn.
+    For each layer in forward order, the filters of a convolution become the k-means centers of whitened patches of its
+    input, separately per group. Linear layers, and filters of patches without structure, keep their random weights.
+    Then each output is scaled and shifted to mean 0 and standard deviation 1 over the images, the logits jointly to
+    1/3. The first layer whose outputs hardly vary, such as fc6 with a single image, and all later layers are unchanged.
     """
     began, rng = perf_counter(), np.random.default_rng([seed, 0])
     layers = [(named.name, named.stage, layer) for named, layer in network.computing_layers()]
@@ -44,7 +43,7 @@ def find_first_weights(network: AlexNet, image: paddle.Tensor, *, seed: int) -> 
     network.eval()
     x = image
     for name, stage, layer in layers:
-        with working(f"finding first weights of {name}"):
+        with working(f"initializing {name}"):
             if isinstance(stage, Conv):
                 shape, patches = tuple(layer.weight.shape), patches_of(x.numpy(), stage, rng)
                 if all(part.var(axis=0).mean() > FLAT * (part**2).mean() for part in patches):
@@ -57,31 +56,31 @@ def find_first_weights(network: AlexNet, image: paddle.Tensor, *, seed: int) -> 
             break
     network.train()
     took = perf_counter() - began
-    _log.info(f"first weights: filters by k-means among patches of {len(image)} training images, {took:.0f} s")
+    _log.info(f"initial weights: k-means of patches of {len(image)} training images, {took:.0f} s")
 
 
 def cluster(patches: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
-    """Filters, float32 [clusters, D], by spherical k-means of whitened patches, float32 [n, D].
+    """Return filters, float32 [clusters, D], by spherical k-means of whitened patches, float32 [n, D].
 
-    A filter is what measures how near a patch, once it is whitened, is to a center of unit length.
+    A filter's response to a patch is the similarity of the whitened patch to a center of unit length.
     """
     patches = patches - patches.mean(axis=0)
     covariance = patches.T @ patches / len(patches)
     ridge = covariance.trace() / len(covariance) * np.eye(len(covariance), dtype=np.float32)
-    root = paddle.to_tensor(np.linalg.cholesky(covariance + ridge))  # which root is the same to k-means
+    root = paddle.to_tensor(np.linalg.cholesky(covariance + ridge))  # any root gives the same k-means
     whiten = paddle.linalg.triangular_solve(root, paddle.eye(len(covariance)), upper=False).numpy()
     points = _unit(patches @ whiten.T)
     centers = points[rng.choice(len(points), clusters, replace=len(points) < clusters)]
     for _ in range(ITERATIONS):
         nearest = (points @ centers.T).argmax(axis=1)
         sums = np.eye(clusters, dtype=np.float32)[nearest].T @ points
-        anew = points[rng.integers(len(points), size=clusters)]  # for centers that nothing is nearest to
+        anew = points[rng.integers(len(points), size=clusters)]  # for empty clusters
         centers = np.where((np.bincount(nearest, minlength=clusters) > 0)[:, None], _unit(sums), anew)
     return centers @ whiten
 
 
 def patches_of(x: np.ndarray, stage: Conv, rng: np.random.Generator) -> list[np.ndarray]:
-    """What a convolution's filters see of x [N, C, H, W] at random places, [n, C / groups · k²] for each group."""
+    """Return random patches of a convolution's input x [N, C, H, W], [n, C / groups · k²] for each group."""
     left, right, top, bottom = padding_of(stage, x.shape[-1])
     padded = np.pad(x, [(0, 0), (0, 0), (top, bottom), (left, right)])
     rows = np.lib.stride_tricks.sliding_window_view(padded, stage.kernel_size, axis=2)
@@ -97,9 +96,9 @@ def patches_of(x: np.ndarray, stage: Conv, rng: np.random.Generator) -> list[np.
 def _standardize(
     layer: paddle.nn.Layer, y: paddle.Tensor, *, by_channel: bool, deviation: float
 ) -> Optional[paddle.Tensor]:
-    """Scale and shift a layer's weights so that its outputs y [N, C] or [N, C, H, W] have that deviation.
+    """Scale and shift a layer's weights so that its outputs y [N, C] or [N, C, H, W] have a standard deviation.
 
-    The new y; None, and the weights as they were, if y hardly varies.
+    Return the new y, or None, with unchanged weights, if y hardly varies.
     """
     axis = [n for n in range(y.ndim) if n != 1 or not by_channel]
     by_weights = y - layer.bias.reshape([1, -1, *[1] * (y.ndim - 2)])
@@ -110,7 +109,7 @@ def _standardize(
     if float(std.mean()) <= float(least):
         return None
     scale = deviation / paddle.maximum(std, least)
-    outputs = [-1, 1, 1, 1] if isinstance(layer, paddle.nn.Conv2D) else [1, -1]  # where the weights have them
+    outputs = [-1, 1, 1, 1] if isinstance(layer, paddle.nn.Conv2D) else [1, -1]  # their axis in the weights
     layer.weight.set_value(layer.weight * scale.reshape(outputs))
     layer.bias.set_value((layer.bias - mean.flatten()) * scale.flatten())
     return y * scale

@@ -1,4 +1,4 @@
-"""`paddle.Model`, updated after each group of batches, and in mixed precision where a GPU has it."""
+"""`paddle.Model` with gradient accumulation and mixed precision."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,10 +40,9 @@ def compile_model(config: Config, network: AlexNet, rules: Sequence[ParameterRul
 
 
 class TrainingModel(paddle.Model):
-    """`paddle.Model` that makes an update of the mean gradient of `accumulate` batches.
+    """A `paddle.Model` that updates by the mean gradient of `accumulate` batches, weighted by their images.
 
-    `fit(accumulate_grad_batches=…)` of Paddle sums them, and counts anew where an epoch goes on after a stop. Here a
-    batch counts by its share of the images of its group, the last of an epoch being smaller, too.
+    Paddle's `fit(accumulate_grad_batches=…)` sums the gradients, and restarts its count in a resumed epoch.
     """
 
     def __init__(
@@ -51,19 +50,19 @@ class TrainingModel(paddle.Model):
     ) -> None:
         super().__init__(network, **specs)
         self.loader, self.accumulate, self.schedule = loader, accumulate, schedule
-        self.updated = True  # whether the last batch ended with an update, which leaves no gradients
+        self.updated = True  # whether the last batch ended with an update, which clears the gradients
 
     def prepare(self, optimizer: Any, loss: nn.Layer, metrics: Any = None, amp: str = "none") -> None:
         self.loss_share = Share(loss)
         amp_configs = None if amp == "none" else {"level": amp}
         super().prepare(optimizer, self.loss_share, metrics=metrics, amp_configs=amp_configs)
-        # By itself Paddle makes it later than a state is restored.
+        # Paddle would create it only after a state is restored.
         self._scaler = paddle.amp.GradScaler() if amp_configs else None
 
     def train_batch(self, inputs: Any, labels: Any = None, update: bool = True) -> Any:
         done, batches = self.loader.position, len(self.loader)
         if (done - 1) % self.accumulate == 0 and not self.updated:
-            self.network.clear_gradients()  # of a group that was broken off, all of its last batch being unreadable
+            self.network.clear_gradients()  # of an incomplete group, whose last batch was unreadable
         self.loss_share.share = self.share(done)
         self.updated = done % self.accumulate == 0 or done == batches
         try:
@@ -72,7 +71,7 @@ class TrainingModel(paddle.Model):
             self.loss_share.share = 1.0
 
     def share(self, batch: int) -> float:
-        """The share that a batch, counted from 1, has of the images of its group."""
+        """Return the fraction of its group's images that a batch, counted from 1, has."""
         if self.accumulate == 1:
             return 1.0
         size, images = self.loader.batch_size, len(self.loader.dataset)
@@ -82,7 +81,7 @@ class TrainingModel(paddle.Model):
 
 
 class Share(nn.Layer):
-    """A loss, times `share`."""
+    """A loss multiplied by `share`."""
 
     def __init__(self, loss: nn.Layer) -> None:
         super().__init__()
@@ -94,7 +93,7 @@ class Share(nn.Layer):
 
 
 def in_full_precision(network: AlexNet, optimizer: paddle.optimizer.Optimizer) -> AlexNet:
-    """The network itself, or where its weights are float16 a twin that has the optimizer's float32 ones."""
+    """Return the network, or a copy with the optimizer's float32 weights if the network's are float16."""
     weights = network.state_dict()
     if all(value.dtype == paddle.float32 for value in weights.values()):
         return network

@@ -15,10 +15,10 @@ from paddle_alexnet.training.parameter_groups import ParameterRule
 def build_optimizer(
     config: OptimizerConfig, rules: Sequence[ParameterRule], rate: Union[float, LRScheduler]
 ) -> paddle.optimizer.Optimizer:
-    """Build the optimizer of a recipe for the parameters of `rules`; its learning rate is the `rate` of a `Schedule`.
+    """Build the optimizer of a config for the parameters of `rules`; `rate` is that of a `Schedule`.
 
-    A parameter's multiple of that rate is stored in its `optimize_attr`, which every update of Paddle's reads.
-    Paddle's own parameter groups are not used: Paddle clips the gradients of each group separately.
+    A parameter's multiple of the rate is stored in its `optimize_attr`, which Paddle's updates read. Paddle's parameter
+    groups are not used, because Paddle clips the gradients of each group separately.
     """
     for rule in rules:
         rule.parameter.optimize_attr["learning_rate"] = rule.multiple
@@ -44,11 +44,11 @@ def build_optimizer(
 
 
 class AdamW(paddle.optimizer.AdamW):
-    """Adam with a decay apart from the gradient (Loshchilov and Hutter 2019), of each parameter its own."""
+    """AdamW (Loshchilov and Hutter 2019) with a weight decay per parameter."""
 
     def __init__(self, *, decays: dict[str, float], **common: Any) -> None:
         super().__init__(weight_decay=0.0, **common)
-        self._decays = decays  # by Paddle's names of the parameters
+        self._decays = decays  # by Paddle's parameter names
 
     def _append_optimize_op(self, block: Any, param_and_grad: Any) -> Any:
         self._weight_decay = self._decays[param_and_grad[0].name]
@@ -58,11 +58,11 @@ class AdamW(paddle.optimizer.AdamW):
 class Momentum2012(paddle.optimizer.Optimizer):
     """Momentum with the learning rate inside the velocity: v = momentum v - rate (g + decay w); w = w + v.
 
-    The rule of the paper (section 5), of its code and of Caffe. Paddle's and PyTorch's has the rate outside,
-    v = momentum v + g + decay w; w = w - rate v: the same until the rate changes, then not until the old velocity has
-    died away. After a division by 10 a settled velocity makes the first step here 9.1 times theirs.
+    This is the rule of the paper (section 5), its code and Caffe. Paddle and PyTorch have the rate outside:
+    v = momentum v + g + decay w; w = w - rate v. The rules are equal until the rate changes, and differ until the old
+    velocity has decayed. After a division of the rate by 10, the first step here is 9.1 times theirs.
 
-    A parameter's own multiple of the rate is part of `rate`; at a rate of 0 parameter and velocity rest.
+    `rate` includes a parameter's multiple; at rate 0, parameter and velocity do not change.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class Momentum2012(paddle.optimizer.Optimizer):
 
     def _create_accumulators(self, block: Any, parameters: Any) -> None:
         for parameter in parameters:
-            self._add_accumulator("velocity", parameter)  # once: later calls find it
+            self._add_accumulator("velocity", parameter)  # later calls find it
 
     @paddle.no_grad()
     def _append_optimize_op(self, block: Any, param_and_grad: Any) -> None:
-        parameter, gradient = param_and_grad  # to which Paddle has added the decay
+        parameter, gradient = param_and_grad  # Paddle has added the decay to the gradient
         rate = self.get_lr() * parameter.optimize_attr["learning_rate"]
         if rate == 0:
             return

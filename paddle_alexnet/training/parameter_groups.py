@@ -1,4 +1,4 @@
-"""Parameter groups: the learning rate and weight decay of each parameter, as a recipe sets them."""
+"""Parameter groups: learning rate and weight decay per parameter."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,26 +28,26 @@ class ParameterRule:
     """The learning rate and weight decay of one parameter."""
 
     name: str  # in a recipe, such as conv1.weight
-    parameter: Any  # paddle's
+    parameter: Any  # Paddle's tensor
     multiple: float  # of the recipe's learning rate
     own_rate: Optional[OwnRate]
     weight_decay: Optional[float]  # None: the recipe's
 
 
 def resolve_groups(parameters: Iterable[tuple[str, Any]], config: OptimizerConfig) -> tuple[ParameterRule, ...]:
-    """Resolve the groups of a recipe to one rule for each parameter; `parameters` are (name, parameter).
+    """Resolve the groups of a config to one rule for each (name, parameter).
 
     If several groups match a parameter, the last one that sets a value wins.
 
     Raises:
-        UserError: No parameter belongs to a group.
+        UserError: A group matches no parameter.
     """
     named = list(parameters)
     for group in config.groups:
         if not any(fnmatchcase(name, group.parameters) for name, _ in named):
             raise UserError(
                 f"optimizer.groups: no parameter matches {group.parameters}; "
-                f"name some of {', '.join(name for name, _ in named)}"
+                f"use a pattern of {', '.join(name for name, _ in named)}"
             )
     return tuple(_rule(name, parameter, config) for name, parameter in named)
 

@@ -1,4 +1,4 @@
-"""What changes while a run trains: taken down as a state, put back from one, and whether one may be put back here."""
+"""Resuming: capture and restore of a run's state, and checks that a run may be resumed from a state."""
 
 import json
 import logging
@@ -37,10 +37,9 @@ from paddle_alexnet.training.model import in_full_precision
 
 _log = logging.getLogger(__name__)
 
-_MASTER = "master_weights/"  # before the names of an optimizer's own float32 weights, in mixed precision
+_MASTER = "master_weights/"  # prefix of an optimizer's float32 weights, in mixed precision
 
-# Keys that may differ when a run goes on: where things lie, how fast it goes, when it ends. What the network, the
-# images and the classes are is compared itself.
+# Keys that may differ in a resumed run: paths, speed, the end. Network, images and classes are compared themselves.
 _FREE = {
     "output",
     "device",
@@ -75,7 +74,7 @@ class AveragedWeights(Protocol):
 
 @dataclass
 class LiveRun:
-    """The parts of a run that change as it trains. All else follows from the recipe and the data."""
+    """The parts of a run that change during training; all others follow from the config and the data."""
 
     config: Config
     data: str  # fingerprint of the table
@@ -86,11 +85,11 @@ class LiveRun:
     average: Optional[AveragedWeights]
     loader: Loader  # of the train split
     history: History
-    callbacks: Sequence[Callback]  # those that count have `state_dict` and `set_state_dict`
-    _restored: dict[str, Any] = field(default_factory=dict)  # the optimizer's arrays, until its first step has them
+    callbacks: Sequence[Callback]  # those with a state have `state_dict` and `set_state_dict`
+    _restored: dict[str, Any] = field(default_factory=dict)  # the optimizer's arrays, until its first step
 
     def capture(self, *, step: int, finished: bool = False) -> tuple[TrainState, dict[str, Any]]:
-        """Where the run stands, `step` batches into an epoch, and the optimizer's tensors, which a step changes."""
+        """Return the run's state after `step` batches of an epoch, and the optimizer's tensors, not copied."""
         optimizer = dict(self.optimizer.state_dict())
         scheduler = optimizer.pop("LR_Scheduler", None)
         for name, master in optimizer.pop("master_weights", {}).items():
@@ -112,13 +111,13 @@ class LiveRun:
         return state, optimizer or self._restored
 
     def weights(self) -> dict[str, paddle.Tensor]:
-        """The weights that are trained, float32, also while the network has their average."""
+        """Return the trained weights, float32, also while the network has their average."""
         if self.average and self.average.trained is not None:
             return self.average.trained
         return in_full_precision(self.network, self.optimizer).state_dict()
 
     def restore(self, saved: Saved) -> None:
-        """Put the run where it stood when the state was saved. Raises UserError if it was trained on other images."""
+        """Restore the run from a state, or raise UserError if the state is damaged or of another data set."""
         check_same_preprocess(saved, self.loader.preprocess)
         load_weights(self.network, saved.weights, source=str(saved.path))
         if self.average:
@@ -143,7 +142,7 @@ class LiveRun:
         if state.learning_rate is not None:
             self.optimizer.set_lr(state.learning_rate)
         if state.step > len(self.loader):
-            raise ValueError(f"{state.step} steps of an epoch that has {len(self.loader)}")
+            raise ValueError(f"{state.step} steps in an epoch of {len(self.loader)}")
         self.loader.epoch, self.loader.first = state.epoch - 1, state.step
         self.history.epochs[:] = epochs_of(saved)
         for each in self._counting():
@@ -152,7 +151,7 @@ class LiveRun:
                 each.set_state_dict(state.callbacks[type(each).__name__])
 
     def _check_optimizer(self, saved: Saved) -> None:
-        """Raise UserError for an array of the optimizer's that does not fit its parameter; Paddle would in a step."""
+        """Raise UserError if an array of the optimizer does not match its parameter; Paddle would raise in a step."""
         shapes = {parameter.name: tuple(parameter.shape) for parameter in self.network.parameters()}
         for name, array in saved.optimizer.items():
             of = [shape for key, shape in shapes.items() if f"{name.removeprefix(_MASTER)}_".startswith(f"{key}_")]
@@ -165,45 +164,46 @@ class LiveRun:
 
 
 def check_same_run(saved: Saved, config: Config, data: str, spec: ModelSpec) -> None:
-    """Raise UserError, naming the key, unless a run of this recipe, data and network can go on from a state.
+    """Check that a run of a config, data set and network can resume bit-identically from a state.
 
-    Its numbers are those of a run that was never stopped, so what they follow from must be what it was.
+    Raises:
+        UserError: It cannot; the message names the key.
     """
     state, now, default = saved.state, flatten_config(config), flatten_config(Config())
     for key, value in now.items():
         before = state.config.get(key, default[key])
         if key not in _FREE and _plain(value) != _plain(before):
             raise UserError(
-                f"{saved.path}: was trained with {key}={_shown(before)}, not {_shown(value)}: leave {key} as it was, "
+                f"{saved.path}: was trained with {key}={_shown(before)}, not {_shown(value)}; keep {key} as it was, "
                 f"or start a new run with model.weights={saved.path}"
             )
     if saved.metadata.model != spec:
         before = saved.metadata.model
-        raise UserError(f"{saved.path}: holds another network ({before}, not {spec}): set model.lrn={before.lrn}")
+        raise UserError(f"{saved.path}: has another network ({before}, not {spec}); set model.lrn={before.lrn}")
     if state.data != data:
         raise UserError(
-            f"{saved.path}: was trained on other images, labels or splits than data.root and data.csv name now: "
-            f"name those, or start a new run with model.weights={saved.path}"
+            f"{saved.path}: was trained on other images, labels or splits than those of data.root and data.csv; "
+            f"set data.root and data.csv as before, or start a new run with model.weights={saved.path}"
         )
     if config.train.epochs < state.epoch:
         raise UserError(
-            f"{saved.path}: the run has come to epoch {state.epoch - 1 + bool(state.step)}: set a larger train.epochs"
+            f"{saved.path}: has reached epoch {state.epoch - 1 + bool(state.step)}; set a larger train.epochs"
         )
     length = state.config.get("train.epochs", config.train.epochs)
     if config.schedule.name == "cosine" and length != config.train.epochs:
         _log.warning(
-            f"warning: schedule.name=cosine was laid out over {length} epochs, and is over {config.train.epochs} from "
-            "here on: not as in a run of so many from the start"
+            f"schedule.name=cosine: the run began with {length} epochs and resumes with {config.train.epochs}; its "
+            "learning rates differ from those of an uninterrupted run"
         )
     waited = History(epochs_of(saved)).waited
     if 0 < config.train.patience <= waited:
         raise UserError(
-            f"{saved.path}: the run stopped after {waited} epochs without a better one: raise train.patience"
+            f"{saved.path}: stopped after {waited} epochs without a better validation loss; increase train.patience"
         )
 
 
 def epochs_of(saved: Saved) -> list[Epoch]:
-    """Return the finished epochs of a state. Raises UserError if they are not of the right types, or not in order."""
+    """Return the finished epochs of a state, or raise UserError if they have wrong types or are not in order."""
     try:
         epochs = check_types(list[Epoch], saved.state.history)
         if [epoch.epoch for epoch in epochs] != list(range(1, saved.state.epoch)):
@@ -214,16 +214,16 @@ def epochs_of(saved: Saved) -> list[Epoch]:
 
 
 def check_same_preprocess(saved: Saved, preprocess: Preprocess) -> None:
-    """Raise UserError if the mean or the size that is measured on the images is not what it was."""
+    """Raise UserError if the preprocessing, including the measured mean, differs from the state's."""
     if saved.metadata.preprocess != preprocess:
         raise UserError(
-            f"{saved.path}: the images in data.root are not those that it was trained on: what is measured on them "
-            "for data.normalize is another"
+            f"{saved.path}: was trained on other images than those in data.root, which have another mean or std; set "
+            f"data.root as before, or start a new run with model.weights={saved.path}"
         )
 
 
 def check_same_sizes(saved: Saved, files: ImageFiles) -> None:
-    """Raise UserError if the image files have other sizes than when the run was saved."""
+    """Raise UserError if the image files have other sizes than in the state."""
     before = saved.state.files
     if before is not None and before.sizes != files.sizes:
         raise _other_images(saved, "their files have other sizes")
@@ -246,29 +246,33 @@ def identify_images(
     content = hash_of_content(sets, read=changed and known is not None, workers=workers)
     if saved and changed and known is None:
         _log.warning(
-            f"warning: the image files in data.root were changed or copied since {saved.path} was saved; their sizes "
-            "are the same, their content was not recorded: resume only if the images are the same"
+            f"the image files in data.root were modified or copied after {saved.path} was saved, which has their sizes "
+            "but no hash of their content; resume only if the images are the same"
         )
     elif saved and changed and content != known:
-        raise _other_images(saved, "their files have the same sizes and another content")
+        raise _other_images(saved, "their files have the same sizes, but another content")
     return replace(files, content=content or (None if changed else known))
 
 
 def _other_images(saved: Saved, why: str) -> UserError:
     return UserError(
-        f"{saved.path}: was trained on other images than data.root holds now ({why}): name those, or start a new run "
-        f"with model.weights={saved.path}"
+        f"{saved.path}: was trained on other images than those in data.root ({why}); set data.root as before, or start "
+        f"a new run with model.weights={saved.path}"
     )
 
 
 def find_state(path: Path) -> Saved:
-    """The newest state of a run, or that of a checkpoint in it. Raises UserError if there is none or it is damaged."""
+    """Return the newest state of a run, or that of one of its checkpoints.
+
+    Raises:
+        UserError: There is no state, or it is damaged.
+    """
     run = RunFolder(run_of(path))
     place = run.last if run.path.resolve() == path.expanduser().resolve() else path.expanduser()
     if not run.is_run():
-        raise UserError(f"{path}: no run there: name the folder of one, its output")
+        raise UserError(f"{path}: run not found; name a run folder, which is its output")
     if not place.is_dir():
-        raise UserError(f"{path}: no state to go on from: the run ended before its first was saved; train anew")
+        raise UserError(f"{path}: state not found, the run ended before saving one; start a new run")
     try:
         return read_state(place)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules by name: what the optimizer is given, what changes it during training, and both in words."""
+"""Learning-rate schedules."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate over a run. Add `callbacks` to `paddle.Model.fit`, which may be empty."""
+    """The learning rate over a run; `callbacks`, if any, must be passed to `paddle.Model.fit`."""
 
     rate: Union[float, lr.LRScheduler]  # for the optimizer
     callbacks: tuple[Callback, ...]
@@ -29,7 +29,7 @@ class Schedule:
 def build_schedule(
     config: ScheduleConfig, rules: Sequence[ParameterRule], *, learning_rate: float, epochs: int, steps: int
 ) -> Schedule:
-    """Build the schedule of a recipe for `epochs` of `steps`; `rules` are the parameters' own rates."""
+    """Build the schedule of a config for `epochs` of `steps` each; `rules` have the parameters' own rates."""
     own_rates = [rule for rule in rules if rule.own_rate]
     own: tuple[Callback, ...] = (OwnRates(own_rates),) if own_rates else ()
     if config.name == "plateau":
@@ -43,12 +43,12 @@ def build_schedule(
         return factor_after(done, config, total=epochs * in_epoch, warmup=config.warmup_epochs * in_epoch)
 
     per_step = config.per == "step"
-    changes = LRScheduler(by_step=per_step, by_epoch=not per_step)  # by itself Paddle would change it after every step
+    changes = LRScheduler(by_step=per_step, by_epoch=not per_step)  # Paddle's default is after every step
     return Schedule(lr.LambdaDecay(learning_rate, factor), (changes, *own), _in_words(config))
 
 
 def factor_after(done: int, config: ScheduleConfig, *, total: int, warmup: int) -> float:
-    """What the initial rate is multiplied by after `done` of `total` epochs or steps, of which `warmup` warm up."""
+    """Return the factor of the initial rate after `done` of `total` epochs or steps, `warmup` of them warm-up."""
     if done < warmup:
         return (done + 1) / warmup
     if config.name == "cosine":
@@ -66,13 +66,13 @@ def _in_words(config: ScheduleConfig) -> str:
 
 
 class LowerOnPlateau(Callback):
-    """Multiply the optimizer's rate by `factor` after more than `patience` epochs in a row without a lower loss.
+    """A callback that multiplies the rate by `factor` after more than `patience` epochs without a lower loss.
 
-    The rule of PyTorch's `ReduceLROnPlateau` with a threshold of 0: any lower validation loss is an improvement, and
-    after a reduction the epochs are counted anew. With a patience of 0 the first epoch without one lowers the rate.
+    The rule is that of PyTorch's `ReduceLROnPlateau` with a threshold of 0: any lower validation loss is an
+    improvement, and a reduction restarts the count.
 
-    Paddle's `ReduceLROnPlateau` (2.6.2, 3.3.1) has no effect: it assigns the optimizer's `_learning_rate`, which
-    `get_lr` reads but no update does. `set_lr` reaches the updates.
+    Paddle's `ReduceLROnPlateau` (2.6.2, 3.3.1) has no effect: it assigns the optimizer's `_learning_rate`, which the
+    updates do not read. `set_lr` works.
     """
 
     def __init__(self, *, factor: float, patience: int) -> None:
@@ -86,7 +86,7 @@ class LowerOnPlateau(Callback):
     def set_state_dict(self, state: dict[str, Any]) -> None:
         state = check_types(dict[str, Union[int, float]], state)
         self.best, self.waited = state["best"], int(state["waited"])
-        # A state without it is of a run whose patience counted the epoch that lowers the rate too.
+        # States without it are of an earlier version, whose patience included the epoch that lowers the rate.
         self.patience = int(state.get("patience", self.patience - 1))
 
     def on_eval_end(self, logs: dict[str, Any]) -> None:
@@ -97,11 +97,11 @@ class LowerOnPlateau(Callback):
         if self.waited > self.patience:
             optimizer, self.waited = self.model._optimizer, 0
             optimizer.set_lr(optimizer.get_lr() * self.factor)
-            _log.info(f"validation loss on a plateau: learning rate {optimizer.get_lr():g} from now on")
+            _log.info(f"validation loss on a plateau; learning rate reduced to {optimizer.get_lr():g}")
 
 
 class OwnRates(Callback):
-    """Give some parameters their own rate in each epoch, whatever the rate of the others becomes."""
+    """A callback that sets the learning rates of parameters that do not follow the schedule."""
 
     def __init__(self, rules: Sequence[ParameterRule]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training as one function: prepare, open the data, compile, restore, fit."""
+"""The function `train`: prepare, open the data, compile, restore, fit."""
 
 import logging
 import os
@@ -24,36 +24,39 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Results:
-    """The outcome of a run: its folder, every epoch, and the one with the lowest mean validation loss."""
+    """The results of a run: its folder, all epochs, and the one with the lowest mean validation loss."""
 
     output: Path
     history: tuple[Epoch, ...]
     best: Optional[Epoch]
-    visualdl: Optional[Path]  # the folder of its log, if VisualDL could be used
-    val_images: int  # of which the validation figures are means
+    visualdl: Optional[Path]  # folder of the log, if VisualDL is usable
+    val_images: int  # number of images behind the validation means
 
 
 def train(
     config: Config, *, callbacks: Sequence[Callback] = (), resume: Optional[Union[str, os.PathLike[str]]] = None
 ) -> Results:
-    """Train a network as a recipe says; export it each time the mean validation loss improves.
+    """Train a network, and save and export it whenever the mean validation loss improves.
 
-    Ctrl-C and SIGTERM stop the run as soon as the step that is under way is saved. In one of several processes that
-    `paddle.distributed.launch` has started, train together with the others; rank 0 alone writes and shows the run.
+    Ctrl-C and SIGTERM stop the run after the current step is saved. Processes of `paddle.distributed.launch` train
+    together; only rank 0 writes files and shows progress.
 
     Args:
-        config: The recipe, see `load_config`.
-        callbacks: Paddle callbacks of your own. They are called on every rank, in `on_eval_end` before the epoch is
-            saved. Those with `state_dict` and `set_state_dict` are saved and restored with the run.
-        resume: The folder of a run or a checkpoint in it. The run resumes from its newest state or from that one, and
-            is bit-identical to one that was never interrupted.
+        config: The settings, see `load_config`.
+        callbacks: Your own Paddle callbacks. Every rank calls them; their `on_eval_end` is called before the epoch is
+            saved. The run saves and restores callbacks that have `state_dict` and `set_state_dict`.
+        resume: A run folder, to resume from its newest state, or one of its checkpoints. A resumed run is
+            bit-identical to an uninterrupted one.
 
     Raises:
-        UserError: Something that a user can fix, before the first step if it can be known then.
+        UserError: A setting, the data or the environment is wrong; before the first step whenever possible.
     """
-    with paddle.utils.unique_name.guard(), parallel(config) as device:  # a second run here names its parameters alike
+    with (
+        paddle.utils.unique_name.guard(),
+        parallel(config) as device,
+    ):  # the same parameter names each time
         run = prepare_run(config, device=device, resume=None if resume is None else Path(resume))
-        with first_before_others():  # images are checked, cached and measured
+        with first_before_others():  # checks, caches and measures the images
             train_loader, val_loader = open_loaders(
                 run.config,
                 run.table,
@@ -69,12 +72,12 @@ def train(
         called = build_callbacks(run, model, train_loader, val_loader, callbacks)
         if run.saved is not None:
             called.live.restore(run.saved)
-        run.initial = run.saved = None  # and the memory that their arrays take
+        run.initial = run.saved = None  # free their arrays
         history, epochs = called.history, config.train.epochs
         with run.folder.begin(resume=run.resumed) if rank() == 0 else nullcontext(), called.active():
-            left = epochs - len(history.epochs)  # `fit` counts from 0, the callbacks by the history
+            left = epochs - len(history.epochs)  # `fit` counts from 0, callbacks from the history
             model.fit(train_loader, val_loader, epochs=left, verbose=0, callbacks=called.ordered)
     if len(history.epochs) < epochs:
-        _log.info(f"stopped early: {config.train.patience} epochs without a better validation loss")
+        _log.info(f"stopped early, after {config.train.patience} epochs without a better validation loss")
     log = run.folder.visualdl if run.folder.visualdl.is_dir() else None
     return Results(run.folder.path, tuple(history.epochs), history.best, log, len(val_loader.dataset))

@@ -1,7 +1,6 @@
-"""What happens around `paddle.Model.fit`, one job a callback, called in the order of the list in `trainer.py`.
+"""Callbacks of `paddle.Model.fit`, in the order of `callback_order.py`.
 
-`fit` calls `on_epoch_end` before it evaluates, so what depends on the validation loss lives in `on_eval_end`:
-`RecordEpoch` comes first there and adds the epoch to the `History`, the callbacks after it read `history.last`.
-The `loss` in the logs is the exact mean, see `metrics.py`. `fit` calls nothing when it is left by an error or Ctrl-C:
-a callback that holds something has `close()`, which the trainer calls.
+`fit` calls `on_epoch_end` before validation, so callbacks that depend on the validation loss use `on_eval_end`:
+`RecordEpoch` adds the epoch to the `History`, and later callbacks read `history.last`. The `loss` in the logs is the
+exact mean. `fit` calls nothing after an error or Ctrl-C, so callbacks with resources have `close()`.
 """

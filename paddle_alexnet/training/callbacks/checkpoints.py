@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the best model with its export, and the newest state."""
+"""Checkpoints of a run: the best model with its export, and the newest states."""
 
 from dataclasses import replace
 from math import isfinite
@@ -23,7 +23,7 @@ from paddle_alexnet.training.resume import LiveRun
 
 
 class SaveModels(Callback):
-    """Save a network with the lowest validation loss so far as `best`, and export it."""
+    """A callback that saves and exports the network with the lowest validation loss so far."""
 
     def __init__(self, run: RunFolder, network: AlexNet, metadata: Metadata, history: History) -> None:
         super().__init__()
@@ -38,17 +38,17 @@ class SaveModels(Callback):
 
             metadata = replace(self.metadata, origin=origin)
             network = in_full_precision(self.network, self.model._optimizer)
-            # Both are put in place, or none.
+            # Checkpoint and export are replaced together or not at all.
             saving = working("saving and exporting the best model so far", after=EVERY)
             with saving, exporting(network, metadata, self.run.inference, aside=True):
                 save_checkpoint(self.run.best, network, metadata, aside=True)
 
 
 class SaveState(Callback):
-    """Save the run's state as `last`, after each epoch and every so many steps, and keep the newest few.
+    """A callback that saves the run's state after each epoch and every `checkpoint_steps`, and keeps the newest ones.
 
-    It is the last callback: what it saves holds what the others have done. When a signal has come, it saves the step
-    that is done and obeys.
+    It is the last callback, so that the state includes the changes by all others. After a signal, it saves the current
+    step and obeys.
     """
 
     def __init__(self, run: RunFolder, live: LiveRun, metadata: Metadata, stop: StopRequest, guard: StopOnNaN) -> None:
@@ -69,7 +69,7 @@ class SaveState(Callback):
         if self.every and (self._epochs() * self.steps + done) % self.every == 0:
             self.due = True
         if not self.model.updated:
-            return  # the gradients of a group of batches are no part of the state
+            return  # a state has no gradients
         if self.stop.signal or (self.due and done < self.steps):
             self.guard.check_weights()
             self._save(*self.live.capture(step=done))
@@ -93,7 +93,7 @@ class SaveState(Callback):
     def _save(self, state: TrainState, optimizer: dict[str, Any]) -> None:
         if rank() == 0:
             self._write(state, optimizer)
-        barrier()  # no rank may obey a signal, which ends them all, before the state is written
+        barrier()  # no rank may obey a signal, which ends all, before the state is written
 
     def _write(self, state: TrainState, optimizer: dict[str, Any]) -> None:
         origin = replace(self.metadata.origin, epoch=self._epochs())
@@ -112,7 +112,7 @@ class SaveState(Callback):
 
 
 def _keep_also(last: Path, place: Path) -> None:
-    """Copy a checkpoint, so that damage to one of the two leaves the other."""
+    """Copy a checkpoint; hard links would share any damage."""
     with atomic_folder(place, replace=own_files, aside=True) as folder:
         for name in own_files(last):
             if (last / name).is_file():

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, in whose place it is evaluated and exported."""
+"""Exponential moving average of the weights, for evaluation and export."""
 
 from typing import Any, Optional
 
@@ -12,11 +12,11 @@ from paddle_alexnet.system.typed_values import check_types
 
 
 class AverageWeights(Callback):
-    """Keep average = decay · average + (1 - decay) · weights, of each update, and lend it to the network's evaluation.
+    """A callback that updates average = decay · average + (1 - decay) · weights, for evaluation and export.
 
-    The decay begins small, (1 + updates) / (10 + updates), so that the random first weights are soon forgotten. From
-    the start of an evaluation on, until this callback's `on_eval_end`, the network has the average: those before it in
-    the list save and export that.
+    The decay starts at (1 + updates) / (10 + updates), so that the random initial weights are soon forgotten. The
+    network has the average from the start of an evaluation until this callback's `on_eval_end`; callbacks before this
+    one save and export the average.
     """
 
     def __init__(self, network: AlexNet, *, decay: float) -> None:
@@ -32,7 +32,7 @@ class AverageWeights(Callback):
         self.updates = check_types(dict[str, NonNegativeInt], state)["updates"]
 
     def set_average(self, arrays: dict[str, np.ndarray]) -> None:
-        """Go on from a saved average."""
+        """Resume from a saved average."""
         self.average = {name: paddle.to_tensor(array) for name, array in arrays.items()}
 
     def on_train_begin(self, logs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar in a terminal, a few plain lines elsewhere, and the result of each epoch."""
+"""Progress of a run: a bar in a terminal, plain lines elsewhere, and the results of each epoch."""
 
 import math
 import sys
@@ -18,7 +18,7 @@ _interval = tqdm.format_interval  # 272 seconds -> 04:32
 
 
 class Progress(Callback):
-    """A bar with loss, top-1, images/s, time left in the epoch and in the run; without a terminal, plain lines."""
+    """A progress bar with loss, top-1, images/s and remaining times; plain lines without a terminal."""
 
     def __init__(self, history: History, loader: Loader, *, epochs: int, val_images: int) -> None:
         super().__init__()
@@ -30,18 +30,18 @@ class Progress(Callback):
         to_come = (self.epochs - len(self.history.epochs)) * (3 * self.images + self.val_images)
         left = to_come * seconds_per_image(self.model.network)  # backward takes twice as long as forward
         if not quiet():
-            print(f"this will take about {_in_words(left)}", flush=True)
+            print(f"estimated training time: {_in_words(left)}", flush=True)
         self.run_started, self.first_epoch = time.perf_counter(), len(self.history.epochs)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
         self.epoch = len(self.history.epochs)
         self.title = f"epoch {self.epoch + 1}/{self.epochs}"
-        self.before = self.done = min(self.images, self.loader.first * self.loader.batch_size)  # where the run goes on
+        self.before = self.done = min(self.images, self.loader.first * self.loader.batch_size)  # of a resumed epoch
         self.started = time.perf_counter()
         self.bar = _bar(self.title, self.images, self.done)
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
-        self.done = min(self.images, self.done + logs["batch_size"])  # several processes may count padding, too
+        self.done = min(self.images, self.done + logs["batch_size"])  # several processes may count padding too
         speed, left = self._speed_and_time_left()
         figures = f"loss {logs['loss']:.4f} top1 {logs['top1']:.3f}"
         if self.bar is not None:
@@ -64,13 +64,13 @@ class Progress(Callback):
         self.close()
 
     def close(self) -> None:
-        """Take the bar off the screen, so that what follows starts a line of its own."""
+        """Remove the bar, so that later output starts on a new line."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
 
     def _speed_and_time_left(self) -> tuple[float, str]:
-        """Images a second in this epoch, and the time left; the run's follows from the whole epochs before."""
+        """Return images/s in this epoch, and the remaining times; earlier epochs predict that of the run."""
         now = time.perf_counter()
         speed = (self.done - self.before) / (now - self.started)
         epoch_left = (self.images - self.done) / speed
@@ -83,7 +83,7 @@ class Progress(Callback):
 
 
 class ShowEpoch(Callback):
-    """Print the result of each epoch, once it is saved."""
+    """A callback that prints the results of each epoch after it is saved."""
 
     def __init__(self, history: History, *, epochs: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class ShowEpoch(Callback):
 
 
 def seconds_per_image(network: AlexNet) -> float:
-    """What evaluating an image takes, measured on the second of two batches; draws no random number."""
+    """Measure the evaluation time of an image on the second of two batches, without drawing random numbers."""
     dtype = network.parameters()[0].dtype  # float16 in mixed precision O2
     image = paddle.zeros([8, 3, network.image_size, network.image_size], dtype)
     training = network.training
@@ -127,14 +127,14 @@ def seconds_per_image(network: AlexNet) -> float:
 
 
 def _in_words(seconds: float) -> str:
-    """A duration as one says it, such as 40 seconds, 4 minutes or 3.5 hours."""
+    """Return a rounded duration, such as 40 seconds, 4 minutes or 3.5 hours."""
     if seconds < 90:
         return f"{max(10, round(seconds, -1)):.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _bar(title: str, images: int, done: int = 0) -> Optional[tqdm]:
-    """A bar that counts images, of which some may be done, and leaves nothing behind; None without a terminal."""
+    """Return a bar that counts images and disappears when closed; None without a terminal."""
     if quiet() or not sys.stderr.isatty():
         return None
     bar_format = "{desc} |{bar}| {n_fmt}/{total_fmt}"

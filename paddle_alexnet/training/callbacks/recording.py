@@ -1,4 +1,4 @@
-"""The files of a run: recipe, environment, metrics, VisualDL log and report."""
+"""Files of a run: config, environment, metrics, VisualDL log and report."""
 
 import logging
 import math
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class WriteSetup(Callback):
-    """Write `config.yaml` and `environment.json` before the first step, and log what is trained on what."""
+    """A callback that writes `config.yaml` and `environment.json`, and logs the network, data and device."""
 
     def __init__(self, run: RunSetup, history: History, train: Loader, val: Loader) -> None:
         super().__init__()
@@ -43,10 +43,10 @@ class WriteSetup(Callback):
         if ranks() > 1:
             _log.info(f"{ranks()} processes share each global batch of {config.train.batch_size} images")
         for warning in recipe_warnings(config, run.table) if first else ():
-            _log.warning(f"warning: {warning}")
+            _log.warning(warning)
         if run.resumed:
             done = f"{self.train.first} of {len(self.train)} steps"
-            _log.info(f"going on in epoch {len(self.history.epochs) + 1}, of which {done} are done")
+            _log.info(f"resuming in epoch {len(self.history.epochs) + 1}, after {done}")
 
 
 _Sum = Union[int, float, list[Union[int, float]]]
@@ -54,7 +54,7 @@ _Sum = Union[int, float, list[Union[int, float]]]
 
 @dataclass(frozen=True)
 class _Counted:
-    """What has been counted of an epoch that is under way."""
+    """Counts of an unfinished epoch."""
 
     learning_rate: NonNegativeFloat
     images: NonNegativeInt
@@ -64,12 +64,12 @@ class _Counted:
 
 
 class RecordEpoch(Callback):
-    """Time and judge each epoch, and add it to the history when it is validated."""
+    """A callback that adds each epoch to the history after its validation."""
 
     def __init__(self, history: History, *, data: str) -> None:
         super().__init__()
         self.history, self.data = history, data
-        self.resumed: dict[str, Any] = {}  # of an epoch that goes on
+        self.resumed: dict[str, Any] = {}  # counts of a resumed epoch
         self.running = False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ class RecordEpoch(Callback):
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
         self.images += logs["batch_size"]
-        self.train = float(logs["loss"]), float(logs["top1"])  # the means so far, of every image
+        self.train = float(logs["loss"]), float(logs["top1"])  # means over the images so far
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         self.seconds = self._seconds()
@@ -106,7 +106,7 @@ class RecordEpoch(Callback):
         self.running = False
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been counted of an epoch that is under way."""
+        """Return the counts of an unfinished epoch."""
         if not self.running:
             return {}
         return {
@@ -125,7 +125,7 @@ class RecordEpoch(Callback):
 
 
 class WriteMetrics(Callback):
-    """Write the whole table, and draw it, after each epoch."""
+    """A callback that writes `metrics.csv` and draws its curves after each epoch."""
 
     def __init__(self, run: RunFolder, history: History) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class WriteMetrics(Callback):
 
 
 class LogVisualDL(Callback):
-    """Add each epoch's figures and weights to a VisualDL log, where VisualDL can be used."""
+    """A callback that adds each epoch's metrics and weights to a VisualDL log, if VisualDL is usable."""
 
     def __init__(self, run: RunFolder, history: History, *, data: str, config: Config) -> None:
         super().__init__()
@@ -152,10 +152,10 @@ class LogVisualDL(Callback):
 
     def on_train_begin(self, logs: dict[str, Any]) -> None:
         with self._or_without():
-            from visualdl import LogWriter  # makes a folder in the user's home when it is imported
+            from visualdl import LogWriter  # creates a folder in the user's home
 
-            for log in self.run.visualdl.glob("vdlrecords.*.log"):  # VisualDL shows one file of a folder: that of a
-                log.unlink()  # run that goes on is written anew
+            for log in self.run.visualdl.glob("vdlrecords.*.log"):
+                log.unlink()  # VisualDL shows only one file of a folder: write that of a resumed run anew
             self.writer = LogWriter(logdir=str(self.run.visualdl))
             self.writer.add_text("data", self.data, 0)
             self.writer.add_hparams(self.settings, ["loss/val", "top1/val"])
@@ -180,7 +180,7 @@ class LogVisualDL(Callback):
             self.writer.add_scalar(tag=tag, step=epoch.epoch, value=float(value))
 
     def _add_weights(self, *, step: int) -> None:
-        """A histogram of about 10,000 weights of each layer, and the filters of the first as an image."""
+        """Add a histogram of about 10,000 weights of each layer, and the first layer's filters as an image."""
         arrays = {name: tensor.numpy() for name, tensor in self.model.network.state_dict().items()}
         for name, weights in arrays.items():
             self.writer.add_histogram(f"weights/{name}", weights.ravel()[:: max(1, weights.size // 10_000)], step)
@@ -198,23 +198,23 @@ class LogVisualDL(Callback):
 
     @contextmanager
     def _or_without(self) -> Iterator[None]:
-        """Go on without VisualDL where it fails, whatever the reason: the training does not depend on it."""
+        """Continue without VisualDL after any of its errors."""
         try:
             yield
         except Exception as error:
             self.writer = None
-            _log.info(f"VisualDL cannot be used here ({error}): training without its log")
+            _log.info(f"VisualDL is unusable ({error}); training continues without its log")
 
 
 class WriteReport(Callback):
-    """Predict the validation split with the best model and write `report.html` when the run has ended."""
+    """A callback that predicts the validation split with the best model and writes `report.html` after the run."""
 
     def __init__(self, folder: RunFolder, stop: StopRequest, *, device: str) -> None:
         super().__init__()
         self.folder, self.stop, self.device = folder, stop, device
 
     def on_train_end(self, logs: Any) -> None:
-        from paddle_alexnet.report.run_report import report_run  # loads what training does not need
+        from paddle_alexnet.report.run_report import report_run  # loads modules that training does not need
 
-        self.stop.release()  # everything is saved: a signal may end the report at once
+        self.stop.release()  # all is saved: a signal may interrupt the report
         report_run(self.folder, device=self.device)

@@ -1,4 +1,4 @@
-"""Random numbers that follow from where a run stands, so that one that goes on draws those it would have drawn."""
+"""Seeds per training step, for reproducibility of resumed runs."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from paddle_alexnet.training.setup import seed_everything
 
 
 class SeedStep(Callback):
-    """Seed each training step's random numbers, such as dropout's, by the seed, the epoch and the step."""
+    """A callback that seeds the random numbers of a step, such as dropout's, by the seed, the epoch and the step."""
 
     def __init__(self, seed: int, history: History, loader: Loader) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Stop a run that cannot come to anything, and warn of one that does not begin to learn."""
+"""Early stopping, NaN checks, and a warning if a run does not learn."""
 
 import logging
 import math
@@ -17,11 +17,10 @@ _log = logging.getLogger(__name__)
 
 
 class StopOnNaN(Callback):
-    """End the run with UserError at the first loss that is not finite: every step after it would be wasted.
+    """A callback that raises UserError at the first loss, output or weight that is not finite.
 
-    The network's outputs are looked at before the update, while its weights are still those that made them, so that
-    the layer where it began can be named. The weights are looked at too, since Paddle's `relu(NaN)` is 0: every
-    `EVERY` steps, and at the end of an epoch, before anything is saved.
+    Outputs are checked before the update, with the weights that computed them, to name the first layer with NaN.
+    Weights are checked every `EVERY` steps and before saving, because Paddle's `relu(NaN)` is 0.
     """
 
     EVERY = 100
@@ -29,7 +28,7 @@ class StopOnNaN(Callback):
     def __init__(self, history: History, loader: Loader, *, learning_rate: float) -> None:
         super().__init__()
         self.history, self.loader = history, loader
-        self.learning_rate = learning_rate  # as it was set
+        self.learning_rate = learning_rate  # initial
         self.hook: Optional[Any] = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -37,12 +36,12 @@ class StopOnNaN(Callback):
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
         if not math.isfinite(logs["loss"]):
-            raise self._error("in the loss itself")
+            raise self._error("the loss itself")
         if self.loader.position % self.EVERY == 0:
             self.check_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        self.close()  # what is exported must not have it
+        self.close()  # an exported network must not have the hook
         self.check_weights()
 
     def check_weights(self) -> None:
@@ -53,12 +52,12 @@ class StopOnNaN(Callback):
         layers = ((stage.name, layer) for stage, layer in network.named_layers())
         name = next(name for name, layer in layers if not all(map(_finite, layer.parameters())))
         raise UserError(
-            f"the weights of {name} are not finite any more in epoch {len(self.history.epochs) + 1}, "
-            f"step {self.loader.position}: {self._cause()}"
+            f"epoch {len(self.history.epochs) + 1}, step {self.loader.position}: the weights of {name} are not finite, "
+            f"because {self._cause()}"
         )
 
     def close(self) -> None:
-        """Take the check off the network."""
+        """Remove the check from the network."""
         if self.hook is not None:
             self.hook.remove()
             self.hook = None
@@ -66,25 +65,25 @@ class StopOnNaN(Callback):
     def _check(self, network: AlexNet, inputs: tuple[paddle.Tensor, ...], logits: paddle.Tensor) -> None:
         if not _finite(logits):
             self.close()
-            raise self._error(f"in {first_not_finite(network, *inputs)}")
+            raise self._error(first_not_finite(network, *inputs))
 
     def _error(self, where: str) -> UserError:
         return UserError(
-            f"the loss is not finite any more in epoch {len(self.history.epochs) + 1}, step {self.loader.position}, "
-            f"which began {where}: {self._cause()}"
+            f"epoch {len(self.history.epochs) + 1}, step {self.loader.position}: the loss is not finite, from {where} on, "
+            f"because {self._cause()}"
         )
 
     def _cause(self) -> str:
         now, initial = self.model._optimizer.get_lr(), self.learning_rate
-        changed = "" if math.isclose(now, initial, rel_tol=1e-5) else f", which the schedule had made {now:g},"
+        changed = "" if math.isclose(now, initial, rel_tol=1e-5) else f" (now {now:g} by the schedule)"
         return f"optimizer.learning_rate={initial:g}{changed} is too high; lower it"
 
 
 class WarnOfNoProgress(Callback):
-    """Warn once if the mean loss of an epoch is that of guessing: the logarithm of the number of classes."""
+    """A callback that warns once if the mean loss of an epoch is that of guessing, the log of the number of classes."""
 
-    ENOUGH = 100  # steps of an epoch, for a network with small initial weights takes some to begin
-    NEAR = 0.01  # of the logarithm
+    ENOUGH = 100  # least steps of an epoch; small initial weights delay learning
+    NEAR = 0.01  # relative difference of the losses
 
     def __init__(self, history: History, loader: Loader, classes: int) -> None:
         super().__init__()
@@ -98,19 +97,19 @@ class WarnOfNoProgress(Callback):
         self.warned = True
         if abs(epoch.val_loss - guessing) < 1e-3 * guessing:
             cause = (
-                "it gives every image the same answer: either its units have died (optimizer.learning_rate is too "
-                "high) or it has not left its small initial weights yet (it is too low, or it needs more epochs)"
+                "all images get the same prediction; either units are dead (lower optimizer.learning_rate), or the "
+                "weights are still near their small initial values (increase the rate, or train for more epochs)"
             )
         else:
-            cause = "labels that do not belong to their images, or an optimizer.learning_rate that is too low"
+            cause = "the labels do not match their images, or optimizer.learning_rate is too low"
         _log.warning(
-            f"epoch {epoch.epoch}: the training loss stays at {epoch.train_loss:.3f}, that of guessing among "
-            f"{self.classes} classes; the likely cause: {cause}"
+            f"epoch {epoch.epoch}: the training loss {epoch.train_loss:.3f} is that of guessing among "
+            f"{self.classes} classes; likely cause: {cause}"
         )
 
 
 class StopEarly(Callback):
-    """End the run after `patience` epochs without a lower mean validation loss; never for 0."""
+    """A callback that ends the run after `patience` epochs without a lower mean validation loss; 0 is never."""
 
     def __init__(self, history: History, *, patience: int) -> None:
         super().__init__()
@@ -122,7 +121,7 @@ class StopEarly(Callback):
 
 
 def first_not_finite(network: AlexNet, image: paddle.Tensor) -> str:
-    """In words, what is the first in the order of computing that holds a value which is not finite."""
+    """Name the first images, weights or output, in forward order, with a value that is not finite."""
     if not _finite(image):
         return "the images"
     found: list[str] = []
