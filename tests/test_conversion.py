@@ -399,7 +399,7 @@ def test_a_last_layer_of_other_classes_is_drawn_new(pdparams, state, demo_set, t
     for name, value in network.state_dict().items():
         assert np.array_equal(value.numpy(), (drawn if name in last else state)[name]), name
     count = 4 if other == "four" else 10
-    assert f"fc8 is drawn new, for 10 classes: {tmp_path / other} is of {count} others" in caplog.text
+    assert f"fc8 is initialized anew for 10 classes: {tmp_path / other} has {count} other classes" in caplog.text
 
 
 def test_a_converted_checkpoint_is_evaluated_exported_and_predicted_with(pdparams, demo_set, tmp_path):

@@ -106,11 +106,12 @@ class _PlainLines(logging.Handler):
     """A log handler that prints plain lines above a progress bar: warnings on stderr, the rest on stdout."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        is_warning = record.levelno >= logging.WARNING
+        line, stream = ("warning: " * is_warning) + record.getMessage(), sys.stderr if is_warning else sys.stdout
         if "tqdm" in sys.modules:
-            sys.modules["tqdm"].tqdm.write(record.getMessage(), file=stream)
+            sys.modules["tqdm"].tqdm.write(line, file=stream)
         else:
-            print(record.getMessage(), file=stream)
+            print(line, file=stream)
         stream.flush()
 
 
@@ -124,7 +125,7 @@ def _plain_warnings() -> Iterator[None]:
 
     def show(message: object, category: type, filename: str, *_: object, **__: object) -> None:
         if "PIL" not in Path(filename).parts and not category.__module__.startswith("PIL."):
-            logging.getLogger("paddle_alexnet").warning(f"warning: {' '.join(str(message).split())}")
+            logging.getLogger("paddle_alexnet").warning(" ".join(str(message).split()))
 
     before, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
     try:

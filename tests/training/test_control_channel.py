@@ -84,7 +84,7 @@ def test_the_reason_of_a_failure_reaches_every_rank(three, ends):
 
 def test_a_rank_that_dies_is_missed(three, ends):
     three[1].connections[0].shutdown(socket.SHUT_RDWR)
-    assert "rank 1: ended without a word" in str(three[2].failure(within=5))
+    assert "rank 1: ended without a message" in str(three[2].failure(within=5))
 
 
 def test_a_rank_that_falls_silent_is_missed(monkeypatch, ends):
@@ -92,7 +92,7 @@ def test_a_rank_that_falls_silent_is_missed(monkeypatch, ends):
     here, there = socket.socketpair()  # nobody there sends signs of life
     channel = ControlChannel(0, {1: here})
     assert channel.failure(within=0.1) is None
-    assert "rank 1: ended without a word" in str(channel.failure(within=5))
+    assert "rank 1: ended without a message" in str(channel.failure(within=5))
     channel.close()
     there.close()
 

@@ -169,7 +169,7 @@ def test_two_processes_go_on_where_one_was_stopped(demo_set, table, one, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how, reason", [("killed", "ended without a word"), ("error", "no more of this")])
+@pytest.mark.parametrize("how, reason", [("killed", "ended without a message"), ("error", "no more of this")])
 def test_training_with_a_failing_process_ends_every_process(demo_set, tmp_path, how, reason):
     """On the machine of the one that failed the launcher ends the other; on another machine nobody else would."""
     data = (f"data.root={demo_set}", f"output={tmp_path / 'run'}")

@@ -66,7 +66,7 @@ def test_an_epoch_that_goes_on_makes_its_updates_where_it_would_have():
 def test_mixed_precision_is_refused_where_it_would_do_nothing(demo_set, tmp_path):
     words = ["-o", f"data.root={demo_set}", "-o", f"output={tmp_path / 'run'}", "-o", "device=cpu"]
     result = run_tool("train", *words, "-o", "train.amp=O1")
-    assert_user_error(result, "train.amp=O1 computes in float16 on a GPU", "no effect on cpu", "train.amp=none")
+    assert_user_error(result, "train.amp=O1: requires a GPU, the device is cpu; use train.amp=none")
     assert not (tmp_path / "run").exists()
     refused = {"optimizer.name=momentum_2012": "optimizer.name=momentum", "train.ema=0.9": "train.amp=O1"}
     for more, remedy in refused.items():
@@ -84,7 +84,9 @@ def test_cudnn_s_search_is_passed_on_to_a_gpu_and_refused_elsewhere(monkeypatch)
     config = load_config(None, ["train.cudnn_search=true"])
     set_cudnn_search(config, "gpu:0")
     assert flags == [{"FLAGS_cudnn_exhaustive_search": True}]
-    with pytest.raises(UserError, match=r"train\.cudnn_search=true has no effect on cpu: use train.cudnn_search=false"):
+    with pytest.raises(
+        UserError, match=r"train\.cudnn_search=true: requires a GPU, the device is cpu; set it to false"
+    ):
         set_cudnn_search(config, "cpu")
     assert_user_error(run_tool("train", "-o", "train.cudnn_search=true", "-o", "device=cpu"), "train.cudnn_search=true")
 

@@ -145,5 +145,5 @@ def test_groups_of_parameters_have_their_own_rate_and_decay(name):
 
 
 def test_a_group_of_nothing_is_an_error():
-    with pytest.raises(UserError, match=r"groups: no parameter matches conv9\*; name some of fc8.weight, fc8.bias"):
+    with pytest.raises(UserError, match=r"groups: no parameter matches conv9\*; use a pattern of fc8.weight, fc8.bias"):
         resolve_groups(OneLayer().weights_and_biases(), OptimizerConfig(groups=(ParameterGroup("conv9*"),)))

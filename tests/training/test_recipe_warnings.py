@@ -32,7 +32,7 @@ def said(*overrides, counts=(400, 400)):
      ["0.01 is high for momentum with batches of 8: 0.0006 is usual"]),
     (["optimizer.name=sgd", "optimizer.learning_rate=0.01", "train.batch_size=8"], (400, 400), []),
     (["data.resize=256"], (400, 400), []),
-    (["data.resize=256", "model.preset=small"], (400, 400), ["evaluated is 26% of an image, from its middle; 150 is"]),
+    (["data.resize=256", "model.preset=small"], (400, 400), ["sees only the central 26% of an image; 150 is"]),
     (["schedule.name=cosine", "schedule.warmup_epochs=5", "train.epochs=6"], (400, 400), []),
     (["schedule.name=cosine", "schedule.warmup_epochs=5", "train.epochs=5"], (400, 400),
      ["schedule.warmup_epochs 5 is no less than train.epochs 5: the rate never comes to 0.0001"]),

@@ -134,7 +134,7 @@ def test_stopped_by_signals_in_mid_epoch_and_in_the_validation(straight, demo_se
         patch.setattr(SaveState, "on_eval_batch_end", ctrl_c)
         result = run_tool(*said(result))
     assert result.returncode == 130
-    assert "going on in epoch 2, of which 2 of 4 steps are done" in result.stdout
+    assert "resuming in epoch 2, after 2 of 4 steps" in result.stdout
     state = read_state(output / "checkpoints" / "last").state
     assert (state.epoch, state.step) == (2, 4)
 
@@ -200,7 +200,7 @@ def test_a_cosine_of_another_length_is_remarked_on(averaged, demo_set, tmp_path,
     saved = read_state(copy / "checkpoints" / "last")
     config = small_config(demo_set, copy, *AVERAGED, "train.epochs=5")
     check_same_run(saved, config, saved.state.data, saved.metadata.model)
-    assert "schedule.name=cosine was laid out over 3 epochs, and is over 5 from here on" in caplog.text
+    assert "schedule.name=cosine: the run began with 3 epochs and resumes with 5" in caplog.text
 
 
 def said(result):
@@ -221,7 +221,7 @@ def test_a_second_signal_is_obeyed_at_once(demo_set, tmp_path, monkeypatch):
         train(config_of(demo_set, tmp_path / "run", 1))
     assert not (tmp_path / "run" / "checkpoints" / "last").exists()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-    with pytest.raises(UserError, match="no state to go on from: the run ended before its first was saved"):
+    with pytest.raises(UserError, match="state not found, the run ended before saving one"):
         train(config_of(demo_set, tmp_path / "run", 1), resume=tmp_path / "run")
 
 
@@ -230,7 +230,7 @@ def test_a_second_signal_is_obeyed_at_once(demo_set, tmp_path, monkeypatch):
     ("train.batch_size=4", "train.batch_size=8, not 4"),
     ("data.mixup=0", "data.mixup=0.2, not 0.0"),
     ("optimizer.learning_rate=0.1", "optimizer.learning_rate=0.02, not 0.1"),
-    ("train.epochs=3", "has come to epoch 3: set a larger train.epochs"),
+    ("train.epochs=3", "has reached epoch 3; set a larger train.epochs"),
     ("output=elsewhere", "keeps its folder"),
 ])  # fmt: skip
 def test_resume_with_a_changed_key_is_refused_by_its_name(finished, demo_set, override, key):
@@ -244,7 +244,7 @@ def test_a_run_that_its_patience_would_have_ended_is_refused(demo_set, tmp_path)
     config = ("train.epochs=2", "optimizer.learning_rate=1e-30")  # the second epoch is not better, whoever computes it
     train(small_config(demo_set, tmp_path / "run", *config))
     result = run_tool("train", "--resume", tmp_path / "run", "-o", "train.epochs=9", "-o", "train.patience=1")
-    assert_user_error(result, "without a better one: raise train.patience")
+    assert_user_error(result, "without a better validation loss; increase train.patience")
 
 
 def test_other_data_are_refused(finished, demo_set, tmp_path):
@@ -252,7 +252,7 @@ def test_other_data_are_refused(finished, demo_set, tmp_path):
     shutil.copytree(demo_set, tmp_path / "data")
     (tmp_path / "data" / "labels.csv").write_text("\n".join([table[0], *reversed(table[1:])]) + "\n")
     words = ["--resume", finished, "-o", "train.epochs=4", "-o", f"data.root={tmp_path / 'data'}"]
-    assert_user_error(run_tool("train", *words), "other images, labels or splits than data.root")
+    assert_user_error(run_tool("train", *words), "other images, labels or splits than those of data.root")
 
 
 @pytest.fixture(scope="module")
@@ -286,14 +286,14 @@ def change_pixels(folder, *, same_size):
 
 @pytest.mark.parametrize(("verify", "same_size", "why"), [
     (False, False, "their files have other sizes"),
-    (True, True, "the same sizes and another content"),
-    (False, True, "the same sizes and another content"),  # read for this alone
+    (True, True, "the same sizes, but another content"),
+    (False, True, "the same sizes, but another content"),  # read for this alone
 ])  # fmt: skip
 def test_other_pixels_under_the_same_names_are_refused(verified_copy, verify, same_size, why):
     change_pixels(verified_copy / "data", same_size=same_size)
     before = sums(verified_copy / "run")
     result = resume_copy(verified_copy, f"data.verify={str(verify).lower()}")
-    assert_user_error(result, "other images than data.root holds now", why, "model.weights=")
+    assert_user_error(result, "other images than those in data.root", why, "model.weights=")
     assert sums(verified_copy / "run") == before
 
 
@@ -456,7 +456,7 @@ def test_a_finished_run_s_state_says_so_and_what_was_counted(finished, demo_set)
     assert saved.metadata.origin.epoch == 3
     other = replace(saved.metadata.model, lrn="builtin")
     config = config_of(demo_set, finished, 9)
-    with pytest.raises(UserError, match=rf"holds another network .+: set model.lrn={saved.metadata.model.lrn}"):
+    with pytest.raises(UserError, match=rf"has another network .+; set model.lrn={saved.metadata.model.lrn}"):
         check_same_run(saved, config, saved.state.data, other)
     check_same_run(saved, config, saved.state.data, saved.metadata.model)
 

@@ -36,7 +36,7 @@ class StopOnNaN(Callback):
 
     def on_train_batch_end(self, step: int, logs: dict[str, Any]) -> None:
         if not math.isfinite(logs["loss"]):
-            raise self._error("the loss itself")
+            raise self._error("although all outputs are")
         if self.loader.position % self.EVERY == 0:
             self.check_weights()
 
@@ -65,12 +65,12 @@ class StopOnNaN(Callback):
     def _check(self, network: AlexNet, inputs: tuple[paddle.Tensor, ...], logits: paddle.Tensor) -> None:
         if not _finite(logits):
             self.close()
-            raise self._error(first_not_finite(network, *inputs))
+            raise self._error(f"first in {first_not_finite(network, *inputs)}")
 
     def _error(self, where: str) -> UserError:
         return UserError(
-            f"epoch {len(self.history.epochs) + 1}, step {self.loader.position}: the loss is not finite, from {where} on, "
-            f"because {self._cause()}"
+            f"epoch {len(self.history.epochs) + 1}, step {self.loader.position}: the loss is not finite, "
+            f"{where}, because {self._cause()}"
         )
 
     def _cause(self) -> str:

@@ -59,7 +59,7 @@ def batch(callback, step):
 )  # 3 × 48 images a training epoch and 20 of validation
 def test_how_long_it_will_take_is_said_before_the_first_step(capsys, epochs, said):
     begin(epochs=epochs, steps=6)
-    assert capsys.readouterr().out == f"this will take about {said}\n"
+    assert capsys.readouterr().out == f"estimated training time: {said}\n"
 
 
 def test_the_time_of_an_image_is_measured_without_a_random_number_and_leaves_the_network_training():

@@ -34,14 +34,14 @@ def test_the_step_the_rate_and_the_layer_that_went_first_are_named():
     with pytest.raises(UserError) as error:
         network(paddle.ones([3, 2]))
     assert str(error.value) == (
-        "the loss is not finite any more in epoch 2, step 7, which began in the output of layer 0: "
+        "epoch 2, step 7: the loss is not finite, first in the output of layer 0, because "
         "optimizer.learning_rate=0.5 is too high; lower it"
     )
     network(paddle.ones([3, 2]))  # it is off the network then
     guard.close()
     guard.on_train_batch_end(0, {"loss": 1.0})
     guard.model._optimizer.get_lr = lambda: 0.05
-    said = r"began in the loss itself: optimizer\.learning_rate=0\.5, which the schedule had made 0\.05, is too high"
+    said = r"although all outputs are, because optimizer\.learning_rate=0\.5 \(now 0\.05 by the schedule\) is too high"
     with pytest.raises(UserError, match=said):
         guard.on_train_batch_end(0, {"loss": math.inf})
 
@@ -66,7 +66,7 @@ def test_weights_whose_nan_the_answers_do_not_show_are_found(position, when):
     with pytest.raises(UserError) as error:
         getattr(guard, when)(position - 1, {"loss": 1.0})
     assert str(error.value) == (
-        f"the weights of layer 0 are not finite any more in epoch 2, step {position}: optimizer.learning_rate=0.5 is "
+        f"epoch 2, step {position}: the weights of layer 0 are not finite, because optimizer.learning_rate=0.5 is "
         "too high; lower it"
     )
 
@@ -96,10 +96,10 @@ def test_a_loss_that_stays_at_guessing_is_said_once_with_its_likely_cause(caplog
     assert not warnings(caplog, 2.0, guess)
     assert not warnings(caplog, guess, guess, steps=99), "too early to tell"
     (dead,) = warnings(caplog, guess + 0.01, guess + 1e-4)
-    assert "stays at 2.313, that of guessing among 10 classes" in dead
-    assert "the same answer" in dead
+    assert "2.313 is that of guessing among 10 classes" in dead
+    assert "the same prediction" in dead
     (shuffled,) = warnings(caplog, guess, 2.6)
-    assert "labels that do not belong to their images" in shuffled
+    assert "labels do not match their images" in shuffled
 
 
 def test_patience_is_counted_from_the_best_epoch():

@@ -53,7 +53,7 @@ def test_a_visualdl_that_cannot_be_imported_is_said_in_a_line(tmp_path, monkeypa
     with caplog.at_level(logging.INFO):
         log_an_epoch(tmp_path, History()).close()
     (record,) = caplog.records
-    assert record.getMessage().startswith("VisualDL cannot be used here (")
+    assert record.getMessage().startswith("VisualDL is unusable (")
     assert not (tmp_path / "visualdl").exists()
 
 
@@ -86,4 +86,4 @@ def test_a_home_that_cannot_be_written(tmp_path):
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert result.returncode == 0, result.stderr
-    assert "VisualDL cannot be used here" in result.stderr
+    assert "VisualDL is unusable" in result.stderr
