@@ -122,7 +122,7 @@ def _untouched(place: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeEncodeError) as error:
-        raise UserError(f"{place}: cannot write it ({error}); what was there is untouched") from error
+        raise UserError(f"{place}: cannot write it ({error}); the old content is untouched") from error
 
 
 def _keep_name(place: Path) -> None:

@@ -102,8 +102,10 @@ def check_space(folder: RunFolder, network: AlexNet, config: Config) -> None:
     nearest = next(path for path in (folder.path, *folder.path.absolute().parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     if free < needed:
-        needs = f"requires {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free"
-        raise UserError(f"{folder.path}: {needs}; set output to a folder on another disk")
+        raise UserError(
+            f"{folder.path}: requires {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+            "set output to a folder on another disk"
+        )
 
 
 def check_amp(config: Config, device: str) -> None:

@@ -168,7 +168,7 @@ def test_a_disk_that_fills_is_said_and_leaves_the_export_before(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
-        with pytest.raises(UserError, match=r"cannot write it .*the disk may be full.*; what was there is untouched"):
+        with pytest.raises(UserError, match=r"cannot write it .*the disk may be full.*; the old content is untouched"):
             export(network, metadata_of(network), tmp_path / "model")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

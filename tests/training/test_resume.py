@@ -438,7 +438,7 @@ def test_a_disk_that_fills_leaves_the_state_before_and_the_run_goes_on_from_it(s
     for limit in (1_000_000, 200):
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
-            with pytest.raises(UserError, match=r"cannot write it .+; what was there is untouched"):
+            with pytest.raises(UserError, match=r"cannot write it .+; the old content is untouched"):
                 train(config_of(demo_set, output, 3), resume=output)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)

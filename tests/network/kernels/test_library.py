@@ -157,4 +157,4 @@ def test_build_kernels_builds_a_library_that_loads(tmp_path, monkeypatch):
     assert result.stdout == f"built: {library.library_path()}\n"
     library.library_path().write_bytes(b"cut")
     assert run_process("build_kernels").stdout == f"built: {library.library_path()}\n"
-    assert run_process("build_kernels").stdout == f"there already: {library.library_path()}\n"
+    assert run_process("build_kernels").stdout == f"already exists: {library.library_path()}\n"
