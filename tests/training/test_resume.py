@@ -122,7 +122,7 @@ def test_stopped_by_signals_in_mid_epoch_and_in_the_validation(straight, demo_se
         result = run_tool("train", *words)
     assert result.returncode == 143
     assert result.stderr.splitlines()[-1] == "terminated"
-    assert f"the best model so far is kept: {output}" in result.stdout
+    assert f"best model so far: {output}" in result.stdout
     assert read_state(output / "checkpoints" / "last").state.step == 2
 
     def ctrl_c(self, step, logs):
@@ -318,7 +318,7 @@ def test_images_of_unknown_content_are_a_warning(finished, demo_set, tmp_path, c
     check_same_sizes(saved, files)
     unread = ImageDataset(table, "train", saved.metadata.preprocess)
     assert identify_images(saved, files, [unread], workers=1) == files
-    assert "changed or copied since" in caplog.text
+    assert "modified or copied after" in caplog.text
 
 
 def test_resume_of_a_run_that_an_older_version_began_trains(verified_copy):

@@ -176,10 +176,10 @@ def test_starting_from_a_checkpoint_starts_from_its_weights(finished_run, demo_s
 
 def test_a_run_that_fails_says_where_and_that_nothing_is_kept(demo_set, tmp_path, caplog):
     threads = threading.active_count()
-    where = r"in epoch 1, step 2, which began in the output of conv2: optimizer\.learning_rate=1e\+30 is too high"
+    where = r"epoch 1, step 2: the loss is not finite, first in the output of conv2, because optimizer\.learning_rate=1e\+30 is too high"
     with caplog.at_level(logging.INFO), pytest.raises(UserError, match=where):
         train(small_config(demo_set, tmp_path / "run", "optimizer.learning_rate=1e30", "model.lrn=none"))
-    assert caplog.messages[-1] == f"no epoch was finished: {tmp_path / 'run'} holds no model"
+    assert caplog.messages[-1] == f"{tmp_path / 'run'}: no model yet, because no epoch was finished"
     assert threading.active_count() == threads
     with RunFolder(tmp_path / "run").begin():
         pass  # its lock has ended with it
@@ -190,7 +190,7 @@ def test_an_interrupted_run_says_where_its_best_model_lies(tmp_path, caplog):
     run.best.mkdir(parents=True)
     with caplog.at_level(logging.INFO), pytest.raises(KeyboardInterrupt), say_what_is_kept(run):
         raise KeyboardInterrupt
-    assert caplog.messages == [f"the best model so far is kept: {run.best}"]
+    assert caplog.messages == [f"best model so far: {run.best}"]
 
 
 def test_a_run_s_config_is_what_was_set_and_can_be_repeated_from_any_folder(finished_run, demo_set, monkeypatch):
