@@ -40,7 +40,7 @@ def test_a_disk_that_fills_leaves_the_figures_before(tmp_path):
     for limit, path in ((20, run.metrics), (1000, run.curves)):
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
-            with pytest.raises(UserError, match=rf"^{path}: cannot write it \(.*File too large.*\); what was there"):
+            with pytest.raises(UserError, match=rf"^{path}: cannot write it \(.*File too large.*\); the old content"):
                 callback.on_eval_end({})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
