@@ -79,7 +79,7 @@ def launch(folder: Path, *words: object, machines: int, processes: int, **enviro
     for machine in range(machines):
         several = ["--master", f"127.0.0.1:{port}", "--nnodes", machines, "--rank", machine] if machines > 1 else []
         command = [sys.executable, "-m", "paddle.distributed.launch", *several, "--nproc_per_node", processes]
-        command += ["--log_dir", folder / f"log.{machine}", REPOSITORY / "tests" / "support" / "launched.py", "train", *words]
+        command += ["--log_dir", folder / f"log.{machine}", REPOSITORY / "tests/support/launched.py", "train", *words]
         with (folder / f"out.{machine}").open("w") as out:
             process = subprocess.Popen([*map(str, command)], stdout=out, stderr=out, cwd=folder, env=environment)
         launchers.append(process)
@@ -197,7 +197,7 @@ def test_each_process_takes_the_device_that_it_was_given(monkeypatch):
     with pytest.raises(UserError, match="auto"):
         device_of_rank("gpu:0")
     config = load_config(None, ["train.batch_size=3", "device=cpu"])
-    with pytest.raises(UserError, match=r"train\.batch_size is 3, less than the 4 processes"), parallel(config):
+    with pytest.raises(UserError, match=r"train\.batch_size=3: is less than the 4 processes"), parallel(config):
         pass
 
 
