@@ -76,7 +76,7 @@ def zero_weights(monkeypatch):
     """Weights are not drawn, which takes most of the time, where only their number counts."""
     zero = paddle.ParamAttr(initializer=paddle.nn.initializer.Constant(0.0))
     attributes = {"weight_attr": zero, "bias_attr": zero}
-    monkeypatch.setattr(alexnet, "initial_attributes", lambda *_: attributes)
+    monkeypatch.setattr(alexnet, "_initial_attributes", lambda *_: attributes)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

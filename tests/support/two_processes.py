@@ -1,6 +1,7 @@
 """Training steps in as many processes as the launcher starts, timed; rank 0 writes what it measured as JSON.
 
-`python -m paddle.distributed.launch --nproc_per_node 2 --backend gloo tests/two_processes.py FILE PRESET BATCH STEPS`
+    python -m paddle.distributed.launch --nproc_per_node 2 --backend gloo \\
+        tests/support/two_processes.py FILE PRESET BATCH STEPS
 """
 # ruff: noqa: I001  (the package comes before Paddle)
 

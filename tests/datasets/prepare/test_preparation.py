@@ -249,7 +249,7 @@ def test_an_existing_folder_is_not_touched(tmp_path):
     source = make_tree(tmp_path / "src", {"a": 3, "b": 3})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_bytes(b"keep")
-    with pytest.raises(UserError, match="out: exists and is not empty"):
+    with pytest.raises(UserError, match="out: already exists and is not empty"):
         prepare(source, tmp_path / "out")
     assert file_contents(tmp_path / "out") == {"mine.txt": b"keep"}
     (tmp_path / "empty").mkdir()
@@ -338,7 +338,7 @@ def test_unusable_options(tmp_path):
         prepare(archive, tmp_path / "out", link=True)
     with pytest.raises(UserError, match="is inside the source"):
         prepare(source, source / "out")
-    with pytest.raises(UserError, match=r"^/: exists and is not empty"):
+    with pytest.raises(UserError, match=r"^/: already exists and is not empty"):
         prepare(source, Path("/"))
     with pytest.raises(UserError, match=r"^seed -1"):
         prepare(source, tmp_path / "out", seed=-1)
