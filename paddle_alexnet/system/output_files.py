@@ -22,6 +22,11 @@ _ENDINGS = {
     "PNG": (".png",),
     "NPY": (".npy",),
 }
+# No output of another kind has such an ending: images, and weights of every framework.
+_FOREIGN = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .avif .jp2 .j2k .heic .heif .hif "
+    ".pth .pt .safetensors .h5 .hdf5 .keras .index .npz .caffemodel .pdparams .pdiparams .pdmodel .pdopt .onnx".split()
+).union(*_ENDINGS.values())
 _MARK = {"Software": "paddle-alexnet"}  # text in our PNG files
 
 
@@ -29,7 +34,8 @@ def check_output(place: Optional[Path], kind: str, *, inputs: Iterable[Optional[
     """Check, before any work, that writing a file loses nothing except an older output of its kind.
 
     An existing file may be replaced if it is empty or has an ending of `kind`, unless it is an input, an image or a
-    data set's table. A PNG file may be replaced if this package drew it.
+    data set's table. A PNG file may be replaced if this package drew it. The ending, even of a new file, must not be
+    that of another kind, an image or weights.
 
     Args:
         place: The file to write; None is no output.
@@ -37,14 +43,20 @@ def check_output(place: Optional[Path], kind: str, *, inputs: Iterable[Optional[
         inputs: Files that are read; None is no input.
 
     Raises:
-        UserError: The file must not be replaced.
+        UserError: The file must not be replaced, or has the ending of another kind.
     """
-    if place is None or not (place := UserPath(place)).exists():
+    if place is None:
         return
+    place = UserPath(place)
+    exists, ending = place.exists(), place.suffix.lower()
     if place.is_dir():
         raise UserError(f"{place}: is a folder; name a file")
-    if not place.is_file():
+    if exists and not place.is_file():
         return  # a pipe or a device
+    if ending in _FOREIGN and ending not in _ENDINGS[kind]:
+        raise UserError(f"{place}: must have the suffix {_ENDINGS[kind][0]}; rename it")
+    if not exists:
+        return
     remedy = "name another file or move it away"
     if kind == "CSV" and _is_table(place):
         raise UserError(f"{place}: already exists and is the table of a data set; {remedy}")
@@ -54,7 +66,7 @@ def check_output(place: Optional[Path], kind: str, *, inputs: Iterable[Optional[
             raise UserError(f"{place}: is an input, which would be lost; name another file")
     if not found.st_size:
         return
-    if place.suffix.lower() not in _ENDINGS[kind]:
+    if ending not in _ENDINGS[kind]:
         raise UserError(f"{place}: already exists and is not a {_ENDINGS[kind][0]} file; {remedy}")
     image = _image_text(place)
     if kind == "PNG" and (image is None or image.get("Software") != _MARK["Software"]):

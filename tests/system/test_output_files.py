@@ -8,8 +8,10 @@ import pytest
 from helpers import assert_user_error, file_contents, run_tool, save_untrained
 from PIL import Image
 
+from paddle_alexnet.data.formats import HEIC_SUFFIXES, IMAGE_SUFFIXES
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.output_files import check_output, save_figure, save_image
+from paddle_alexnet.weights import formats
 
 KINDS = {"CSV": ".csv", "JSON": ".json", "HTML": ".html", "PNG": ".png"}
 
@@ -51,6 +53,15 @@ def test_an_output_replaces_no_photograph_and_no_file_of_another_kind(kind, tmp_
             check_output(place, kind)
 
 
+@pytest.mark.parametrize("kind, own", KINDS.items())
+def test_a_new_output_has_no_ending_of_another_kind(kind, own, tmp_path):
+    for ending in {*KINDS.values(), *IMAGE_SUFFIXES, *HEIC_SUFFIXES, *formats.WRITERS, ".H5", ".PDPARAMS"} - {own}:
+        with pytest.raises(UserError, match=rf"new{ending}: must have the suffix {own}; rename it"):
+            check_output(tmp_path / f"new{ending}", kind)
+    for ending in ("", ".txt", own.upper()):
+        check_output(tmp_path / f"new{ending}", kind)
+
+
 @pytest.mark.parametrize("kind, ending", KINDS.items())
 def test_an_output_replaces_no_input_under_whatever_name(kind, ending, tmp_path):
     given = tmp_path / f"in{ending}"
@@ -82,6 +93,7 @@ def checkpoint(tmp_path_factory):
         ("predict", "MODEL", "photos", "--json", "link"),
         ("predict", "MODEL", "photos", "--csv", "other.jpg"),
         ("predict", "MODEL", "photos", "--csv", "thesis"),
+        ("predict", "MODEL", "photos", "--csv", "new.png"),
         ("predict", "MODEL", "photos", "--csv", "new.csv", "--json", "new.csv"),
         ("predict", "copy/checkpoints/best", "photos", "--json", "copy/checkpoints/best/metadata.json"),
         ("predict", "copy", "photos", "--csv", "copy/metrics.csv"),
@@ -96,6 +108,7 @@ def checkpoint(tmp_path_factory):
         ("inspect-data", "SET", "--csv", "table.csv", "--report", "table-link.csv"),
         ("inspect-data", "SET", "--csv", "table.csv", "--fix"),
         ("benchmark", "scaling", "--rate", "1", "--link", "1", "--json", "other.jpg"),
+        ("benchmark", "scaling", "--rate", "1", "--link", "1", "--json", "new.pth"),
         ("compare", "run", "run2", "--output", "thesis"),
         ("convert-weights", "MODEL", "thesis.pth"),
         ("export", "MODEL", "--output", "photos"),
