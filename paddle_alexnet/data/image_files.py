@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.tree import Tree, say_notes
 from paddle_alexnet.system.errors import UserError
 
@@ -25,8 +24,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             tree = Tree(path, as_text=False)
             inside = sorted(path / name for name in tree.images_within(path))
             if not inside:
-                kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-                raise UserError(f"{path}: has no images ({kinds}); choose another folder{tree.heic_remedy()}")
+                raise tree.no_images()
             say_notes(path, tree.notes_of_files())
         elif os.path.isfile(path):
             inside = [path]

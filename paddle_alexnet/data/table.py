@@ -20,7 +20,7 @@ from paddle_alexnet.data.classes import ClassList, is_plain, wnid_of
 from paddle_alexnet.data.findings import Finding
 from paddle_alexnet.data.splits import SPLIT_NAMES, SPLITS
 from paddle_alexnet.data.threads import in_threads
-from paddle_alexnet.data.tree import has_folders, list_tree
+from paddle_alexnet.data.tree import Tree, list_tree
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import explain_error, open_csv, write_csv
 from paddle_alexnet.system.user_path import UserPath
@@ -127,9 +127,11 @@ def check_there(root: Path, csv: Optional[Path] = None, classes: Optional[Path] 
     if not root.is_dir():
         raise UserError(f"{root}: image folder not found; check data.root, or create one with prepare-data")
     if csv is None or csv == root:
-        csv = root / "labels.csv"
-        if not csv.exists() and has_folders(root):
+        csv, tree = root / "labels.csv", Tree(root)
+        if not csv.exists() and tree.folders(root):
             csv = root
+        elif not csv.exists() and tree.only_heic():
+            raise tree.no_images()
     if not csv.exists():
         raise UserError(f"{csv}: CSV not found; check data.csv, or create one with prepare-data")
     if classes is not None and not classes.exists():

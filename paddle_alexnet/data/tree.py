@@ -116,10 +116,19 @@ class Tree:
             kinds = ", ".join(f"{kind} {count}" for kind, count in self._left_out.most_common(8))
             examples = [path for kind, path in self._examples.items() if kind != "hidden"]
             count = sum(self._left_out.values())
-            notes.append(f"left out: {count} other files ({kinds}){self._such_as(examples)}{self.heic_remedy()}")
+            notes.append(f"left out: {count} other files ({kinds}){self._such_as(examples)}{self._heic_remedy()}")
         return notes
 
-    def heic_remedy(self) -> str:
+    def no_images(self) -> UserError:
+        """Return the error of a folder without images, with the remedy if HEIC files were skipped."""
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        return UserError(f"{self.root}: has no images ({kinds}); choose another folder{self._heic_remedy()}")
+
+    def only_heic(self) -> bool:
+        """Return whether the root has HEIC files that cannot be read here, and neither images nor subfolders."""
+        return not self.images(self.root) and not self.folders(self.root) and bool(self._heic_remedy())
+
+    def _heic_remedy(self) -> str:
         """Return how to read the skipped HEIC files, or an empty text without any."""
         found = HEIC_SUFFIXES.intersection(self._left_out)
         return f"; for {', '.join(sorted(found))}: {HEIC_REMEDY}" if found else ""
@@ -219,11 +228,6 @@ def say_notes(root: Path, notes: Iterable[str]) -> None:
     """Log notes on unusual and skipped files of a folder as warnings."""
     for note in notes:
         _log.warning(f"{root}: {note}")
-
-
-def has_folders(root: Path) -> bool:
-    """Return whether `root` has subfolders, which may be class folders."""
-    return bool(Tree(root).folders(root))
 
 
 def list_tree(root: Path) -> tuple[list[tuple[str, str, str]], list[str]]:

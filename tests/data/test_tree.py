@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import small_config
+from helpers import assert_user_error, run_tool, small_config
 from PIL import Image
 
 from paddle_alexnet import Predictor, UserError, train
@@ -121,6 +121,15 @@ def test_a_folder_of_heic_alone_names_the_extra(tmp_path, read):
         (tmp_path / name).touch()
     with pytest.raises(UserError, match=r'pip install "paddle-alexnet\[heic\]"'):
         read(tmp_path)
+
+
+@pytest.mark.skipif(".heic" in IMAGE_SUFFIXES, reason="pillow-heif is installed")
+@pytest.mark.parametrize("words", [("train",), ("inspect-data",), ("prepare-data", "--output", "out", "--source")])
+def test_a_flat_folder_of_heic_alone_names_the_extra(tmp_path, words):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.heic").touch()
+    result = run_tool(*words, tmp_path / "photos", cwd=tmp_path)
+    assert_user_error(result, "photos: has no images", 'pip install "paddle-alexnet[heic]"')
 
 
 def test_class_folders_are_inspected_and_fixed_as_they_are_trained_on(tmp_path):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Optional
 
 from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
-from paddle_alexnet.data.formats import IMAGE_SUFFIXES
 from paddle_alexnet.data.tree import Tree, as_label, check_inside
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import decode, explain_error, open_csv
@@ -84,8 +83,7 @@ def _add_by_name(found: dict[str, list[Record]], tree: Tree) -> None:
             )
         found.setdefault(wnid, []).append(Record(name, tree.root / name))
     if not found:
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise UserError(f"{tree.root}: has no images ({kinds}); choose another folder{tree.heic_remedy()}")
+        raise tree.no_images()
 
 
 def check_class_count(found: Mapping[str, object], where: Path) -> None:
