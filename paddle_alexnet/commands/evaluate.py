@@ -12,6 +12,7 @@ from paddle_alexnet.commands.options import (
     add_precision_options,
     add_preprocess_options,
     changed_preprocess,
+    note,
     positive,
     print_table,
     typed_path,
@@ -91,8 +92,8 @@ def run(arguments: argparse.Namespace) -> None:
     table = open_table(predictor, arguments.root, arguments.table)
     metadata, answers = predictor.metadata, answers_of(predictor)
     result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names
-    print(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
-    print(f"input: {input_in_words(preprocess)}")
+    note(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
+    note(f"input: {input_in_words(preprocess)}")
     top_k = "" if result.top_k is None else f"  top{arguments.top_k} {shown(result.top_k)}"
     print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {shown(result.top1)}{top_k}")
     if arguments.precision != "float32":

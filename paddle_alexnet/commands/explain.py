@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from paddle_alexnet.commands.options import add_device_option, positive, typed_path
+from paddle_alexnet.commands.options import add_device_option, note, positive, typed_path
 from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.system.errors import UserError
 
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     use_device(arguments.device)
     network, metadata = load_checkpoint(model.folder, model.metadata)
-    print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
+    note(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
     if arguments.label is not None:
         views.class_index(metadata, arguments.label)
     gallery = _gallery(network, metadata, arguments) if "neighbors" in chosen else None

@@ -20,6 +20,7 @@ from paddle_alexnet.commands.options import (
     add_precision_options,
     add_preprocess_options,
     changed_preprocess,
+    note,
     positive,
     typed_path,
 )
@@ -79,8 +80,8 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     )
     metadata = predictor.metadata
     if not only_json:
-        print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
-        print(f"input: {input_in_words(metadata.preprocess)}")
+        note(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
+        note(f"input: {input_in_words(metadata.preprocess)}")
 
     done, unreadable, ended = 0, 0, None
     with ExitStack() as stack:

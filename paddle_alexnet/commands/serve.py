@@ -9,7 +9,14 @@ import argparse
 import re
 from contextlib import closing
 
-from paddle_alexnet.commands.options import add_device_option, add_precision_options, not_negative, positive, typed_path
+from paddle_alexnet.commands.options import (
+    add_device_option,
+    add_precision_options,
+    not_negative,
+    note,
+    positive,
+    typed_path,
+)
 from paddle_alexnet.system.errors import UserError
 
 
@@ -85,7 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
         calibration=arguments.calibration,
     )
     metadata = served.predictor.metadata
-    print(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
+    note(f"{metadata.model.preset}, epoch {metadata.origin.epoch}, trained on {metadata.origin.data}")
     if served.network is None:
         print("an export outside its run can predict but not explain; name a run or a checkpoint to explain")
     app = create_app(served, limits, samples(metadata, arguments.samples), allow_origins=arguments.allow_origin)

@@ -51,6 +51,12 @@ def test_json_is_an_object_a_line(model, folder, tmp_path):
     assert "1 of 3 images are unreadable" in printed.stderr
 
 
+def test_quiet_prints_only_the_results(model, folder):
+    loud, quiet = (run_tool("predict", model, folder / "a", *words) for words in ((), ("-q",)))
+    assert len(loud.stdout.splitlines()) == 3
+    assert quiet.stdout.splitlines() == loud.stdout.splitlines()[2:]
+
+
 def test_images_are_copied_by_class_and_nothing_is_replaced(model, folder, tmp_path):
     result = run_tool("predict", model, folder, "--json", tmp_path / "top.json", "--sort-into", tmp_path / "sorted")
     assert result.returncode == 1
@@ -104,4 +110,4 @@ def test_predict_with_ten_crops_equals_evaluate(finished_run, tmp_path):
     best = ours[ours["rank"] == 1].reset_index()
     assert (best["label"] == theirs["predicted"]).all()
     assert (best["probability"] == theirs["probability"]).all()
-    assert_user_error(run_tool("predict", finished_run.output, paths[0], "--crops", 10), "crops 10", "data.resize")
+    assert_user_error(run_tool("predict", finished_run.output, paths[0], "--crops", 10), "crops: 10", "data.resize")
