@@ -39,7 +39,7 @@ def main(run: Path, data: Path, place: Path) -> None:
     for row, name in zip(panels, CLASSES):
         label = table.classes.names.index(name)
         first = next(index for index in table.rows("val") if table.labels[index] == label)
-        image = metadata.preprocess(data / table.filenames[first])  # uint8 [S, S, 3]
+        image = metadata.preprocess.pixels(data / table.filenames[first])  # uint8 [S, S, 3]
         with paddle.no_grad():
             logits = network(paddle.to_tensor(metadata.preprocess.batch(image[None])))
         probabilities = paddle.nn.functional.softmax(logits)[0].numpy()

@@ -14,32 +14,73 @@ import paddle_alexnet.system.bootstrap  # noqa: F401  what must be set before an
 if TYPE_CHECKING:
     from paddle_alexnet.config.recipe import load_config
     from paddle_alexnet.config.schema import Config
-    from paddle_alexnet.inference.predictor import Predictor
-    from paddle_alexnet.network.alexnet import AlexNet
+    from paddle_alexnet.conversion import ConversionOptions, convert_weights
+    from paddle_alexnet.data.dataset import ImageDataset
+    from paddle_alexnet.data.preprocess import Preprocess
+    from paddle_alexnet.evaluation.evaluate import evaluate
+    from paddle_alexnet.exporting.export_model import ExportOptions
+    from paddle_alexnet.exporting.export_model import export_model as export
+    from paddle_alexnet.inference.predictor import Prediction, Predictor
+    from paddle_alexnet.network.alexnet import AlexNet, alexnet
     from paddle_alexnet.network.lrn import LRN
-    from paddle_alexnet.network.presets import PRESETS
-    from paddle_alexnet.system.errors import UserError
+    from paddle_alexnet.network.presets import PRESETS, list_presets
+    from paddle_alexnet.runs.checkpoint import load_checkpoint as load
+    from paddle_alexnet.system.errors import MissingFileError, UserError
     from paddle_alexnet.training.trainer import train
 
-__all__ = ["LRN", "PRESETS", "AlexNet", "Config", "Predictor", "UserError", "load_config", "train"]
+__all__ = [
+    "LRN",
+    "PRESETS",
+    "AlexNet",
+    "Config",
+    "ConversionOptions",
+    "ExportOptions",
+    "ImageDataset",
+    "MissingFileError",
+    "Prediction",
+    "Predictor",
+    "Preprocess",
+    "UserError",
+    "alexnet",
+    "convert_weights",
+    "evaluate",
+    "export",
+    "list_presets",
+    "load",
+    "load_config",
+    "train",
+]
 __version__ = "0.1.0"
 
-_MODULE_OF = {
+_PLACES = {  # of each name: its module, and its name there if that is another
     "LRN": "network.lrn",
     "PRESETS": "network.presets",
     "AlexNet": "network.alexnet",
     "Config": "config.schema",
+    "ConversionOptions": "conversion",
+    "ExportOptions": "exporting.export_model",
+    "ImageDataset": "data.dataset",
+    "MissingFileError": "system.errors",
+    "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
+    "Preprocess": "data.preprocess",
     "UserError": "system.errors",
+    "alexnet": "network.alexnet",
+    "convert_weights": "conversion",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporting.export_model:export_model",
+    "list_presets": "network.presets",
+    "load": "runs.checkpoint:load_checkpoint",
     "load_config": "config.recipe",
     "train": "training.trainer",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    module, _, attribute = _PLACES[name].partition(":")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), attribute or name)
     return value
 
 

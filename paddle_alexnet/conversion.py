@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 import paddle
@@ -49,19 +49,26 @@ class Converted:
     notes: tuple[str, ...]  # for the user, one line each
 
 
-def convert(
-    source: Path,
-    target: Path,
+@dataclass(frozen=True)
+class ConversionOptions:
+    """The options of a conversion that are seldom needed."""
+
+    source_format: Optional[str] = None  # of a file; None: by its content or name
+    target_format: Optional[str] = None  # None: by its name
+    key: Optional[str] = None  # the name of one of several sets of weights in a file
+    seed: int = 0  # of a new last layer
+    quirks: Optional[Sequence[str]] = None  # of the network; None: the checkpoint's
+    preprocess: Optional[Mapping[str, Any]] = None  # fields of `Preprocess` that differ from what is usual
+
+
+def convert_weights(
+    source: Union[str, os.PathLike[str]],
+    target: Union[str, os.PathLike[str]],
     *,
     preset: Optional[str] = None,
-    source_format: Optional[str] = None,
-    target_format: Optional[str] = None,
-    key: Optional[str] = None,
     num_classes: Optional[int] = None,
-    seed: int = 0,
-    classes: Optional[Path] = None,
-    quirks: Optional[Sequence[str]] = None,
-    preprocess: Optional[Mapping[str, Any]] = None,
+    classes: Optional[Union[str, os.PathLike[str]]] = None,
+    options: ConversionOptions = ConversionOptions(),
 ) -> Converted:
     """Read weights of any format, check them against a preset, and write them in another format.
 
@@ -69,22 +76,21 @@ def convert(
         source: File or checkpoint.
         target: File, or a new folder for a checkpoint that training can start from.
         preset: By default the one whose shapes match.
-        key: One of several groups of weights in a file.
-        num_classes: Size of a new last layer, drawn with `seed`, which seeds Paddle.
+        num_classes: Size of a new last layer, drawn with `options.seed`, which seeds Paddle.
         classes: File with one class per line.
-        quirks: The network's quirks, by default the checkpoint's.
-        preprocess: Fields of `Preprocess` that replace the checkpoint's or the format's usual ones.
 
     Raises:
         UserError: The source is unreadable or does not match, or the target already exists.
     """
     source, target = user_path(source), user_path(target)
-    target_format = _check_target(target, target_format)
+    classes = None if classes is None else user_path(classes)
+    quirks = options.quirks
+    target_format = _check_target(target, options.target_format)
     to_file = target.suffix.lower() in WRITERS
     if classes is not None and to_file:
         raise UserError(f"{target}: a file cannot store class names; omit the classes or choose a folder")
     with working(f"reading {source}"):
-        found = _read(source, preset, source_format, key)
+        found = _read(source, preset, options)
         check_finite(found.state, found.preset, source=str(source))
     count = found.num_classes if num_classes is None else num_classes
     if count < 1:
@@ -101,7 +107,7 @@ def convert(
             f"convert with num_classes={len(names)} (--num-classes {len(names)}), which draws a new last layer"
         )
 
-    paddle.seed(seed)
+    paddle.seed(options.seed)
     lrn = "auto"
     if found.metadata is not None and quirks is None:
         lrn, quirks = found.metadata.model.lrn, found.metadata.model.quirks
@@ -110,9 +116,9 @@ def convert(
     if num_classes is not None:
         own, last = network.state_dict(), layers(found.preset)[-1]
         state = {**state, **{name: own[name].numpy() for name in (f"{last.key}.weight", f"{last.key}.bias")}}
-        notes.append(f"{last.name} is a new layer of {count} classes, drawn with seed {seed}")
+        notes.append(f"{last.name} is a new layer of {count} classes, drawn with seed {options.seed}")
     load_weights(network, state, source=str(source))
-    changed = {name: value for name, value in (preprocess or {}).items() if value is not None}
+    changed = {name: value for name, value in (options.preprocess or {}).items() if value is not None}
     inputs, whose = _preprocess(found, network.image_size)
     inputs = replace(inputs, **changed)
     words = f"{input_in_words(inputs)}; change it with geometry, resize, resample, orientation, mean and std"
@@ -144,7 +150,8 @@ class _Found:
         return len(self.state[f"{layers(self.preset)[-1].key}.bias"])
 
 
-def _read(source: Path, preset: Optional[str], source_format: Optional[str], key: Optional[str]) -> _Found:
+def _read(source: Path, preset: Optional[str], options: ConversionOptions) -> _Found:
+    source_format, key = options.source_format, options.key
     if os.path.isdir(source):
         network, metadata = load_checkpoint(source)
         if preset not in (None, metadata.model.preset) or source_format not in (None, "paddle") or key is not None:

@@ -16,11 +16,11 @@ from rounding import FEW
 
 from paddle_alexnet import AlexNet, Predictor, UserError, load_config
 from paddle_alexnet.config.schema import DataConfig
-from paddle_alexnet.conversion import convert
+from paddle_alexnet.conversion import ConversionOptions, convert_weights
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.evaluation.evaluate import evaluate
-from paddle_alexnet.export.exporter import export
+from paddle_alexnet.exporting.exporter import export_network
 from paddle_alexnet.runs.checkpoint import load_checkpoint, load_weights
 from paddle_alexnet.training.initial_weights import choose_initial_weights
 from paddle_alexnet.weights.layout import layers
@@ -52,7 +52,7 @@ def pdparams(network, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def checkpoint(pdparams):
-    convert(pdparams, pdparams.with_name("checkpoint"))
+    convert_weights(pdparams, pdparams.with_name("checkpoint"))
     return pdparams.with_name("checkpoint")
 
 
@@ -67,14 +67,14 @@ def assert_same_state(folder, state):
 
 
 def test_round_trip_through_pytorch_s_names_is_exact(checkpoint, state, tmp_path):
-    convert(checkpoint, tmp_path / "tiny.safetensors")
+    convert_weights(checkpoint, tmp_path / "tiny.safetensors")
     with (tmp_path / "tiny.safetensors").open("rb") as stream:
         header = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
     assert header["features.0.weight"]["shape"] == [8, 3, 11, 11]
     assert header["classifier.1.weight"]["shape"] == [64, 96]
-    convert(tmp_path / "tiny.safetensors", tmp_path / "back")
+    convert_weights(tmp_path / "tiny.safetensors", tmp_path / "back")
     assert_same_state(tmp_path / "back", state)
-    convert(tmp_path / "back", tmp_path / "back.pdparams")
+    convert_weights(tmp_path / "back", tmp_path / "back.pdparams")
     loaded = paddle.load(str(tmp_path / "back.pdparams"))
     assert all(np.array_equal(loaded[name].numpy(), value) for name, value in state.items())
 
@@ -123,7 +123,9 @@ def as_paddleclas(state):
 )
 def test_layouts_of_other_frameworks(layout, turned, state, tmp_path):
     np.savez(tmp_path / "tiny.npz", **turned(state))
-    converted = convert(tmp_path / "tiny.npz", tmp_path / "ours", source_format=layout)
+    converted = convert_weights(
+        tmp_path / "tiny.npz", tmp_path / "ours", options=ConversionOptions(source_format=layout)
+    )
     assert (converted.file_format, converted.preset) == (layout, "tiny")
     assert_same_state(tmp_path / "ours", state)
 
@@ -133,7 +135,7 @@ def test_caffe_s_scale_of_input_is_kept_not_folded_in(state, tmp_path):
     for name, array in as_caffe(state).items():
         layers_of_caffe.setdefault(name[:-2], []).append(array)
     np.save(tmp_path / "tiny.npy", np.array(layers_of_caffe, dtype=object), allow_pickle=True)
-    converted = convert(tmp_path / "tiny.npy", tmp_path / "ours")
+    converted = convert_weights(tmp_path / "tiny.npy", tmp_path / "ours")
     assert any("pixels 0..255" in note for note in converted.notes)
     assert_same_state(tmp_path / "ours", state)
     _, metadata = load_checkpoint(tmp_path / "ours")
@@ -146,7 +148,7 @@ def test_caffe_s_scale_of_input_is_kept_not_folded_in(state, tmp_path):
 
 def test_every_layer_that_does_not_fit_is_listed_and_the_right_preset_named(pdparams, tmp_path):
     with pytest.raises(UserError) as raised:
-        convert(pdparams, tmp_path / "ours", preset="owt")
+        convert_weights(pdparams, tmp_path / "ours", preset="owt")
     message = str(raised.value)
     assert "\n" not in message
     assert str(pdparams) in message
@@ -166,7 +168,7 @@ def test_every_layer_that_does_not_fit_is_listed_and_the_right_preset_named(pdpa
 def test_convert_of_a_file_without_alexnet_weights_raises(tmp_path):
     np.savez(tmp_path / "resnet.npz", conv=np.zeros((8, 3, 7, 7)), gamma=np.zeros(8), beta=np.zeros(8))
     with pytest.raises(UserError, match="1 weights and 2 biases"):
-        convert(tmp_path / "resnet.npz", tmp_path / "ours")
+        convert_weights(tmp_path / "resnet.npz", tmp_path / "ours")
 
 
 # What is damaged or means harm
@@ -184,16 +186,16 @@ def test_code_in_a_file_is_left_alone(name, state, tmp_path):
         else:
             (tmp_path / name).write_bytes(pickle.dumps(content))
         if name == "paddle.pdparams" and content.keys() > state.keys():
-            converted = convert(tmp_path / name, tmp_path / "ours")
+            converted = convert_weights(tmp_path / name, tmp_path / "ours")
             assert f"left unread: {os.mkdir.__module__}.mkdir" in converted.notes
             assert_same_state(tmp_path / "ours", state)
         else:
             with pytest.raises(UserError, match=name):
-                convert(tmp_path / name, tmp_path / "ours", preset="owt")
+                convert_weights(tmp_path / name, tmp_path / "ours", preset="owt")
         assert not place.exists()
     with pytest.raises(UserError, match=r"no floating-point weights.*left unread: \w+\.mkdir"):
         (tmp_path / "harm.pdparams").write_bytes(pickle.dumps({"conv1.weight": harm}))
-        convert(tmp_path / "harm.pdparams", tmp_path / "theirs")
+        convert_weights(tmp_path / "harm.pdparams", tmp_path / "theirs")
     paddle.load(str(tmp_path / "harm.pdparams"))
     assert place.exists(), "the file does harm where it is trusted"
 
@@ -211,12 +213,12 @@ def test_damaged_files_say_which(pdparams, tmp_path):
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=name):
-            convert(tmp_path / name, tmp_path / "ours")
+            convert_weights(tmp_path / name, tmp_path / "ours")
     with pytest.raises(UserError, match=r"none.pth: file not found"):
-        convert(tmp_path / "none.pth", tmp_path / "ours")
+        convert_weights(tmp_path / "none.pth", tmp_path / "ours")
     (tmp_path / "alexnet.tflite").write_bytes(b"\x1c\0\0\0TFL3")
     with pytest.raises(UserError, match=r"unknown kind of file.*\.safetensors.*--from: .*torch"):
-        convert(tmp_path / "alexnet.tflite", tmp_path / "ours")
+        convert_weights(tmp_path / "alexnet.tflite", tmp_path / "ours")
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e300])
@@ -225,7 +227,7 @@ def test_weights_that_are_no_finite_float32_are_refused_by_layer(number, state, 
     weight[1, 2, 3, 4] = number
     (tmp_path / "a.pdparams").write_bytes(pickle.dumps({**state, "features.3.weight": weight}))
     with pytest.raises(UserError, match=r"a.pdparams: has NaN or infinity.*: conv2 has 1 of 2400 in its weight"):
-        convert(tmp_path / "a.pdparams", tmp_path / "ours")
+        convert_weights(tmp_path / "a.pdparams", tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
 
 
@@ -233,7 +235,7 @@ def test_bfloat16_of_paddle_is_read(state, tmp_path):
     """Paddle writes it as integers: the upper halves of float32."""
     upper = {name: (value.view(np.uint32) >> 16).astype(np.uint16) for name, value in state.items()}
     paddle.save(upper, str(tmp_path / "bf16.pdparams"))
-    convert(tmp_path / "bf16.pdparams", tmp_path / "ours")
+    convert_weights(tmp_path / "bf16.pdparams", tmp_path / "ours")
     rounded = {name: (value.view(np.uint32) & 0xFFFF0000).view(np.float32) for name, value in state.items()}
     assert_same_state(tmp_path / "ours", rounded)
 
@@ -241,7 +243,7 @@ def test_bfloat16_of_paddle_is_read(state, tmp_path):
 def test_a_double_bias_in_a_file_is_rounded_and_in_a_checkpoint_named(state, tmp_path):
     wide = {**state, "features.0.bias": state["features.0.bias"].astype(np.float64)}
     (tmp_path / "a.pdparams").write_bytes(pickle.dumps(wide))
-    convert(tmp_path / "a.pdparams", tmp_path / "ours")
+    convert_weights(tmp_path / "a.pdparams", tmp_path / "ours")
     assert_same_state(tmp_path / "ours", state)
     with pytest.raises(UserError, match=r"do not match the network: features.0.bias is float64, must be float32"):
         load_weights(AlexNet("tiny", 10), wide, source="file")
@@ -253,7 +255,7 @@ def test_a_double_bias_in_a_file_is_rounded_and_in_a_checkpoint_named(state, tmp
 def test_paddleclas_in_a_wrapper_is_halved_too(state, tmp_path):
     theirs = {f"backbone.{name}": array for name, array in as_paddleclas(state).items()}
     (tmp_path / "a.pdparams").write_bytes(pickle.dumps({"state_dict": theirs}))
-    converted = convert(tmp_path / "a.pdparams", tmp_path / "ours")
+    converted = convert_weights(tmp_path / "a.pdparams", tmp_path / "ours")
     assert any("are halved" in note for note in converted.notes)
     assert_same_state(tmp_path / "ours", state)
 
@@ -272,7 +274,9 @@ IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 )
 def test_converted_weights_carry_what_their_input_goes_through(layout, turned, expected, state, tmp_path):
     np.savez(tmp_path / "tiny.npz", **turned(state))
-    notes = convert(tmp_path / "tiny.npz", tmp_path / "ours", source_format=layout).notes
+    notes = convert_weights(
+        tmp_path / "tiny.npz", tmp_path / "ours", options=ConversionOptions(source_format=layout)
+    ).notes
     preprocess, geometry = load_checkpoint(tmp_path / "ours")[1].preprocess, expected.get("geometry", "squash")
     assert {name: getattr(preprocess, name) for name in expected} == expected
     assert (preprocess.image_size, preprocess.geometry, preprocess.draft) == (99, geometry, False)
@@ -282,7 +286,7 @@ def test_converted_weights_carry_what_their_input_goes_through(layout, turned, e
 
 
 def test_torchvision_s_input_is_assumed_of_files_of_pytorch_and_the_next_command_says_so(checkpoint, tmp_path):
-    convert(checkpoint, tmp_path / "tiny.safetensors")
+    convert_weights(checkpoint, tmp_path / "tiny.safetensors")
     done = run_tool("convert_weights", tmp_path / "tiny.safetensors", tmp_path / "ours")
     assert done.returncode == 0, done.stderr
     assert "-o data.geometry=torchvision -o data.resize=256 -o data.orientation=stored\n" in done.stdout
@@ -307,7 +311,7 @@ def test_torchvision_s_input_is_assumed_of_files_of_pytorch_and_the_next_command
 
 def test_evaluate_and_predict_take_the_same_options(checkpoint, demo_set, tmp_path):
     (tmp_path / "classes.txt").write_text((demo_set / "classes.txt").read_text())
-    convert(checkpoint, tmp_path / "ours", classes=tmp_path / "classes.txt")
+    convert_weights(checkpoint, tmp_path / "ours", classes=tmp_path / "classes.txt")
     picture, change = next((demo_set / "images").rglob("*.jpg")), ["--geometry", "crop", "--resize", "120"]
     for verb, what in (("evaluate", ["--root", demo_set]), ("predict", [picture])):
         plain = run_tool(verb, tmp_path / "ours", *what)
@@ -319,15 +323,17 @@ def test_evaluate_and_predict_take_the_same_options(checkpoint, demo_set, tmp_pa
 
 
 def test_quirks_are_kept_or_given(pdparams, tmp_path):
-    assert convert(pdparams, tmp_path / "plain").quirks == ()
-    assert convert(pdparams, tmp_path / "quirky", quirks=["dead_fc2"]).quirks == ("dead_fc2",)
-    assert convert(tmp_path / "quirky", tmp_path / "again").quirks == ("dead_fc2",)
+    assert convert_weights(pdparams, tmp_path / "plain").quirks == ()
+    assert convert_weights(pdparams, tmp_path / "quirky", options=ConversionOptions(quirks=["dead_fc2"])).quirks == (
+        "dead_fc2",
+    )
+    assert convert_weights(tmp_path / "quirky", tmp_path / "again").quirks == ("dead_fc2",)
     assert load_checkpoint(tmp_path / "again")[1].model.quirks == ("dead_fc2",)
-    to_file = convert(tmp_path / "quirky", tmp_path / "a.pdparams")
+    to_file = convert_weights(tmp_path / "quirky", tmp_path / "a.pdparams")
     assert "the file does not store the preprocessing and quirks dead_fc2" in to_file.notes
-    assert convert(tmp_path / "again", tmp_path / "mended", quirks=[]).quirks == ()
+    assert convert_weights(tmp_path / "again", tmp_path / "mended", options=ConversionOptions(quirks=[])).quirks == ()
     with pytest.raises(UserError, match="no quirk 'lrn_exclusive'"):
-        convert(pdparams, tmp_path / "no", quirks=["lrn_exclusive"])
+        convert_weights(pdparams, tmp_path / "no", options=ConversionOptions(quirks=["lrn_exclusive"]))
 
 
 def test_convert_of_a_file_with_several_sets_asks_for_a_key(state, tmp_path):
@@ -346,7 +352,7 @@ def test_convert_of_a_file_with_several_sets_asks_for_a_key(state, tmp_path):
 def test_a_new_last_layer_only_on_request_and_by_seed(pdparams, state, tmp_path):
     heads = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        converted = convert(pdparams, tmp_path / name, num_classes=4, seed=seed)
+        converted = convert_weights(pdparams, tmp_path / name, num_classes=4, options=ConversionOptions(seed=seed))
         assert converted.num_classes == 4
         assert any(f"{layer_names()[-1]} is a new layer" in note for note in converted.notes)
         network, _ = load_checkpoint(tmp_path / name)
@@ -362,8 +368,8 @@ def test_a_new_last_layer_only_on_request_and_by_seed(pdparams, state, tmp_path)
 def test_classes_have_to_be_as_many_as_the_network_s(pdparams, tmp_path):
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     with pytest.raises(UserError, match=r"classes.txt: has 2 classes.* 10; convert with num_classes=2"):
-        convert(pdparams, tmp_path / "ours", classes=tmp_path / "classes.txt")
-    convert(pdparams, tmp_path / "ours", classes=tmp_path / "classes.txt", num_classes=2)
+        convert_weights(pdparams, tmp_path / "ours", classes=tmp_path / "classes.txt")
+    convert_weights(pdparams, tmp_path / "ours", classes=tmp_path / "classes.txt", num_classes=2)
     _, metadata = load_checkpoint(tmp_path / "ours")
     assert metadata.classes.names == ("cat", "dog")
     assert "converted from" in metadata.origin.data
@@ -389,8 +395,8 @@ def test_training_starts_from_a_converted_checkpoint(checkpoint, pdparams, state
 @pytest.mark.parametrize("other", ["four", "named"])
 def test_a_last_layer_of_other_classes_is_drawn_new(pdparams, state, demo_set, tmp_path, other, caplog):
     (tmp_path / "classes.txt").write_text("\n".join("abcdefghij"))
-    convert(pdparams, tmp_path / "four", num_classes=4)
-    convert(pdparams, tmp_path / "named", classes=tmp_path / "classes.txt")
+    convert_weights(pdparams, tmp_path / "four", num_classes=4)
+    convert_weights(pdparams, tmp_path / "named", classes=tmp_path / "classes.txt")
     network, preprocess = AlexNet("tiny", 10), Preprocess(99, DataConfig().mean, DataConfig().std)
     drawn = {name: value.numpy() for name, value in network.state_dict().items()}
     last = {"classifier.7.weight", "classifier.7.bias"}
@@ -407,20 +413,20 @@ def test_a_converted_checkpoint_is_evaluated_exported_and_predicted_with(pdparam
     assert done.returncode == 0, done.stderr
     assert f" train FOLDER -o model.preset=tiny -o model.weights={tmp_path / 'ours'}" in done.stdout
     assert 0 <= evaluate(Predictor(tmp_path / "ours"), root=demo_set).top1 <= 1
-    export(*load_checkpoint(tmp_path / "ours"), tmp_path / "exported")
+    export_network(*load_checkpoint(tmp_path / "ours"), tmp_path / "exported")
     picture = next((demo_set / "images").rglob("*.jpg"))
-    [(_, probabilities)] = Predictor(tmp_path / "exported").predict([picture])
+    probabilities = next(Predictor(tmp_path / "exported").predict([picture])).distribution
     assert probabilities.sum() == pytest.approx(1)
 
 
 def test_convert_to_an_existing_path_raises(pdparams, tmp_path):
     before = pdparams.read_bytes()
     with pytest.raises(UserError, match="already exists"):
-        convert(pdparams, pdparams)
+        convert_weights(pdparams, pdparams)
     assert pdparams.read_bytes() == before
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="already exists"):
-        convert(pdparams, tmp_path)
+        convert_weights(pdparams, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -433,30 +439,30 @@ def test_convert_to_an_existing_path_raises(pdparams, tmp_path):
 )
 def test_targets_are_checked_before_anything_is_read(target, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        convert(Path("none.pth"), tmp_path / target)
+        convert_weights(Path("none.pth"), tmp_path / target)
     with pytest.raises(UserError, match="suffix is torch's"):
-        convert(Path("none.pth"), tmp_path / "ours.pth", target_format="keras")
+        convert_weights(Path("none.pth"), tmp_path / "ours.pth", options=ConversionOptions(target_format="keras"))
     with pytest.raises(UserError, match="cannot store class names"):
-        convert(Path("none.pth"), tmp_path / "ours.pth", classes=tmp_path / "classes.txt")
+        convert_weights(Path("none.pth"), tmp_path / "ours.pth", classes=tmp_path / "classes.txt")
 
 
 @pytest.mark.parametrize("name", ["a" * 300 + ".pth", "none.pth", "no\nline.pth"])
 def test_names_of_no_file_end_in_a_line(name, pdparams, tmp_path):
     assert_user_error(run_tool("convert_weights", tmp_path / name, tmp_path / "ours"), "not found")
     with pytest.raises(UserError, match=r"file not found|is damaged or not a weight file"):
-        convert(tmp_path / name, tmp_path / "ours")
+        convert_weights(tmp_path / name, tmp_path / "ours")
     if len(name) > 255:
         with pytest.raises(UserError, match="is unreadable"):
-            convert(pdparams, tmp_path / name[:-4])
+            convert_weights(pdparams, tmp_path / name[:-4])
 
 
 def test_a_checkpoint_knows_its_preset(checkpoint, tmp_path):
     with pytest.raises(UserError, match="is a checkpoint of tiny; omit preset"):
-        convert(checkpoint, tmp_path / "ours", preset="owt")
+        convert_weights(checkpoint, tmp_path / "ours", preset="owt")
 
 
 def test_the_tool_exits_with_2_and_one_line(pdparams, tmp_path):
     result = run_tool("convert_weights", pdparams, tmp_path / "ours", "--preset", "owt")
     assert_user_error(result, str(pdparams), "conv1", layer_names()[-1], "choose tiny as preset")
     with pytest.raises(UserError, match="num_classes: 0 is less than 1"):
-        convert(pdparams, tmp_path / "ours", num_classes=0)
+        convert_weights(pdparams, tmp_path / "ours", num_classes=0)

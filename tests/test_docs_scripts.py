@@ -42,23 +42,22 @@ def test_the_scripts_without_the_package_predict_as_it_does(folder):
         [sys.executable, "-I", "-c", read + with_onnx], capture_output=True, text=True, check=True
     ).stdout
     predictor = Predictor("inference")
-    answer = next(predictor.answers("photo.jpg"))
-    [top, *_] = predictor.top(answer, 1)
-    assert printed.strip() == top.label
+    answer = next(predictor.predict("photo.jpg"))
+    assert printed.strip() == answer.labels[0]
     if not (folder / "inference" / "model.pdmodel").exists():
         with_paddle = with_paddle.replace("model.pdmodel", "model.json")  # as the page says
     for script in (with_onnx, with_paddle):
         found = {"print": lambda *words: None}
         exec(read + script, found)
-        assert np.exp(log_softmax(found["logits"]))[0] == pytest.approx(answer.probabilities, rel=2 * 3 * LOGITS)
+        assert np.exp(log_softmax(found["logits"]))[0] == pytest.approx(answer.distribution, rel=2 * 3 * LOGITS)
     assert found["logits"] == pytest.approx(Predictor("inference").logits(found["image"]), abs=LOGITS)
 
 
 def test_the_script_with_the_package_lists_the_classes_of_each_image(folder):
     *_, with_package = scripts_of("export.md")
     predictor = Predictor("inference")
-    [top, *_] = predictor.top(next(predictor.answers("photo.jpg")), 1)
+    answer = next(predictor.predict("photo.jpg"))
     shown = []
     exec(with_package, {"print": lambda *words: shown.append(words)})
     assert len(shown) == 3 * (1 + 5)
-    assert shown[0][1:] == (top.label, pytest.approx(top.probability, rel=PROBABILITIES))
+    assert shown[0][1:] == (answer.labels[0], pytest.approx(answer.probabilities[0], rel=PROBABILITIES))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
+from paddle_alexnet.data.dataset import PatchDataset, UnreadableImages
 from paddle_alexnet.data.demo import draw_demo
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
@@ -61,7 +61,7 @@ def benchmark_loader(
         if root is None:
             root = Path(scratch) / "demo"
             draw_demo(root)
-        dataset = ImageDataset(read_table(root, csv), "train", PREPROCESS)
+        dataset = PatchDataset(read_table(root, csv), "train", PREPROCESS)
         dataset.rows, dataset.labels = dataset.rows[:images], dataset.labels[:images]
         place = "normalized on the GPU" if on_device else "on the CPU"
         _log.info(f"{len(dataset)} images of {root}, batches of {batch_size}, {place}; best of {repeats}")
@@ -94,7 +94,7 @@ def format_loading(table: pd.DataFrame) -> str:
 
 
 def _stages(
-    dataset: ImageDataset, scratch: Path, workers: int, batch_size: int, on_device: bool
+    dataset: PatchDataset, scratch: Path, workers: int, batch_size: int, on_device: bool
 ) -> dict[str, Callable[[], object]]:
     """Each stage as a function that takes every image through it; each but `collate` does what comes before it too."""
     numbers = range(len(dataset))
@@ -104,7 +104,7 @@ def _stages(
             "disk", dataset, scratch / "cache", unreadable=UnreadableImages(), workers=workers
         )
 
-    def loader(dataset: ImageDataset) -> Loader:
+    def loader(dataset: PatchDataset) -> Loader:
         return Loader(
             dataset,
             PREPROCESS,

@@ -17,7 +17,7 @@ from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.image_files import find_images
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.export.exporter import export
+from paddle_alexnet.exporting.exporter import export_network
 from paddle_alexnet.inference.predictor import Predictor
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.presets import PRESETS
@@ -50,7 +50,7 @@ def benchmark_folder(preset: str, folder: Path, *, batch_size: int = 32, repeats
     preprocess = Preprocess(network.image_size, USUAL.mean, USUAL.std, draft=False)
     metadata = Metadata(network.spec, ClassList.unnamed(10), preprocess, Origin("a benchmark"))
     with tempfile.TemporaryDirectory() as name:
-        export(network, metadata, Path(name) / "model")
+        export_network(network, metadata, Path(name) / "model")
         predictor = Predictor(Path(name) / "model", device="cpu")
     programs: dict[str, Callable[[], int]] = {
         OURS: lambda: sum(1 for _ in predictor.predict(paths, batch_size=batch_size))

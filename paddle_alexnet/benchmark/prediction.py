@@ -22,8 +22,8 @@ from paddle_alexnet.benchmark.torch_twin import torch_twin
 from paddle_alexnet.config.choices import one_of
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.export.jit import save_program
-from paddle_alexnet.export.onnx import onnx_file
+from paddle_alexnet.exporting.jit import save_program
+from paddle_alexnet.exporting.onnx import onnx_file
 from paddle_alexnet.inference.onnx_runtime import MODEL, OnnxRuntime
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.network.alexnet import AlexNet

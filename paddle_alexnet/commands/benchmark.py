@@ -14,7 +14,7 @@ from paddle_alexnet.commands.options import (
 )
 from paddle_alexnet.config.choices import KERNELS, LRN_BACKENDS, one_of
 from paddle_alexnet.network.presets import PRESETS
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 from paddle_alexnet.system.files import write_text
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     path = arguments.json
     if path and not path.parent.is_dir():
-        raise UserError(f"{path}: folder {path.parent} not found; make it or name another file")
+        raise MissingFileError(f"{path}: folder {path.parent} not found; make it or name another file")
     check_output(path, "JSON")
     if arguments.subject == "loader":
         if arguments.root:

@@ -22,7 +22,7 @@ from paddle_alexnet.commands.options import (
     typed_path,
 )
 from paddle_alexnet.network.presets import PRESETS
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError
 from paddle_alexnet.weights.layout import LAYOUTS
 
 
@@ -56,21 +56,23 @@ def _names(text: str) -> tuple[str, ...]:
 def run(arguments: argparse.Namespace) -> None:
     source = arguments.source
     if not (os.path.exists(source) or os.path.exists(f"{source}.index")):
-        raise UserError(f"{source}: not found; name a file or folder of weights")
-    from paddle_alexnet.conversion import convert
+        raise MissingFileError(f"{source}: not found; name a file or folder of weights")
+    from paddle_alexnet.conversion import ConversionOptions, convert_weights
 
-    converted = convert(
+    converted = convert_weights(
         arguments.source,
         arguments.target,
         preset=arguments.preset,
-        source_format=arguments.source_format,
-        target_format=arguments.target_format,
-        key=arguments.key,
         num_classes=arguments.num_classes,
-        seed=arguments.seed,
         classes=arguments.classes,
-        quirks=arguments.quirks,
-        preprocess=preprocess_changes(arguments),
+        options=ConversionOptions(
+            source_format=arguments.source_format,
+            target_format=arguments.target_format,
+            key=arguments.key,
+            seed=arguments.seed,
+            quirks=arguments.quirks,
+            preprocess=preprocess_changes(arguments),
+        ),
     )
     what = f"{converted.file_format} weights of {converted.preset}, {converted.num_classes} classes"
     print(f"{source}: {what}")

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from paddle_alexnet.commands.options import (
@@ -20,7 +19,7 @@ from paddle_alexnet.commands.options import (
 from paddle_alexnet.system.errors import UserError
 
 if TYPE_CHECKING:
-    from paddle_alexnet.evaluation.classification import Answers
+    from paddle_alexnet.evaluation.evaluate import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,15 +65,21 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.confusion == arguments.csv:
             raise UserError(f"{arguments.csv}: is named for two outputs; name another file for one")
     from paddle_alexnet.evaluation.classification import confusion_matrix, interval_text
-    from paddle_alexnet.evaluation.evaluate import collect, means, open_table, predict_split
+    from paddle_alexnet.evaluation.evaluate import evaluate
     from paddle_alexnet.inference.predictor import Predictor
     from paddle_alexnet.plots.fonts import legend
     from paddle_alexnet.report.validation import class_table, write_confusion, write_predictions
     from paddle_alexnet.system.files import write_text
 
-    def answers_of(predictor: Predictor) -> "Answers":
-        predictions = predict_split(predictor, table, arguments.split, crops=arguments.crops)
-        return collect(predictions, top=arguments.top_k or 5)
+    def evaluate_with(predictor: Predictor) -> "Evaluation":
+        return evaluate(
+            predictor,
+            split=arguments.split,
+            root=arguments.root,
+            csv=arguments.table,
+            crops=arguments.crops,
+            top_k=arguments.top_k,
+        )
 
     def shown(share: float) -> str:
         return f"{share:.4f} ({interval_text(share, result.images)})"
@@ -89,21 +94,22 @@ def run(arguments: argparse.Namespace) -> None:
         calibration=calibration,
         preprocess=preprocess,
     )
-    table = open_table(predictor, arguments.root, arguments.table)
-    metadata, answers = predictor.metadata, answers_of(predictor)
-    result, origin, names = means(answers, top_k=arguments.top_k), metadata.origin, metadata.classes.names
+    metadata, result = predictor.metadata, evaluate_with(predictor)
+    predictions, table, origin, names = result.predictions, result.table, metadata.origin, metadata.classes.names
+    assert predictions is not None and table is not None
     note(f"{metadata.model.preset}, {metadata.kind} of epoch {origin.epoch}, trained on {origin.data}")
     note(f"input: {input_in_words(preprocess)}")
     top_k = "" if result.top_k is None else f"  top{arguments.top_k} {shown(result.top_k)}"
     print(f"{arguments.split}: {result.images} images  loss {result.loss:.6f}  top1 {shown(result.top1)}{top_k}")
     if arguments.precision != "float32":
-        exact = answers_of(Predictor(model, device=arguments.device, preprocess=preprocess))
-        cost, same = 100 * (exact.top(1) - result.top1), (exact.predicted == answers.predicted).mean()
+        exact = evaluate_with(Predictor(model, device=arguments.device, preprocess=preprocess))
+        assert exact.predictions is not None
+        cost, same = 100 * (exact.top1 - result.top1), (exact.predictions.predicted == predictions.predicted).mean()
         print(
-            f"in float32: loss {exact.loss.mean():.6f}  top1 {shown(exact.top(1))}; {arguments.precision} costs "
+            f"in float32: loss {exact.loss:.6f}  top1 {shown(exact.top1)}; {arguments.precision} costs "
             f"{cost:.1f} points of top1, {same:.1%} of the images get the same class"
         )
-    confusion = confusion_matrix(answers.truth, answers.predicted, len(names))
+    confusion = confusion_matrix(predictions.truth, predictions.predicted, len(names))
     header, rows = class_table(confusion, names)
     if arguments.per_class:
         print_table([header, *rows])
@@ -116,7 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
             "split": arguments.split,
             "crops": arguments.crops,
             "precision": arguments.precision,
-            **asdict(result),
+            **{name: getattr(result, name) for name in ("loss", "top1", "images", "top_k")},
             "k": arguments.top_k,
             "classes": {name: dict(zip(header[1:], row[1:])) for name, row in zip(names, rows)},
         }
@@ -129,5 +135,5 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"no installed font can draw all class names; {meaning}")
     if arguments.csv:
         filenames = table.filenames[table.rows(arguments.split)]
-        write_predictions(arguments.csv, answers, filenames, metadata.classes, excel=arguments.excel)
+        write_predictions(arguments.csv, predictions, filenames, metadata.classes, excel=arguments.excel)
         print(f"wrote {arguments.csv}")

@@ -27,7 +27,9 @@ from paddle_alexnet.commands.options import (
 from paddle_alexnet.system.errors import UserError
 
 if TYPE_CHECKING:
-    from paddle_alexnet.inference.predictor import Top
+    from paddle_alexnet.inference.predictor import Prediction
+
+_COLUMNS = ("image", "rank", "label", "wnid", "probability", "error")  # of the CSV
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,16 +88,15 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
     done, unreadable, ended = 0, 0, None
     with ExitStack() as stack:
         outputs = list(_outputs(arguments, predictor.names, stack))
-        answers = predictor.answers(images, crops=arguments.crops)
+        predictions = predictor.predict(images, top=arguments.top, crops=arguments.crops, unreadable="keep")
         if not sys.stdout.isatty():  # on a terminal the printed lines show the progress
-            answers = progress(answers, what="predicting", total=len(images))
+            predictions = progress(predictions, what="predicting", total=len(images))
         try:
-            for image, answer in zip(images, answers):
-                top = predictor.top(answer, arguments.top)
+            for image, prediction in zip(images, predictions):
                 for output in outputs:
-                    output(image, top)
+                    output(image, prediction)
                 done += 1
-                unreadable += bool(answer.error)
+                unreadable += bool(prediction.error)
         except BaseException as reason:  # such as Ctrl-C: what was predicted until then is kept
             if not done and not isinstance(reason, OSError):
                 raise
@@ -112,24 +113,23 @@ def run(arguments: argparse.Namespace) -> Optional[int]:
 
 def _outputs(
     arguments: argparse.Namespace, names: Sequence[str], stack: ExitStack
-) -> "Iterator[Callable[[Path, Sequence[Top]], object]]":
-    """Yield a function for each output, called with an image and its classes; `stack` closes the files."""
-    from paddle_alexnet.inference.predictor import Top
+) -> "Iterator[Callable[[Path, Prediction], object]]":
+    """Yield a function for each output, called with an image and its prediction; `stack` closes the files."""
     from paddle_alexnet.system.files import copy_into, growing_csv, growing_text
 
     if arguments.json == Path("-"):
-        yield lambda image, top: print(_json(image, top))
+        yield lambda image, found: print(_json(image, found))
     else:
-        yield lambda image, top: print(f"{_printable(image)}  {_words(top)}")
+        yield lambda image, found: print(f"{_printable(image)}  {_words(found)}")
         if arguments.json:
             stream = stack.enter_context(growing_text(arguments.json))
-            yield lambda image, top: print(_json(image, top), file=stream)
+            yield lambda image, found: print(_json(image, found), file=stream)
     if arguments.csv:
-        add = stack.enter_context(growing_csv(arguments.csv, Top._fields, excel=arguments.excel))
-        yield lambda image, top: [add(_row(image, each)) for each in top]
+        add = stack.enter_context(growing_csv(arguments.csv, _COLUMNS, excel=arguments.excel))
+        yield lambda image, found: [add(row) for row in _rows(image, found)]
     if arguments.sort_into:
         folders = dict(zip(names, folder_names(names)))
-        yield lambda image, top: top[0].error or copy_into(image, arguments.sort_into / folders[top[0].label])
+        yield lambda image, found: found.error or copy_into(image, arguments.sort_into / folders[found.labels[0]])
 
 
 def folder_names(names: Sequence[str]) -> Iterator[str]:
@@ -145,23 +145,29 @@ def folder_names(names: Sequence[str]) -> Iterator[str]:
         yield unlike
 
 
-def _words(top: "Sequence[Top]") -> str:
-    return top[0].error or "  ".join(f"{each.label} {each.probability:.4f}" for each in top)
+def _words(prediction: "Prediction") -> str:
+    top = zip(prediction.labels, prediction.probabilities)
+    return prediction.error or "  ".join(f"{label} {probability:.4f}" for label, probability in top)
 
 
-def _row(image: Path, top: "Top") -> tuple[Any, ...]:
-    digits = None if top.probability is None else f"{top.probability:.6g}"
-    return (_text(image), *top._replace(probability=digits)[1:])  # type: ignore[arg-type]
+def _rows(image: Path, prediction: "Prediction") -> Iterator[tuple[Any, ...]]:
+    if prediction.error:
+        yield _text(image), None, "", "", None, prediction.error
+    for rank, (label, wnid, probability) in enumerate(_classes(prediction), start=1):
+        yield _text(image), rank, label, wnid, f"{probability:.6g}", ""
 
 
-def _json(image: Path, top: "Sequence[Top]") -> str:
+def _json(image: Path, prediction: "Prediction") -> str:
     """Return a line of JSON: the image with its classes, or with the reason why it is unreadable."""
     classes = [
-        {"rank": each.rank, "label": each.label, "wnid": each.wnid or None, "probability": each.probability}
-        for each in top
-        if not each.error
+        {"rank": rank, "label": label, "wnid": wnid or None, "probability": float(probability)}
+        for rank, (label, wnid, probability) in enumerate(_classes(prediction), start=1)
     ]
-    return json.dumps({"image": _text(image), "top": classes, "error": top[0].error or None}, ensure_ascii=False)
+    return json.dumps({"image": _text(image), "top": classes, "error": prediction.error or None}, ensure_ascii=False)
+
+
+def _classes(prediction: "Prediction") -> "Iterator[tuple[str, str, float]]":
+    return zip(prediction.labels, prediction.wnids, prediction.probabilities)
 
 
 def _text(path: Path) -> str:

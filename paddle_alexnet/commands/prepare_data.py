@@ -10,7 +10,7 @@ sources:
 import argparse
 
 from paddle_alexnet.commands.options import command_line, not_negative, note, typed_path
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     if not arguments.source.exists():
-        raise UserError(f"{arguments.source}: not found; name a folder, an archive or a .csv")
+        raise MissingFileError(f"{arguments.source}: not found; name a folder, an archive or a .csv")
     from paddle_alexnet.data.splits import parse_split
     from paddle_alexnet.datasets.prepare.preparation import parse_classes, prepare
 

@@ -1,12 +1,13 @@
 """Recipes, YAML files with the settings of a run, and overrides of single keys such as `train.epochs=3`."""
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, Optional, get_args, get_origin
+from typing import Any, Literal, Optional, Union, get_args, get_origin
 from unicodedata import category
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +18,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from paddle_alexnet.config.choices import nearest, one_of
 from paddle_alexnet.config.schema import Config, key_types
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 from paddle_alexnet.system.files import decode, read_small, write_text
 from paddle_alexnet.system.user_path import user_path
 
@@ -51,11 +52,11 @@ def find_recipe(name: Path) -> Path:
     if name.exists():
         return name
     if len(name.parts) > 1 or name.suffix:
-        raise UserError(f"{name}: recipe not found; name a file, or one of {', '.join(recipes())}")
+        raise MissingFileError(f"{name}: recipe not found; name a file, or one of {', '.join(recipes())}")
     return recipes()[one_of(str(name), recipes(), what="recipe")]
 
 
-def load_config(path: Optional[Path] = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Optional[Union[str, os.PathLike[str]]] = None, overrides: Sequence[str] = ()) -> Config:
     """Read a recipe, by file or by the name of one of `recipes()`, and apply overrides such as `train.epochs=3`.
 
     A text key takes the text of an override literally, except `null` if the key may be None. Other values are YAML 1.2,
@@ -141,6 +142,8 @@ def _read_recipe(path: Path) -> dict[str, Any]:
     """Return the values of a recipe file by key."""
     try:
         text = decode(read_small(path, at_most=LARGEST_RECIPE))
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: recipe is unreadable ({error}); name a YAML file in UTF-8") from error
     tree = _parse(text, where=str(path))

@@ -18,7 +18,7 @@ from typing import Literal, Optional
 
 import numpy as np
 
-from paddle_alexnet.data.dataset import Decoded, ImageDataset, UnreadableImages
+from paddle_alexnet.data.dataset import Decoded, PatchDataset, UnreadableImages
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import atomic_file, write_text
@@ -41,7 +41,7 @@ class _Header:
 
 
 def open_cache(
-    kind: Literal["ram", "disk"], dataset: ImageDataset, folder: Path, *, unreadable: UnreadableImages, workers: int
+    kind: Literal["ram", "disk"], dataset: PatchDataset, folder: Path, *, unreadable: UnreadableImages, workers: int
 ) -> Decoded:
     """Return every patch of a split, decoded now or read from `folder`.
 
@@ -100,12 +100,14 @@ def in_cache_folder(folder: Path, root: Path) -> Path:
         raise UserError(f"{folder}: is inside the data folder {root}; choose another folder with data.cache_folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{folder}: cannot write there ({error}); choose another with data.cache_folder") from None
     return folder
 
 
-def image_key(dataset: ImageDataset) -> str:
+def image_key(dataset: PatchDataset) -> str:
     """Return a hash of every image's name, size and modification time, and of the preprocessing up to the patch."""
     p = dataset.preprocess
     # The patch depends on the size of its center only for geometries that cut whole pixels.
@@ -116,6 +118,8 @@ def image_key(dataset: ImageDataset) -> str:
         path = dataset.path(index)
         try:
             stat = path.stat()
+        except UserError:
+            raise
         except OSError as error:
             raise UserError(f"{path}: is unreadable ({error}); check the file") from None
         digest.update(f"{path}\n{stat.st_size}\n{stat.st_mtime_ns}\n".encode())
@@ -126,7 +130,7 @@ def _chunks(count: int) -> list[range]:
     return [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
 
 
-def _fill(planes: np.ndarray, dataset: ImageDataset, skipped: UnreadableImages, *, workers: int) -> dict[int, str]:
+def _fill(planes: np.ndarray, dataset: PatchDataset, skipped: UnreadableImages, *, workers: int) -> dict[int, str]:
     """Decode every image of a split into `planes`; return a message for each unreadable one, which stays black."""
 
     def fill(chunk: range) -> tuple[range, dict[int, str]]:

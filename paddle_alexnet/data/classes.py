@@ -79,6 +79,8 @@ class ClassList:
         """Return the classes of a text file in the form of `synset_words.txt`, one per line."""
         try:
             lines = decode(read_small(path, at_most=LARGEST_LIST)).splitlines()
+        except UserError:
+            raise
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: the class list is unreadable ({explain_error(error)})") from error
         lines = [line for line in lines if line.strip()]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from paddle_alexnet.data.tree import Tree, say_notes
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -29,7 +29,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         elif os.path.isfile(path):
             inside = [path]
         else:
-            raise UserError(f"{path}: image or folder not found; check the path")
+            raise MissingFileError(f"{path}: image or folder not found; check the path")
         for image in inside:
             found.setdefault(os.path.abspath(image), image)
     return list(found.values())

@@ -17,7 +17,7 @@ import paddle
 
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.augmentation import Draws, PixelChanges, augment, draw, finish, mixup, random_parts, ten_crops
-from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
+from paddle_alexnet.data.dataset import PatchDataset, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
@@ -66,7 +66,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: ImageDataset,
+        dataset: PatchDataset,
         preprocess: Preprocess,
         *,
         batch_size: int,

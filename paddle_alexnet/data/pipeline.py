@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paddle_alexnet.config.schema import Config, DataConfig
-from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages, verify_images
+from paddle_alexnet.data.dataset import PatchDataset, UnreadableImages, verify_images
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.table import ImageTable, find_root, read_table
@@ -64,6 +64,8 @@ def open_loaders(
             f"data.cache={data.cache}: stores only patches, data.geometry=random_resized_crop requires whole images; "
             "use data.cache=none or data.geometry=crop"
         )
+    if data.cache == "disk" and table.given is not None:
+        raise UserError("data.cache=disk: requires image files, train_set has none; use data.cache=ram")
     if data.normalize == "pixel_at_crop" and data.geometry == "random_resized_crop":
         raise UserError(
             "data.normalize=pixel_at_crop: requires crops of a patch, data.geometry=random_resized_crop crops whole "
@@ -85,7 +87,7 @@ def open_loaders(
     folder = UserPath(data.cache_folder) if data.cache_folder else UserPath(config.output).parent / "cache"
     decoding = preprocess.decoded_by(data.decoder)  # for this run only, not for the trained model
     unreadable, workers = UnreadableImages(data.fault_limit), data.workers
-    train_set, val_set = (ImageDataset(table, split, decoding) for split in ("train", "val"))
+    train_set, val_set = (PatchDataset(table, split, decoding) for split in ("train", "val"))
     for dataset in (train_set, val_set):
         dataset.hashing = True  # the cache or the check reads the files anyway
         if data.cache != "none":

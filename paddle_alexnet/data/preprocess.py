@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from paddle_alexnet.data.formats import identify, load_truncated
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 
 MAX_SIDE = 65_500  # pixels, JPEG's limit
 DECODE_LIMIT = 512  # megabytes of decoded pixels
@@ -77,6 +77,21 @@ class Preprocess:
     background: Optional[str] = None
 
     def __call__(self, image: Source) -> np.ndarray:
+        """Return the network's input for an image, as in evaluation and prediction.
+
+        Args:
+            image: A path, the bytes of a file, a Pillow image or an array, uint8 [H, W, 3], RGB.
+
+        Returns:
+            float32 [3, S, S], normalized, for `paddle.to_tensor`, `torch.from_numpy` or a data set's `transform`.
+
+        Raises:
+            UserError: The image is not found, unreadable, damaged or too large.
+        """
+        normalized: np.ndarray = self.batch(self.pixels(image)[None])[0]
+        return normalized
+
+    def pixels(self, image: Source) -> np.ndarray:
         """Return the center of an image's patch, uint8 [S, S, 3], RGB. Raises UserError like `patch`."""
         return self.center(self.patch(image).transpose(2, 0, 1)).transpose(1, 2, 0)
 
@@ -184,7 +199,7 @@ class Preprocess:
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
         except FileNotFoundError:
-            raise UserError(f"{name}: image not found; check the path") from None
+            raise MissingFileError(f"{name}: image not found; check the path") from None
         except Exception as error:  # a damaged file may raise anything
             reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
             accept = ", or set truncated to accept" if "truncated" in reason and self.truncated == "error" else ""
@@ -250,6 +265,18 @@ class _BySimplejpeg(Preprocess):
         image.fp.seek(0)
         content = image.fp.read()
         return Image.fromarray(simplejpeg.decode_jpeg(content, "RGB", strict=self.truncated == "error"))
+
+
+def decode_rgb(image: Source) -> np.ndarray:
+    """Decode a whole image, uint8 [H, W, 3], RGB, upright by its EXIF orientation. Raises UserError like `patch`."""
+    name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else "the image"
+    try:
+        with open_image(image) as opened:
+            return np.array(to_rgb(opened, turn=exif_orientation(opened)))
+    except FileNotFoundError:
+        raise MissingFileError(f"{name}: image not found; check the path") from None
+    except Exception as error:  # a damaged file may raise anything
+        raise UserError(f"{name}: unreadable image ({error}); replace or remove it") from None
 
 
 def whole_levels(mean: np.ndarray) -> np.ndarray:

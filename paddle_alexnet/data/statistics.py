@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from paddle_alexnet.data.cache import image_key, in_cache_folder
-from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
+from paddle_alexnet.data.dataset import PatchDataset, UnreadableImages
 from paddle_alexnet.data.threads import in_threads
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.files import atomic_file
@@ -51,12 +51,14 @@ def measure(patches: Iterable[np.ndarray]) -> Statistics:
     return Statistics(mean_image, mean, np.sqrt(covariance.diagonal()), values[::-1].clip(0), vectors[:, ::-1])
 
 
-def open_statistics(dataset: ImageDataset, folder: Path, *, unreadable: UnreadableImages, workers: int) -> Statistics:
-    """Return the statistics of a split, cached in `folder` by its images and geometry.
+def open_statistics(dataset: PatchDataset, folder: Path, *, unreadable: UnreadableImages, workers: int) -> Statistics:
+    """Return the statistics of a split, cached in `folder` by its files and geometry, if it has files.
 
     Raises:
         UserError: More images are unreadable than `unreadable` allows.
     """
+    if dataset.table.given is not None:
+        return measure_split(dataset, unreadable, workers=workers)
     root = dataset.table.root
     digest = hashlib.sha256(f"{root.resolve()}\n{dataset.split}\n{image_key(dataset)}".encode()).hexdigest()
     file = in_cache_folder(folder, root) / f"statistics-{digest[:16]}.npz"
@@ -74,6 +76,15 @@ def open_statistics(dataset: ImageDataset, folder: Path, *, unreadable: Unreadab
     except Exception:  # a damaged file may raise anything
         _log.info(f"{file}: is damaged; measuring again")
 
+    statistics = measure_split(dataset, unreadable, workers=workers)
+    with atomic_file(file) as partial, partial.open("wb") as target:
+        np.savez(target, **asdict(statistics))
+    return statistics
+
+
+def measure_split(dataset: PatchDataset, unreadable: UnreadableImages, *, workers: int) -> Statistics:
+    """Return the statistics of the readable images of a split."""
+
     def readable() -> Iterator[np.ndarray]:
         with closing(in_threads(lambda n: dataset.patches([n]), range(len(dataset)), workers=workers)) as read:
             for patches, messages in progress(read, what=f"measuring {dataset.split}", total=len(dataset)):
@@ -81,7 +92,4 @@ def open_statistics(dataset: ImageDataset, folder: Path, *, unreadable: Unreadab
                     unreadable.add(message)
                 yield from patches
 
-    statistics = measure(readable())
-    with atomic_file(file) as partial, partial.open("wb") as target:
-        np.savez(target, **asdict(statistics))
-    return statistics
+    return measure(readable())

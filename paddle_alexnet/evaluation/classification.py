@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Answers:
+class SplitPredictions:
     """The predictions for N labeled images, as parallel arrays."""
 
     truth: np.ndarray  # [N] int64, labels
@@ -27,13 +27,13 @@ class Answers:
         return float((self.rank <= k).mean())
 
 
-def answers_of(truth: np.ndarray, log_probabilities: np.ndarray, *, top: int = 5) -> Answers:
-    """Return the answers for labels [N] and log-probabilities [N, C]; ties go to the class with the lower index."""
+def rank_classes(truth: np.ndarray, log_probabilities: np.ndarray, *, top: int = 5) -> SplitPredictions:
+    """Return the predictions for labels [N] and log-probabilities [N, C]; ties go to the class with the lower index."""
     order = np.argsort(-log_probabilities, axis=1, kind="stable")
     rank = 1 + (order == truth[:, None]).argmax(axis=1)
     best = order[:, :top]
     probabilities = np.exp(np.take_along_axis(log_probabilities, best, axis=1))
-    return Answers(truth, -log_probabilities[np.arange(len(truth)), truth], rank, best, probabilities)
+    return SplitPredictions(truth, -log_probabilities[np.arange(len(truth)), truth], rank, best, probabilities)
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
@@ -55,10 +55,12 @@ def interval_text(share: float, count: int) -> str:
     return f"95 %: {low:.3f} to {high:.3f}"
 
 
-def join(parts: Iterable[Answers]) -> Answers:
-    """Return the concatenated answers of batches."""
+def join_batches(parts: Iterable[SplitPredictions]) -> SplitPredictions:
+    """Return the concatenated predictions of batches."""
     listed = list(parts)
-    return Answers(*(np.concatenate([getattr(part, entry.name) for part in listed]) for entry in fields(Answers)))
+    return SplitPredictions(
+        *(np.concatenate([getattr(part, entry.name) for part in listed]) for entry in fields(SplitPredictions))
+    )
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -83,10 +85,10 @@ def class_figures(confusion: np.ndarray) -> ClassFigures:
         return ClassFigures(count, right / taken, right / count, 2 * right / (count + taken))
 
 
-def confident_mistakes(answers: Answers, most: int) -> np.ndarray:
+def confident_mistakes(predictions: SplitPredictions, most: int) -> np.ndarray:
     """Return the indices of the `most` wrong predictions with the highest probabilities, highest first."""
-    wrong = np.flatnonzero(answers.rank > 1)
-    return wrong[np.argsort(-answers.probabilities[wrong, 0], kind="stable")[:most]]
+    wrong = np.flatnonzero(predictions.rank > 1)
+    return wrong[np.argsort(-predictions.probabilities[wrong, 0], kind="stable")[:most]]
 
 
 def confused_pairs(confusion: np.ndarray, most: int) -> list[tuple[int, int, int]]:

@@ -1,47 +1,43 @@
 """Evaluation of a model on a split, counting every image once."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Literal, Optional, Union
 
-import numpy as np
-
-from paddle_alexnet.data.dataset import ImageDataset
+from paddle_alexnet.data.dataset import PatchDataset
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.table import ImageTable, read_table
 from paddle_alexnet.data.tree import say_notes
-from paddle_alexnet.evaluation.classification import Answers, answers_of, join
+from paddle_alexnet.evaluation.classification import SplitPredictions, join_batches, rank_classes
 from paddle_alexnet.inference.predictor import Predictor
+from paddle_alexnet.runs.resolve import ResolvedModel
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.progress import progress
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The predictions for a batch of a split."""
-
-    index: np.ndarray  # [N] int64, positions in the split
-    truth: np.ndarray  # [N] int64, labels
-    log_probabilities: np.ndarray  # [N, C] float64
+from paddle_alexnet.system.user_path import user_path
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss and accuracies over a split; ties between classes go to the lower index."""
+    """Means over the images of a split.
 
-    loss: float
+    Among classes that are equally probable, the first one counts as the more probable.
+    """
+
+    loss: float  # cross-entropy
     top1: float
     images: int
-    top_k: Optional[float] = None
+    top_k: Optional[float] = None  # the share whose class is among the k most probable ones, if k was given
+    predictions: Optional[SplitPredictions] = field(default=None, repr=False, compare=False)  # for each image
+    table: Optional[ImageTable] = field(default=None, repr=False, compare=False)  # the data set
 
 
 def evaluate(
-    predictor: Predictor,
+    model: Union[str, os.PathLike[str], ResolvedModel, Predictor],
     *,
     split: str = "val",
-    root: Optional[Path] = None,
-    csv: Optional[Path] = None,
+    root: Optional[Union[str, os.PathLike[str]]] = None,
+    csv: Optional[Union[str, os.PathLike[str]]] = None,
     batch_size: int = 32,
     crops: Literal[1, 10] = 1,
     top_k: Optional[int] = None,
@@ -49,19 +45,23 @@ def evaluate(
     """Return the mean loss and accuracies of a model on a split.
 
     Args:
+        model: A run, a checkpoint, an exported folder, or a `Predictor` of one.
         split: `train`, `val` or `test`.
         root: Folder of images; default: that of the model's training.
         csv: Table of labels; default: `labels.csv` in `root`.
         crops: 1, or 10 for the mean over center, corners and their mirror images (section 4.1 of the paper).
-        top_k: K of an additional top-K accuracy.
+        top_k: K of an additional top-K accuracy, and of the classes kept for each image (default 5).
 
     Raises:
         UserError: The data set is not found, has a label that the model lacks, `top_k` exceeds the number of classes,
             or the preprocessing leaves no room for 10 crops.
     """
+    predictor = model if isinstance(model, Predictor) else Predictor(model)
     predictor.metadata.check_top_k(top_k)
+    root, csv = (None if path is None else user_path(path) for path in (root, csv))
     table = open_table(predictor, root, csv)
-    return figures(predict_split(predictor, table, split, batch_size=batch_size, crops=crops), top_k=top_k)
+    predictions = predict_split(predictor, table, split, batch_size=batch_size, crops=crops, top=top_k or 5)
+    return mean_figures(predictions, top_k=top_k, table=table)
 
 
 def open_table(predictor: Predictor, root: Optional[Path], csv: Optional[Path]) -> ImageTable:
@@ -84,31 +84,37 @@ def open_table(predictor: Predictor, root: Optional[Path], csv: Optional[Path]) 
 
 
 def predict_split(
-    predictor: Predictor, table: ImageTable, split: str, *, batch_size: int = 32, crops: Literal[1, 10] = 1
-) -> Iterator[Predictions]:
-    """Yield the predictions for a split by batch, in the table's order; arguments as of `evaluate`."""
+    predictor: Predictor,
+    table: ImageTable,
+    split: str,
+    *,
+    batch_size: int = 32,
+    crops: Literal[1, 10] = 1,
+    top: int = 5,
+) -> SplitPredictions:
+    """Predict the images of a split, in the table's order.
+
+    Args:
+        crops: 10 averages the probabilities over ten crops, see `Predictor.predict`.
+        top: The number of most probable classes to keep.
+
+    Raises:
+        UserError: The split is empty, an image is unreadable, or `crops` does not fit the model.
+    """
     predictor.metadata.check_crops(crops)
     preprocess = predictor.metadata.preprocess
-    loader = Loader(ImageDataset(table, split, preprocess), preprocess, batch_size=batch_size, crops=crops)
-    done = 0
-    for image, label in progress(loader, what=f"evaluating {split}", total=len(loader)):
-        truth = label.numpy()
-        logarithms = predictor.log_probabilities(image.numpy(), crops=crops)
-        yield Predictions(np.arange(done, done + len(truth)), truth, logarithms)
-        done += len(truth)
+    loader = Loader(PatchDataset(table, split, preprocess), preprocess, batch_size=batch_size, crops=crops)
+    return join_batches(
+        rank_classes(label.numpy(), predictor.log_probabilities(image.numpy(), crops=crops), top=top)
+        for image, label in progress(loader, what=f"evaluating {split}", total=len(loader))
+    )
 
 
-def figures(predictions: Iterable[Predictions], *, top_k: Optional[int] = None) -> Evaluation:
-    """Return the mean loss and accuracies of predictions."""
-    return means(collect(predictions), top_k=top_k)
-
-
-def means(answers: Answers, *, top_k: Optional[int] = None) -> Evaluation:
-    """Return the mean loss and accuracies of answers."""
-    within = None if top_k is None else answers.top(top_k)
-    return Evaluation(float(answers.loss.mean()), answers.top(1), len(answers.truth), within)
-
-
-def collect(predictions: Iterable[Predictions], *, top: int = 5) -> Answers:
-    """Return the answers of all batches, each with its `top` most probable classes."""
-    return join(answers_of(batch.truth, batch.log_probabilities, top=top) for batch in predictions)
+def mean_figures(
+    predictions: SplitPredictions, *, top_k: Optional[int] = None, table: Optional[ImageTable] = None
+) -> Evaluation:
+    """Return the means over every image of a split."""
+    within = None if top_k is None else predictions.top(top_k)
+    return Evaluation(
+        float(predictions.loss.mean()), predictions.top(1), len(predictions.truth), within, predictions, table
+    )

@@ -73,7 +73,7 @@ def read_gallery(
 
     def decode(picture: tuple[Path, str]) -> tuple[tuple[Path, str], Optional[np.ndarray]]:
         try:
-            return picture, preprocess(picture[0])
+            return picture, preprocess.pixels(picture[0])
         except UserError:
             return picture, None
 

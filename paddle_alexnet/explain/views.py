@@ -90,7 +90,7 @@ def look_at(
         UserError: The image is unreadable, or the model lacks the class.
     """
     preprocess: Preprocess = metadata.preprocess
-    pixels = preprocess(image)
+    pixels = preprocess.pixels(image)
     read = preprocess.batch(pixels[None])
     with paddle.no_grad():
         probabilities = paddle.nn.functional.softmax(network(paddle.to_tensor(read)))[0].numpy()

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple, Optional, Union
+from typing import Literal, Optional, Union
 
 import numpy as np
 import paddle
@@ -30,23 +30,16 @@ from paddle_alexnet.system.progress import progress, working
 _WORKERS = max(2, min(16, os.cpu_count() or 1))  # threads that decode while the network computes
 
 
-class Answer(NamedTuple):
-    """The class probabilities [C] of one image, or the reason why the image is unreadable."""
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The most probable classes of one image, the most probable first, or why the image is unreadable."""
 
-    image: Source
-    probabilities: Optional[np.ndarray]
-    error: str = ""
-
-
-class Top(NamedTuple):
-    """One of the most probable classes of an image, or only the `error` of an unreadable one."""
-
-    image: Source
-    rank: Optional[int]
-    label: str
-    wnid: str
-    probability: Optional[float]
-    error: str = ""
+    image: Source  # as given; a path as `Path`
+    labels: tuple[str, ...]  # K
+    wnids: tuple[str, ...]  # K, "" for a class without one
+    probabilities: np.ndarray  # [K] float64
+    distribution: np.ndarray  # [C] float64, the probabilities of all classes in the order of `Predictor.names`
+    error: str = ""  # if set, the fields above hold no class
 
 
 class Predictor:
@@ -115,29 +108,42 @@ class Predictor:
             return logarithms
         return np.log(np.exp(logarithms).reshape(-1, crops, logits.shape[1]).mean(axis=1))
 
-    def answers(
+    def predict(
         self,
         images: Union[Source, Iterable[Source]],
         *,
+        top: Optional[int] = 5,
         batch_size: int = 32,
         crops: Literal[1, 10] = 1,
+        unreadable: Literal["raise", "keep"] = "raise",
         show_progress: bool = False,
-    ) -> Iterator[Answer]:
-        """Yield an answer for each image, also for unreadable ones, in the order given.
+    ) -> Iterator[Prediction]:
+        """Predict images, in the order given: `for prediction in predictor.predict(["photo.jpg", "folder"])`.
 
-        Threads decode images while the network computes, at most two batches ahead.
+        Images are decoded by threads while the network computes, at most two batches ahead.
 
         Args:
-            images: Paths, contents of files, Pillow images or arrays, uint8 [H, W, 3]; a folder stands for all images
-                below it.
-            crops: 1, or 10 for the mean over center, corners and their mirror images.
+            images: One image or an iterable of them. An image is a path, the bytes of a file, a Pillow image or an
+                array, uint8 [H, W, 3], RGB; a folder stands for every image below it.
+            top: Classes per image; None for all.
+            crops: 10 averages the probabilities over the corners, the center and their mirror images (section 4.1 of
+                the paper).
+            unreadable: "keep" yields a prediction with an `error` for an unreadable image.
+
+        Yields:
+            A `Prediction` per image.
+
+        Raises:
+            UserError: An image is unreadable, unless it is kept; `top` is below 1, or `crops` does not fit the model.
         """
         self.metadata.check_crops(crops)
+        if top is not None and top < 1:
+            raise UserError(f"top is {top}: must be at least 1; set 1 or more")
         preprocess = self.metadata.preprocess
 
         def decode(image: Source) -> tuple[Source, Union[np.ndarray, UserError]]:
             try:
-                return image, preprocess(image) if crops == 1 else preprocess.patch(image)
+                return image, preprocess.pixels(image) if crops == 1 else preprocess.patch(image)
             except UserError as error:
                 return image, error
 
@@ -148,54 +154,32 @@ class Predictor:
             parts = ten_crops(np.stack(pixels).transpose(0, 3, 1, 2), preprocess.image_size, edge)
             return preprocess.normalize(parts.reshape(-1, *parts.shape[2:]).astype(np.float32))
 
-        def answered(sources: Iterable[Source]) -> Iterator[Answer]:
+        def predicted(sources: Iterable[Source]) -> Iterator[Prediction]:
             with closing(in_threads(decode, sources, workers=_WORKERS, ahead=2 * batch_size)) as decoded:
                 while batch := list(islice(decoded, batch_size)):
                     pixels = [found for _, found in batch if isinstance(found, np.ndarray)]
                     logarithms = self.log_probabilities(network_input(pixels), crops=crops) if pixels else ()
-                    probabilities = iter(np.exp(logarithms))
+                    distributions = iter(np.exp(logarithms))
                     for image, found in batch:
-                        if isinstance(found, UserError):
-                            yield Answer(image, None, str(found).removeprefix(f"{_name(image)}: "))
+                        if not isinstance(found, UserError):
+                            yield self._prediction(image, next(distributions), top)
+                        elif unreadable == "raise":
+                            raise found
                         else:
-                            yield Answer(image, next(probabilities))
+                            error = str(found).removeprefix(f"{_name(image)}: ")
+                            yield Prediction(image, (), (), np.empty(0), np.empty(0), error)
 
         if not show_progress:
-            return answered(_each(images))
+            return predicted(_each(images))
         sources = list(_each(images)) if isinstance(images, Sized) else _each(images)
         total = len(sources) if isinstance(sources, list) else None
-        return progress(answered(sources), what="predicting", total=total)
+        return progress(predicted(sources), what="predicting", total=total)
 
-    def predict(
-        self,
-        images: Union[Source, Iterable[Source]],
-        *,
-        batch_size: int = 32,
-        crops: Literal[1, 10] = 1,
-        show_progress: bool = False,
-    ) -> Iterator[tuple[Source, np.ndarray]]:
-        """Yield each image with its class probabilities [C], in the order given; arguments as of `answers`.
-
-        Raises:
-            UserError: An image is unreadable.
-        """
-        for image, probabilities, error in self.answers(
-            images, batch_size=batch_size, crops=crops, show_progress=show_progress
-        ):
-            if probabilities is None:
-                raise UserError(f"{_name(image)}: {error}")
-            yield image, probabilities
-
-    def top(self, answer: Answer, count: int) -> list[Top]:
-        """Return the `count` most probable classes of an answer, or its error."""
-        image, probabilities, error = answer
-        if probabilities is None:
-            return [Top(image, None, "", "", None, error)]
+    def _prediction(self, image: Source, distribution: np.ndarray, top: Optional[int]) -> Prediction:
         names, wnids = self.metadata.classes.names, self.metadata.classes.wnids
-        return [
-            Top(image, rank, names[index], wnids[index] or "", float(probabilities[index]))
-            for rank, index in enumerate(top_classes(probabilities, count), start=1)
-        ]
+        best = top_classes(distribution, len(names) if top is None else top)
+        labels = tuple(names[index] for index in best)
+        return Prediction(image, labels, tuple(wnids[index] or "" for index in best), distribution[best], distribution)
 
 
 def answering_folder(model: ResolvedModel) -> Path:
@@ -210,8 +194,6 @@ def answering_folder(model: ResolvedModel) -> Path:
 
 def top_classes(probabilities: np.ndarray, top: int) -> np.ndarray:
     """Return the indices of the `top` most probable classes of probabilities [C], most probable first."""
-    if top < 1:
-        raise UserError(f"top {top}: must be 1 or more; choose another number of classes")
     return np.argsort(-probabilities, kind="stable")[:top]
 
 
@@ -257,7 +239,7 @@ def calibration_images(metadata: Metadata, folder: Optional[Path] = None) -> np.
     readable = []
     for path in chosen:
         with suppress(UserError):
-            readable.append(metadata.preprocess(path))
+            readable.append(metadata.preprocess.pixels(path))
     if not readable:
         raise UserError(f"{chosen[0].parent}: no calibration image is readable; name another folder as calibration")
     return metadata.preprocess.batch(np.stack(readable))

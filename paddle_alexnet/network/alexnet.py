@@ -26,6 +26,9 @@ class AlexNet(nn.Layer):
         quirks: Deviations of the original code to reproduce (`Preset.quirks`), and ablations (`ABLATIONS`).
         kernels: `paddle`, `compiled` or `auto`, see `kernels/forward.py`; weights and structure do not depend on them.
 
+    The defaults of `lrn` and `kernels` are Paddle's own layers, so that `paddle.summary(AlexNet())` lists the layers of
+    the preset's source (AvgPool3D-1, LRN-1). Recipes default to `auto`, the fastest that computes the same.
+
     Raises:
         UserError: The preset, backend or a quirk is unknown, or the kernels are not built.
     """
@@ -121,6 +124,15 @@ class AlexNet(nn.Layer):
         if isinstance(stage, presets.Dropout):
             return nn.Dropout(stage.p, mode=stage.mode)
         return nn.Flatten() if isinstance(stage, presets.Flatten) else nn.ReLU()
+
+
+def alexnet(num_classes: int = 1000, preset: str = "owt", **options: Any) -> AlexNet:
+    """Return an untrained AlexNet, by default the one of torchvision and `paddle.vision`.
+
+    Args:
+        options: Further parameters of `AlexNet`.
+    """
+    return AlexNet(preset, num_classes, **options)
 
 
 def _initial_attributes(rule: str, stage: Union[presets.Conv, presets.Linear], channels: int) -> dict[str, Any]:

@@ -424,3 +424,8 @@ def side_after(stage: Union[Conv, MaxPool], size: int) -> int:
     """Return the side of the output planes for S×S input planes."""
     left, right, _, _ = padding_of(stage, size)
     return (size + left + right - stage.kernel_size) // stage.stride + 1
+
+
+def list_presets() -> list[str]:
+    """Return the names of the presets."""
+    return list(PRESETS)

@@ -71,7 +71,9 @@ def draw_mistakes(
     for n, (path, caption) in enumerate(zip(images, captions)):
         left, top, right, bottom = _tile(n)
         try:
-            sheet.paste(Image.fromarray(preprocess(path)).resize((_TILE, _TILE), Image.Resampling.LANCZOS), (left, top))
+            sheet.paste(
+                Image.fromarray(preprocess.pixels(path)).resize((_TILE, _TILE), Image.Resampling.LANCZOS), (left, top)
+            )
         except UserError:
             draw.rectangle((left, top, right - 1, bottom - 1), fill="#d0d7de")
         for line, (text, ink) in enumerate(zip(caption, (_RIGHT, _WRONG))):

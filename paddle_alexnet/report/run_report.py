@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from paddle_alexnet.evaluation.evaluate import collect, open_table, predict_split
+from paddle_alexnet.evaluation.evaluate import open_table, predict_split
 from paddle_alexnet.inference.predictor import Predictor
 from paddle_alexnet.report.html_page import write_report
 from paddle_alexnet.report.run_summary import read_run
@@ -26,7 +26,7 @@ def report_run(run: RunFolder, *, device: str = "auto") -> Path:
                 table = open_table(predictor, None, None)
                 write_validation(
                     run.validation,
-                    collect(predict_split(predictor, table, "val")),
+                    predict_split(predictor, table, "val"),
                     table.filenames[table.rows("val")],
                     root=table.root,
                     split="val",

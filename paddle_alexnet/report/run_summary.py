@@ -90,5 +90,7 @@ def _read_metrics(path: Path) -> list[tuple[Epoch, str]]:
                 if column not in (table.fieldnames or ()):
                     raise ValueError(f"no column {column}")
             return [(check_types(Epoch, {name: row[name] for name in names}), row["data"] or "") for row in table]
+    except UserError:
+        raise
     except (OSError, ValueError, Error) as error:
         raise UserError(f"{path}: is damaged ({error}); name another run") from None

@@ -20,7 +20,12 @@ from pydantic import Field
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.evaluation.classification import Answers, class_figures, confident_mistakes, confusion_matrix
+from paddle_alexnet.evaluation.classification import (
+    SplitPredictions,
+    class_figures,
+    confident_mistakes,
+    confusion_matrix,
+)
 from paddle_alexnet.plots.drawings import draw_confusion, draw_mistakes
 from paddle_alexnet.plots.fonts import drawable_names
 from paddle_alexnet.system.errors import UserError
@@ -69,7 +74,7 @@ class Validation:
 
 def write_validation(
     place: Path,
-    answers: Answers,
+    predictions: SplitPredictions,
     filenames: Sequence[str],
     *,
     root: Path,
@@ -78,24 +83,24 @@ def write_validation(
     classes: ClassList,
     preprocess: Preprocess,
 ) -> None:
-    """Write `validation/` as a whole; `filenames` are the images of the answers, relative to `root`."""
-    confusion = confusion_matrix(answers.truth, answers.predicted, len(classes))
-    chosen = confident_mistakes(answers, MISTAKES)
+    """Write `validation/` as a whole; `filenames` are the images of the predictions, relative to `root`."""
+    confusion = confusion_matrix(predictions.truth, predictions.predicted, len(classes))
+    chosen = confident_mistakes(predictions, MISTAKES)
     figures = {
         "split": split,
         "epoch": epoch,
-        "images": len(answers.truth),
-        "loss": float(answers.loss.mean()),
-        "top1": answers.top(1),
-        "top5": answers.top(5),
+        "images": len(predictions.truth),
+        "loss": float(predictions.loss.mean()),
+        "top1": predictions.top(1),
+        "top5": predictions.top(5),
     }
     with atomic_folder(place, replace=lambda _: _FILES, aside=True) as folder:
         (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
-        write_predictions(folder / "predictions.csv", answers, filenames, classes)
+        write_predictions(folder / "predictions.csv", predictions, filenames, classes)
         write_csv(folder / "classes.csv", *class_table(confusion, classes.names))
         for suffix in CONFUSION_SUFFIXES:
             write_confusion(folder / f"confusion{suffix}", confusion, classes.names)
-        rows = list(_prediction_rows(answers, filenames, classes.names, chosen, top=1))
+        rows = list(_prediction_rows(predictions, filenames, classes.names, chosen, top=1))
         write_csv(folder / "mistakes.csv", _prediction_header(1), rows)
         shown = dict(zip(classes.names, drawable_names(classes.names)))
         captions = [(shown[row[1]], f"{shown[row[2]]} {float(row[3]):.0%}") for row in rows]
@@ -129,6 +134,8 @@ def read_validation(place: Path) -> Optional[Validation]:
             mistakes=tuple(dict(zip(header, row)) for row in mistakes),
             folder=place,
         )
+    except UserError:
+        raise
     except (OSError, ValueError, OverflowError, RecursionError, Error) as error:
         raise UserError(f"{place}: is damaged ({error}); remove it and make the report again") from None
 
@@ -150,12 +157,12 @@ def check_confusion(place: Path) -> None:
 
 
 def write_predictions(
-    place: Path, answers: Answers, filenames: Sequence[str], classes: ClassList, *, excel: bool = False
+    place: Path, predictions: SplitPredictions, filenames: Sequence[str], classes: ClassList, *, excel: bool = False
 ) -> None:
     """Write predictions as CSV, one row per image."""
-    top = answers.classes.shape[1]
-    everything = np.arange(len(answers.truth))
-    rows = _prediction_rows(answers, filenames, classes.names, everything, top=top)
+    top = predictions.classes.shape[1]
+    everything = np.arange(len(predictions.truth))
+    rows = _prediction_rows(predictions, filenames, classes.names, everything, top=top)
     write_csv(place, _prediction_header(top), rows, excel=excel)
 
 
@@ -186,16 +193,16 @@ def _prediction_header(top: int) -> list[str]:
 
 
 def _prediction_rows(
-    answers: Answers, filenames: Sequence[str], names: Sequence[str], chosen: np.ndarray, *, top: int
+    predictions: SplitPredictions, filenames: Sequence[str], names: Sequence[str], chosen: np.ndarray, *, top: int
 ) -> Iterator[list[Any]]:
     for n in chosen:
         best = [
             value
-            for index, probability in zip(answers.classes[n, :top], answers.probabilities[n, :top])
+            for index, probability in zip(predictions.classes[n, :top], predictions.probabilities[n, :top])
             for value in (names[index], f"{probability:.6g}")
         ]
-        truth = [answers.rank[n], f"{answers.loss[n]:.6g}"]
-        yield [filenames[n], names[answers.truth[n]], *best[:2], *truth, *best[2:]]
+        truth = [predictions.rank[n], f"{predictions.loss[n]:.6g}"]
+        yield [filenames[n], names[predictions.truth[n]], *best[:2], *truth, *best[2:]]
 
 
 def _rows(place: Path) -> list[list[str]]:

@@ -14,7 +14,7 @@ from paddle import nn
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.metadata import Metadata
 from paddle_alexnet.runs.model_folder import Model, read_model, write_model
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 
 WEIGHTS = "weights.pdparams"
 
@@ -51,7 +51,7 @@ def restore(model: Model) -> AlexNet:
         raise UserError(f"{model.path}: is an exported model without loadable weights; name a run or a checkpoint")
     source = model.path / WEIGHTS
     if WEIGHTS not in model.files:
-        raise UserError(f"{source}: file of the model not found; copy the whole folder")
+        raise MissingFileError(f"{source}: file of the model not found; copy the whole folder")
     network = AlexNet.build(model.metadata.model)
     load_weights(network, read_pdparams(io.BytesIO(model.files[WEIGHTS]), source=source), source=str(model.path))
     network.eval()

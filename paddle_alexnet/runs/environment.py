@@ -47,6 +47,8 @@ def read_environment(place: Path) -> dict[str, str]:
         return {}
     try:
         return check_types(dict[str, str], json.loads(read_small(place, at_most=100_000)))
+    except UserError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{place}: is not the environment of a run ({error}); move it away") from None
 

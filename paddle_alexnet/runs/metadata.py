@@ -62,7 +62,7 @@ class Origin:
             if root is not None:
                 raise
             moved = "the model was trained on it; if it was moved, name its folder as root"
-            raise UserError(f"{str(error).partition(';')[0]}: {moved}") from None
+            raise type(error)(f"{str(error).partition(';')[0]}: {moved}") from None
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,8 @@ def from_json(content: bytes, *, source: Path) -> Metadata:
         for fault in _faults(metadata):
             raise ValueError(fault)
         return metadata
+    except UserError:
+        raise
     except (ValueError, RecursionError) as error:
         reason = str(error)
     shown = "".join(c if c.isprintable() else "?" for c in reason[:200])

@@ -15,7 +15,7 @@ from typing import Callable, Optional, Union
 from paddle_alexnet.runs.metadata import MAX_BYTES as MAX_METADATA
 from paddle_alexnet.runs.metadata import Metadata, from_json, is_ours, to_json
 from paddle_alexnet.runs.run_folder import RunFolder
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 from paddle_alexnet.system.files import atomic_folder, refuse_strays, sync
 from paddle_alexnet.system.user_path import user_path
 
@@ -124,7 +124,7 @@ def find_model(path: Union[str, os.PathLike[str]]) -> Path:
     place = run.best if run.checkpoints.is_dir() else place
     if any((folder / METADATA).is_file() for folder in _places(place)):
         return place
-    raise UserError(f"{path}: model not found; name a run, a checkpoint or an exported folder")
+    raise MissingFileError(f"{path}: model not found; name a run, a checkpoint or an exported folder")
 
 
 def files_of(path: Union[str, os.PathLike[str]]) -> list[Path]:
@@ -191,4 +191,4 @@ def _read(place: Path, name: str, *, at_most: int = MAX_BYTES) -> bytes:
             continue
         except OSError as error:
             raise UserError(f"{place / name}: is unreadable ({error.strerror}); make it readable") from None
-    raise UserError(f"{place / name}: file of the model not found; copy the whole folder")
+    raise MissingFileError(f"{place / name}: file of the model not found; copy the whole folder")

@@ -103,6 +103,8 @@ class RunFolder:
             nearest = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
             if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
                 raise OSError(f"{nearest} is not a writable folder")
+        except UserError:
+            raise
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -122,6 +124,8 @@ class RunFolder:
             held = self._acquire()
             self.checkpoints.mkdir(exist_ok=resume)
             self._remove_left_behind()
+        except UserError:
+            raise
         except OSError as error:
             raise self._unwritable(error) from None
         try:

@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 _EXPLAINING = 8  # images that take as long as an explanation
 
 
-class TopClass(BaseModel):
+class PredictedClass(BaseModel):
     """One of the most probable classes."""
 
     rank: int
@@ -42,20 +42,20 @@ class TopClass(BaseModel):
     probability: float
 
 
-class Prediction(BaseModel):
+class PredictedImage(BaseModel):
     """The most probable classes of an image, or an error."""
 
     name: str
-    top: list[TopClass]
+    top: list[PredictedClass]
     status: int = 200
     error: str = ""
 
 
-class Answer(BaseModel):
+class PredictResponse(BaseModel):
     """A prediction for each image, in the order of the request."""
 
     model: dict[str, Any]
-    predictions: list[Prediction]
+    predictions: list[PredictedImage]
 
 
 class Refusal(BaseModel):
@@ -179,7 +179,7 @@ def create_app(
 
     @app.post(
         "/predict",
-        response_model=Answer,
+        response_model=PredictResponse,
         response_description="success",
         responses=_REFUSALS,
         openapi_extra=_IMAGES,

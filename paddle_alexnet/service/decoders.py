@@ -184,7 +184,7 @@ def decode(content: bytes, preprocess: Preprocess, *, megapixels: int) -> np.nda
     if width * height > megapixels * 1e6:
         raise Refused(413, f"{width}×{height} pixels exceed the limit of {megapixels} megapixels; save it smaller")
     try:
-        return preprocess(content)
+        return preprocess.pixels(content)
     except UserError as error:
         if isinstance(error.__context__, MemoryError):
             raise error.__context__ from None

@@ -1,8 +1,12 @@
-"""The error for mistakes that a user can fix."""
+"""Errors that a user can cause and fix."""
 
 
-class UserError(Exception):
-    """A mistake that a user can fix, in one line: `<thing>: <what is wrong>; <imperative remedy>`.
+class UserError(ValueError):
+    """A mistake that a user can fix, in one line: the file, row or key, what is wrong with it, and the remedy.
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file, folder or model that does not exist."""

@@ -66,6 +66,8 @@ def atomic_file(place: Path) -> Iterator[Path]:
             raise UserError(f"{place}: is a folder; name a file")
         try:
             yield target  # a pipe or a device
+        except UserError:
+            raise
         except (OSError, UnicodeEncodeError) as error:
             raise UserError(f"{place}: cannot write it ({error}); name another file") from error
         return
@@ -121,6 +123,8 @@ def _untouched(place: Path) -> Iterator[None]:
     """Add to an error that the old content is untouched; nothing in the block may change `place` before it fails."""
     try:
         yield
+    except UserError:
+        raise
     except (OSError, UnicodeEncodeError) as error:
         raise UserError(f"{place}: cannot write it ({error}); the old content is untouched") from error
 

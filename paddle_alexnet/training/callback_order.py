@@ -68,7 +68,8 @@ def build_callbacks(
     which their order matters.
     """
     settings, network, history, stop = run.config.train, run.network, History(), SharedStopRequest()
-    origin = Origin(run.data, str(run.table.root.absolute()), str(run.table.csv.absolute()), paddle=paddle.__version__)
+    root, csv = ("", "") if run.table.given else (str(run.table.root.absolute()), str(run.table.csv.absolute()))
+    origin = Origin(run.data, root, csv, paddle=paddle.__version__)
     metadata = Metadata(network.spec, run.table.classes, train.preprocess, origin)
     record = RecordEpoch(history, data=run.data)
     average = AverageWeights(network, decay=settings.ema) if settings.ema else None

@@ -30,7 +30,7 @@ from paddle_alexnet.runs.train_state import (
     not_a_state,
     read_state,
 )
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 from paddle_alexnet.system.typed_values import check_types
 from paddle_alexnet.training.history import Epoch, History
 from paddle_alexnet.training.model import in_full_precision
@@ -125,6 +125,8 @@ class LiveRun:
         self._check_optimizer(saved)
         try:
             self._restore(saved)
+        except UserError:
+            raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise not_a_state(saved.path / STATE, error) from None
 
@@ -270,9 +272,9 @@ def find_state(path: Path) -> Saved:
     run = RunFolder(run_of(path))
     place = run.last if run.path.resolve() == path.expanduser().resolve() else path.expanduser()
     if not run.is_run():
-        raise UserError(f"{path}: run not found; name a run folder, which is its output")
+        raise MissingFileError(f"{path}: run not found; name a run folder, which is its output")
     if not place.is_dir():
-        raise UserError(f"{path}: state not found, the run ended before saving one; start a new run")
+        raise MissingFileError(f"{path}: state not found, the run ended before saving one; start a new run")
     try:
         return read_state(place)
     except UserError as error:

@@ -12,7 +12,7 @@ import paddle
 
 from paddle_alexnet.config.recipe import with_absolute_paths
 from paddle_alexnet.config.schema import Config
-from paddle_alexnet.data.dataset import ImageDataset
+from paddle_alexnet.data.dataset import PatchDataset
 from paddle_alexnet.data.demo import DEMO_NAME, is_demo
 from paddle_alexnet.data.pipeline import open_table
 from paddle_alexnet.data.table import ImageFiles, ImageTable
@@ -44,14 +44,17 @@ class RunSetup:
     initial: Optional[InitialWeights]  # of a new run, until they are set
     saved: Optional[Saved]  # of a resumed run, until it is restored
 
-    def identify_images(self, *sets: ImageDataset) -> None:
+    def identify_images(self, *sets: PatchDataset) -> None:
         """Record the hash of the image files that were read, and compare it with a resumed run's."""
         saved, workers = self.saved if rank() == 0 else None, self.config.data.workers
         self.files = identify_images(saved, self.files, sets, workers=workers)
 
 
-def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSetup:
+def prepare_run(config: Config, *, device: str, resume: Optional[Path], given: Optional[ImageTable] = None) -> RunSetup:
     """Check all that needs no image, seed, and build the network.
+
+    Args:
+        given: Table of the data sets that `train` was given; default: the configured data set.
 
     Raises:
         UserError: The run would fail later, or `resume` does not match the config.
@@ -64,7 +67,7 @@ def prepare_run(config: Config, *, device: str, resume: Optional[Path]) -> RunSe
         folder.check()
     saved = find_state(resume) if resume else None
     with first_before_others():  # rank 0 may draw the demo set
-        table = open_table(config.data, beside=folder.path)
+        table = open_table(config.data, beside=folder.path) if given is None else given
     data, files = table.fingerprint(), table.image_files()
     model, kernels = config.model, config.model.kernels
     if saved and kernels == "auto":  # a resumed run keeps its kernels

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Callable, Optional
 
 import numpy as np
 
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 from paddle_alexnet.system.files import atomic_file
 from paddle_alexnet.weights.archive import Archive
 from paddle_alexnet.weights.caffemodel import read_caffemodel
@@ -83,7 +83,7 @@ def read_arrays(path: Path, file_format: Optional[str] = None, *, key: Optional[
     except ImportError as error:
         raise _missing(path, error) from None
     except FileNotFoundError:
-        raise UserError(f"{path}: file not found; check the path") from None
+        raise MissingFileError(f"{path}: file not found; check the path") from None
     except Exception as error:  # a damaged file may raise anything
         reason = printable(" ".join(str(error).split()) or type(error).__name__)
         raise UserError(f"{path}: is damaged or not a weight file ({reason}); choose another") from None

@@ -35,7 +35,7 @@ def test_every_stage_is_timed_beside_the_plain_loader(demo_set, caplog):
 def test_the_plain_loaders_do_the_same_work(tmp_path, size):
     """A crop and a flip of the rescaled image, normalized: of one in one color, and of noise."""
     Image.new("RGB", size, (200, 100, 50)).save(tmp_path / "a.png")
-    expected = PREPROCESS(tmp_path / "a.png")
+    expected = PREPROCESS.pixels(tmp_path / "a.png")
     for one in (plain_image, vision_image):
         image = np.asarray(one(tmp_path / "a.png"))
         assert image.shape == (3, 224, 224) and image.dtype == np.float32

@@ -9,7 +9,7 @@ from rounding import PROBABILITIES
 
 from paddle_alexnet import Predictor
 from paddle_alexnet.data.image_files import find_images
-from paddle_alexnet.export import verification as proof
+from paddle_alexnet.exporting import verification as proof
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def test_exported_model_predicts_as_the_network_does(to, options, checkpoint, de
     assert theirs.metadata.output == ("probabilities" if "--softmax" in options else "logits")
     ours.metadata = theirs.metadata  # images of that size for both
     images = find_images([demo_set])[:5]
-    for (path, expected), (same, found) in zip(ours.predict(images), theirs.predict(images)):
-        assert path == same
-        np.testing.assert_allclose(found, expected, atol=PROBABILITIES)
+    for expected, found in zip(ours.predict(images), theirs.predict(images)):
+        assert found.image == expected.image
+        np.testing.assert_allclose(found.distribution, expected.distribution, atol=PROBABILITIES)
 
 
 def test_all_are_put_in_place_or_none(checkpoint, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from paddle_alexnet.data.dataset import ImageDataset
+from paddle_alexnet.data.dataset import PatchDataset
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics, measure
 from paddle_alexnet.data.table import read_table
@@ -20,11 +20,11 @@ def root(demo_set: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def train_set(demo_set: Path) -> ImageDataset:
+def train_set(demo_set: Path) -> PatchDataset:
     """Patches of 64×64 for an input of 48×48."""
-    return ImageDataset(read_table(demo_set), "train", CROP)
+    return PatchDataset(read_table(demo_set), "train", CROP)
 
 
 @pytest.fixture(scope="session")
-def statistics(train_set: ImageDataset) -> Statistics:
+def statistics(train_set: PatchDataset) -> Statistics:
     return measure(train_set.patches(range(len(train_set)))[0])

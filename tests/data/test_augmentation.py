@@ -9,7 +9,7 @@ from rounding import FEW, PIXELS
 
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data import augmentation
-from paddle_alexnet.data.dataset import ImageDataset
+from paddle_alexnet.data.dataset import PatchDataset
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.evaluation.metrics import CrossEntropy, MeanLoss
@@ -150,7 +150,7 @@ def test_erased_pixels_are_the_mean_color():
 
 def test_mixup_blends_images_and_labels_alike(train_set):
     config = DataConfig(mixup=1.0)
-    dataset = ImageDataset(train_set.table, "train", WHOLE)
+    dataset = PatchDataset(train_set.table, "train", WHOLE)
     plain, label = next(iter(Loader(dataset, WHOLE, batch_size=6)))
     mixed, shares = next(iter(Loader(dataset, WHOLE, batch_size=6, augmentation=config)))
     np.testing.assert_allclose(shares.numpy().sum(axis=1), 1, atol=FEW)

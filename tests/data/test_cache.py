@@ -18,7 +18,7 @@ from paddle_alexnet import UserError
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data import cache
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import Decoded, ImageDataset, UnreadableImages
+from paddle_alexnet.data.dataset import Decoded, PatchDataset, UnreadableImages
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
@@ -28,8 +28,8 @@ CROP = replace(SQUASH, geometry="crop", resize=40)
 TORCHVISION = replace(SQUASH, geometry="torchvision", resize=47)
 
 
-def split(root: Path, preprocess: Preprocess = SQUASH) -> ImageDataset:
-    return ImageDataset(read_table(root), "train", preprocess)
+def split(root: Path, preprocess: Preprocess = SQUASH) -> PatchDataset:
+    return PatchDataset(read_table(root), "train", preprocess)
 
 
 def opened(root: Path, preprocess: Preprocess = SQUASH) -> Decoded:
@@ -68,7 +68,7 @@ def test_cache_is_built_once_and_again_when_something_changed(root, fills):
     assert len(fills) == 1, "read, not built"
     victim = split(root).path(3)
     Image.new("RGB", (50, 50), (1, 2, 3)).save(victim)
-    assert (opened(root).planes[3].transpose(1, 2, 0) == SQUASH(victim)).all() and len(fills) == 2
+    assert (opened(root).planes[3].transpose(1, 2, 0) == SQUASH.pixels(victim)).all() and len(fills) == 2
     stat = victim.stat()
     os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     opened(root)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from paddle_alexnet import UserError
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages, verify_images
+from paddle_alexnet.data.dataset import PatchDataset, UnreadableImages, verify_images
 from paddle_alexnet.data.loader import Loader
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
@@ -19,14 +19,14 @@ def test_image_and_label_by_index(root):
     Image.new("RGB", (40, 20), (255, 0, 50)).save(root / "red.png")
     (root / "labels.csv").write_text("filename,label,split\nred.png,cat,train\nred.png,dog,val\n")
     (root / "classes.txt").unlink()
-    dataset = ImageDataset(read_table(root), "val", SQUASH)
+    dataset = PatchDataset(read_table(root), "val", SQUASH)
     [(image, label)] = [dataset[0]]
     assert image.shape == (32, 32, 3) and image.dtype == np.uint8 and label == 1
     assert (image == (255, 0, 50)).all()
 
 
 def test_patches_of_the_readable_and_messages_of_the_others(root):
-    dataset = ImageDataset(read_table(root), "train", SQUASH)
+    dataset = PatchDataset(read_table(root), "train", SQUASH)
     whole, none = dataset.patches([3, 4, 5])
     assert whole.shape == (3, 3, 32, 32) and none == {}
     truncate(dataset.path(4))
@@ -39,7 +39,7 @@ def test_by_default_the_first_unreadable_image_ends_the_run_with_its_line(root):
     """Also where blank lines stand before it."""
     text = (root / "labels.csv").read_text()
     (root / "labels.csv").write_text(text.replace("\n", "\n\n"))
-    dataset = ImageDataset(read_table(root), "train", SQUASH)
+    dataset = PatchDataset(read_table(root), "train", SQUASH)
     truncate(dataset.path(4))
     name = dataset.path(4).name
     line = next(n for n, row in enumerate((root / "labels.csv").read_text().splitlines(), 1) if name in row)
@@ -62,7 +62,7 @@ def test_by_default_the_first_unreadable_image_ends_the_run_with_its_line(root):
 
 
 def test_verifying_tells_of_all_where_they_are_too_many(root, caplog):
-    dataset = ImageDataset(read_table(root), "train", SQUASH)
+    dataset = PatchDataset(read_table(root), "train", SQUASH)
     for index in (4, 7, 9):
         truncate(dataset.path(index))
     with pytest.raises(UserError, match=rf"{dataset.path(4).name}.* \(and 2 more such images\)"):

@@ -17,7 +17,7 @@ from rounding import PIXELS
 from paddle_alexnet import UserError
 from paddle_alexnet.config.schema import DataConfig
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
+from paddle_alexnet.data.dataset import PatchDataset, UnreadableImages
 from paddle_alexnet.data.loader import Loader, is_sample
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image
 from paddle_alexnet.data.table import read_table
@@ -29,8 +29,8 @@ FLIP = DataConfig(horizontal_flip=True)
 ALL = DataConfig(geometry="crop", resize=64, horizontal_flip=True, color_jitter=0.4, pca_noise=0.5, random_erasing=0.5)
 
 
-def split(root: Path, preprocess: Preprocess = SQUASH) -> ImageDataset:
-    return ImageDataset(read_table(root), "train", preprocess)
+def split(root: Path, preprocess: Preprocess = SQUASH) -> PatchDataset:
+    return PatchDataset(read_table(root), "train", preprocess)
 
 
 def test_batches_are_the_network_s_input(root):
@@ -78,18 +78,20 @@ def test_an_epoch_can_be_entered_at_any_batch(train_set, statistics):
 
 
 def test_evaluation_training_without_augmentation_and_prediction_see_the_same(demo_set, train_set):
-    by_path = CROP.batch(np.stack([CROP(train_set.path(i)) for i in range(5)]))
+    by_path = CROP.batch(np.stack([CROP.pixels(train_set.path(i)) for i in range(5)]))
     image, _ = next(iter(Loader(train_set, CROP, batch_size=5)))
     np.testing.assert_array_equal(image.numpy(), by_path)
     squash = Preprocess(48, MEAN, STD)
     image, _ = next(iter(Loader(split(demo_set, squash), squash, batch_size=5, augmentation=DataConfig())))
-    np.testing.assert_array_equal(image.numpy(), squash.batch(np.stack([squash(train_set.path(i)) for i in range(5)])))
+    np.testing.assert_array_equal(
+        image.numpy(), squash.batch(np.stack([squash.pixels(train_set.path(i)) for i in range(5)]))
+    )
 
 
 @pytest.mark.parametrize("geometry", ["crop", "random_resized_crop"])
 def test_augmentation_follows_from_seed_epoch_and_index_alone(train_set, statistics, geometry):
     """Not from the workers, the batches or the order; and no two epochs, seeds or images share theirs."""
-    dataset = ImageDataset(train_set.table, "train", CROP)
+    dataset = PatchDataset(train_set.table, "train", CROP)
     dataset.labels = np.arange(len(dataset))
 
     def epochs(seed: int, **settings: int) -> list[np.ndarray]:
@@ -116,7 +118,7 @@ def test_images_in_a_row_may_share_crop_and_flip_but_no_noise(train_set, statist
 
     def batches(first=0, epoch=0, config=settings, **other):
         loader = Loader(
-            ImageDataset(train_set.table, "train", CROP), CROP, augmentation=config, statistics=statistics,
+            PatchDataset(train_set.table, "train", CROP), CROP, augmentation=config, statistics=statistics,
             **{"batch_size": 6, "shuffle": True, "seed": 3, **other},
         )  # fmt: skip
         loader.epoch, loader.first = epoch, first
@@ -134,7 +136,7 @@ def test_images_in_a_row_may_share_crop_and_flip_but_no_noise(train_set, statist
 
     patch = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ImageDataset, "patches", lambda self, indices, parts: (np.stack([patch] * len(indices)), {}))
+        patched.setattr(PatchDataset, "patches", lambda self, indices, parts: (np.stack([patch] * len(indices)), {}))
         alike = batches(config=replace(settings, pca_noise=0.0))
     for start in range(0, 30, 4):
         assert all(np.array_equal(alike[start], image) for image in alike[start : start + 4])
@@ -207,7 +209,7 @@ def test_no_thread_outlives_the_iteration(root):
 
 def test_the_first_batch_waits_for_its_own_images_alone_and_no_more_threads_decode_than_workers(root, monkeypatch):
     dataset, rest, lock, busy, most = split(root), threading.Event(), threading.Lock(), 0, 0
-    read = ImageDataset.read
+    read = PatchDataset.read
 
     def slow_read(self, index, decode):
         nonlocal busy, most
@@ -221,7 +223,7 @@ def test_the_first_batch_waits_for_its_own_images_alone_and_no_more_threads_deco
             busy -= 1
         return image
 
-    monkeypatch.setattr(ImageDataset, "read", slow_read)
+    monkeypatch.setattr(PatchDataset, "read", slow_read)
     batches = iter(Loader(dataset, SQUASH, batch_size=4, workers=3))
     assert len(next(batches)[1]) == 4
     rest.set()

@@ -10,7 +10,7 @@ from PIL import Image
 from rounding import LOSS, PIXELS
 
 from paddle_alexnet import Predictor, UserError, train
-from paddle_alexnet.data.dataset import ImageDataset
+from paddle_alexnet.data.dataset import PatchDataset
 from paddle_alexnet.data.pipeline import open_loaders
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.table import read_table
@@ -33,7 +33,7 @@ def test_nothing_in_the_data_folder_is_touched(root, tmp_path):
 def test_a_new_run_turns_images_as_exif_asks_and_its_model_says_so(root, tmp_path):
     """On disk a photograph lies on its side; in training, in evaluation and in prediction it stands."""
     table = read_table(root)
-    path = ImageDataset(table, "val", Preprocess(32, (0, 0, 0), (1, 1, 1))).path(0)
+    path = PatchDataset(table, "val", Preprocess(32, (0, 0, 0), (1, 1, 1))).path(0)
     with Image.open(path) as image:
         upright = image.convert("RGB").resize((90, 60))
     exif = Image.Exif()
@@ -49,7 +49,7 @@ def test_a_new_run_turns_images_as_exif_asks_and_its_model_says_so(root, tmp_pat
         assert np.abs(images.numpy()[0] - expected).mean() < 0.1
         preprocess = train_loader.preprocess
         assert preprocess == val_loader.preprocess and (preprocess.orientation == "exif") == turned
-        np.testing.assert_allclose(images.numpy()[0], preprocess.batch(preprocess(path)[None])[0], atol=PIXELS)
+        np.testing.assert_allclose(images.numpy()[0], preprocess.batch(preprocess.pixels(path)[None])[0], atol=PIXELS)
 
 
 def test_statistics_are_measured_on_the_pixels_that_the_network_sees(root, tmp_path, statistics):
@@ -106,7 +106,7 @@ def test_ten_crops_average_the_probabilities(augmented_run, demo_set, tmp_path, 
     lines = (demo_set / "labels.csv").read_text().splitlines()
     csv.write_text("\n".join([lines[0], *(line for line in lines if line.endswith(",val"))][:3]))
     shutil.copy(demo_set / "classes.txt", tmp_path)
-    dataset = ImageDataset(read_table(demo_set, csv), "val", preprocess)
+    dataset = PatchDataset(read_table(demo_set, csv), "val", preprocess)
     losses = []
     for index in range(2):
         patch = preprocess.patch(dataset.path(index))

@@ -21,7 +21,7 @@ from rounding import PIXELS
 
 from paddle_alexnet import UserError
 from paddle_alexnet.data import preprocess as preprocess_module
-from paddle_alexnet.data.dataset import ImageDataset
+from paddle_alexnet.data.dataset import PatchDataset
 from paddle_alexnet.data.preprocess import Preprocess, encode_mean_image, open_image
 from paddle_alexnet.data.statistics import Statistics
 
@@ -48,13 +48,13 @@ def test_crop_is_the_center_of_the_image_whose_shorter_side_was_rescaled(tmp_pat
     by_hand = rescaled[top : top + 64, left : left + 64]
     patch = CROP.patch(tmp_path / "a.png").astype(int)
     assert np.abs(patch - by_hand).mean() < 1.5  # half a pixel where a side is odd
-    np.testing.assert_array_equal(CROP(tmp_path / "a.png"), patch[8:56, 8:56])
+    np.testing.assert_array_equal(CROP.pixels(tmp_path / "a.png"), patch[8:56, 8:56])
 
 
 def test_squash_is_one_resize_and_what_it_was_before_there_was_a_choice(tmp_path):
     photo(100, 80).save(tmp_path / "a.png")
     plain = photo(100, 80).resize((32, 32), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(SQUASH(tmp_path / "a.png"), np.asarray(plain))
+    np.testing.assert_array_equal(SQUASH.pixels(tmp_path / "a.png"), np.asarray(plain))
     old = json.dumps({"image_size": 32, "mean": MEAN, "std": STD})
     assert TypeAdapter(Preprocess).validate_json(old) == SQUASH
 
@@ -96,9 +96,10 @@ def test_preprocess_without_draft_is_bit_identical_to_pillow_s_resize(resample):
         upright = ImageOps.exif_transpose(image.convert("RGB"))
     plain = upright.resize((32, 32), Image.Resampling[resample.upper()])
     preprocess = replace(SQUASH, draft=False, orientation="exif", resample=resample)
-    np.testing.assert_array_equal(preprocess(content), np.asarray(plain))
+    np.testing.assert_array_equal(preprocess.pixels(content), np.asarray(plain))
     assert (
-        preprocess(content) != replace(preprocess, resample="hamming" if resample == "box" else "box")(content)
+        preprocess.pixels(content)
+        != replace(preprocess, resample="hamming" if resample == "box" else "box").pixels(content)
     ).any()
 
 
@@ -154,7 +155,7 @@ DEEP = {
 
 @pytest.mark.parametrize("name", DEEP)
 def test_deep_gray_is_the_same_picture_in_8_bits(name):
-    np.testing.assert_array_equal(SQUASH(DEEP[name]), np.stack([LEVELS] * 3, axis=-1))
+    np.testing.assert_array_equal(SQUASH.pixels(DEEP[name]), np.stack([LEVELS] * 3, axis=-1))
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
@@ -162,7 +163,7 @@ def test_pixels_whose_white_is_not_known_are_refused(mode):
     image = Image.fromarray(LEVELS.astype({"I": np.int32, "F": np.float32}[mode]))
     for source in (image, encoded(image, "TIFF")):
         with pytest.raises(UserError, match=f"mode {mode} is unknown, save it with 8 or 16 bits"):
-            SQUASH(source)
+            SQUASH.pixels(source)
 
 
 ORANGE = (240, 130, 20)
@@ -197,7 +198,7 @@ def test_every_mode_becomes_rgb(mode):
             sources.append(encoded(image, kind))
     for source in sources:
         # In levels: up to two conversions round, and the rescaling does.
-        assert np.abs(SQUASH(source).astype(int) - expected).max() <= 3
+        assert np.abs(SQUASH.pixels(source).astype(int) - expected).max() <= 3
 
 
 def test_transparency_is_dropped_and_the_colors_below_it_stay():
@@ -210,7 +211,7 @@ def test_transparency_is_dropped_and_the_colors_below_it_stay():
         encoded(palette, "PNG", transparency=b"\0\7"),
         encoded(Image.new("RGB", (40, 30), ORANGE), "PNG", transparency=ORANGE),
     ):
-        assert (SQUASH(content) == ORANGE).all()
+        assert (SQUASH.pixels(content) == ORANGE).all()
 
 
 def test_a_file_in_another_format_is_no_image_and_starts_nothing(tmp_path, monkeypatch):
@@ -221,9 +222,9 @@ def test_a_file_in_another_format_is_no_image_and_starts_nothing(tmp_path, monke
     (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n%%EndComments\nshowpage\n")
     for content in (encoded(Image.new("RGB", (9, 9)), "ICO"), encoded(Image.new("RGB", (9, 9)), "TGA")):
         with pytest.raises(UserError, match="not an image"):
-            SQUASH(content)
+            SQUASH.pixels(content)
     with pytest.raises(UserError, match=r"a\.jpg: unreadable image \(not an image\)"):
-        SQUASH(tmp_path / "a.jpg")
+        SQUASH.pixels(tmp_path / "a.jpg")
     assert not (tmp_path / "started").exists()
 
 
@@ -236,9 +237,9 @@ def test_a_file_is_closed_after_it_was_read_or_refused(tmp_path):
     before = len(list(open_files.iterdir()))
     with open_image(tmp_path / "a.png") as image:
         assert image.size == (40, 30) and len(list(open_files.iterdir())) == before + 1
-    SQUASH(tmp_path / "a.png")
+    SQUASH.pixels(tmp_path / "a.png")
     with pytest.raises(UserError):
-        SQUASH(tmp_path / "b.png")
+        SQUASH.pixels(tmp_path / "b.png")
     assert len(list(open_files.iterdir())) == before
 
 
@@ -247,11 +248,11 @@ def test_a_file_is_closed_after_it_was_read_or_refused(tmp_path):
 def test_path_bytes_picture_and_pixels_are_the_same_image(tmp_path, preprocess, name):
     path = tmp_path / name
     photo(100, 80).save(path)
-    expected = preprocess(path)
+    expected = preprocess.pixels(path)
     assert expected.shape == (preprocess.image_size,) * 2 + (3,) and expected.dtype == np.uint8
     with Image.open(path) as picture:
         for source in (str(path), path.read_bytes(), picture, np.asarray(picture)):
-            np.testing.assert_array_equal(preprocess(source), expected)
+            np.testing.assert_array_equal(preprocess.pixels(source), expected)
         assert picture.getpixel((99, 79)), "a caller's picture is left open"
 
 
@@ -260,7 +261,7 @@ def test_path_bytes_picture_and_pixels_are_the_same_image(tmp_path, preprocess, 
 )
 def test_preprocess_of_a_source_that_is_no_image_raises(source):
     with pytest.raises(UserError, match="the image"):
-        SQUASH(source)
+        SQUASH.pixels(source)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -273,22 +274,22 @@ def test_exif_turns_a_picture_where_that_is_asked_for(tmp_path, orientation):
         with Image.open(tmp_path / "a.jpg") as image:
             upright = ImageOps.exif_transpose(image)
         for preprocess in (SQUASH, CROP):
-            turned = replace(preprocess, orientation="exif")(tmp_path / "a.jpg").astype(int)
-            assert np.abs(turned - preprocess(upright)).mean() < 1.5
-            assert (turned == preprocess(tmp_path / "a.jpg")).all() == (orientation == 1)
+            turned = replace(preprocess, orientation="exif").pixels(tmp_path / "a.jpg").astype(int)
+            assert np.abs(turned - preprocess.pixels(upright)).mean() < 1.5
+            assert (turned == preprocess.pixels(tmp_path / "a.jpg")).all() == (orientation == 1)
 
 
 def test_broken_exif_does_not_spoil_a_picture(tmp_path, monkeypatch):
     photo(100, 60).save(tmp_path / "a.jpg")
-    expected = SQUASH(tmp_path / "a.jpg")
+    expected = SQUASH.pixels(tmp_path / "a.jpg")
     monkeypatch.setattr(Image.Image, "getexif", lambda image: 1 / 0)
-    np.testing.assert_array_equal(replace(SQUASH, orientation="exif")(tmp_path / "a.jpg"), expected)
+    np.testing.assert_array_equal(replace(SQUASH, orientation="exif").pixels(tmp_path / "a.jpg"), expected)
 
 
-def test_mean_image_is_subtracted_pixel_by_pixel(train_set: ImageDataset, statistics: Statistics):
+def test_mean_image_is_subtracted_pixel_by_pixel(train_set: PatchDataset, statistics: Statistics):
     mean = statistics.mean_image[:, 8:56, 8:56]
     pixel = replace(CROP, mean_image=encode_mean_image(mean))
-    image = CROP(train_set.path(0))
+    image = CROP.pixels(train_set.path(0))
     expected = (image.transpose(2, 0, 1) - mean.round()) / 255 / np.array(STD)[:, None, None]
     np.testing.assert_allclose(pixel.batch(image[None])[0], expected, atol=PIXELS)
     assert TypeAdapter(Preprocess).validate_json(TypeAdapter(Preprocess).dump_json(pixel)) == pixel
@@ -322,7 +323,7 @@ def test_bombs_and_impossible_sides_are_refused_before_they_are_decoded(tmp_path
     (tmp_path / "a.png").write_bytes(content)
     started = time.monotonic()
     with pytest.raises(UserError, match=words) as error:
-        SQUASH(tmp_path / "a.png")
+        SQUASH.pixels(tmp_path / "a.png")
     assert str(tmp_path / "a.png") in str(error.value) and "\n" not in str(error.value)
     assert time.monotonic() - started < 1
 
@@ -417,7 +418,7 @@ def test_visible_region_is_the_region_that_the_pixels_come_from(geometry, size):
     pixels = np.stack([255 * columns / width, 255 * rows / height, 0 * rows], axis=-1).round().astype(np.uint8)
     found = Preprocess(64, (0.5,) * 3, (0.5,) * 3, geometry=geometry, resize=90)
     left, top, right, bottom = found.seen(width, height)
-    seen = found(pixels).astype(float)
+    seen = found.pixels(pixels).astype(float)
     middles = (np.arange(64) + 0.5) / 64
     np.testing.assert_allclose(seen[32, :, 0], 255 * (left + (right - left) * middles) / width, atol=1.5)  # of rounding
     np.testing.assert_allclose(seen[:, 32, 1], 255 * (top + (bottom - top) * middles) / height, atol=1.5)

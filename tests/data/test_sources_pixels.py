@@ -91,7 +91,7 @@ def caffe(image: Image.Image, size: int, resize: int) -> np.ndarray:
 def test_the_network_sees_the_same_pixels(preprocess, definition, size, tmp_path):
     noise(*size).save(tmp_path / "a.png")
     expected = definition(noise(*size), preprocess.image_size, 256)
-    np.testing.assert_array_equal(preprocess(tmp_path / "a.png"), expected)
+    np.testing.assert_array_equal(preprocess.pixels(tmp_path / "a.png"), expected)
 
 
 @pytest.mark.parametrize("size", [(227, 256), (225, 256), (99, 111), (64, 64)])
@@ -102,11 +102,11 @@ def test_crop_with_an_odd_margin_has_the_pixels_of_torchvision_and_paddleclas(si
         for preprocess, definition in ((TORCHVISION, torchvision), (PADDLECLAS, paddleclas)):
             image = noise(long, 290) if long % 2 else noise(290, long)
             ours = replace(preprocess, image_size=network, resize=resize)
-            np.testing.assert_array_equal(ours(image), definition(image, network, resize))
+            np.testing.assert_array_equal(ours.pixels(image), definition(image, network, resize))
 
 
 def test_strips_that_would_fill_the_memory_are_refused(tmp_path):
     noise(1, 3000).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png: 1×3000 pixels, resized to 256×768000, require 786 MB, decode_limit"):
-        TORCHVISION(tmp_path / "a.png")
-    assert replace(TORCHVISION, decode_limit=800)(tmp_path / "a.png").shape == (224, 224, 3)
+        TORCHVISION.pixels(tmp_path / "a.png")
+    assert replace(TORCHVISION, decode_limit=800).pixels(tmp_path / "a.png").shape == (224, 224, 3)

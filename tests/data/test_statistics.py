@@ -9,7 +9,7 @@ from PIL import Image
 
 from paddle_alexnet import UserError
 from paddle_alexnet.data.cache import open_cache
-from paddle_alexnet.data.dataset import ImageDataset, UnreadableImages
+from paddle_alexnet.data.dataset import PatchDataset, UnreadableImages
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.data.statistics import Statistics, open_statistics
 from paddle_alexnet.data.table import read_table
@@ -38,7 +38,7 @@ def test_statistics_equal_the_mean_and_deviation_of_the_pixels(statistics, train
     {"eigenvalues": np.zeros(3, np.int8)},
 ])  # fmt: skip
 def test_statistics_of_another_form_are_measured_again(root, measured, statistics, tmp_path, change):
-    dataset = ImageDataset(read_table(root), "train", CROP)
+    dataset = PatchDataset(read_table(root), "train", CROP)
     measured(dataset)
     (file,) = (tmp_path / "cache").glob("*.npz")
     np.savez(file, **{**vars(statistics), **change})
@@ -51,11 +51,11 @@ def test_statistics_of_another_form_are_measured_again(root, measured, statistic
 def measured(monkeypatch, tmp_path):
     """Statistics, and how many images were read for them."""
 
-    def measured(dataset: ImageDataset) -> tuple[Statistics, int]:
+    def measured(dataset: PatchDataset) -> tuple[Statistics, int]:
         reads = []
-        read = ImageDataset.read
+        read = PatchDataset.read
         with monkeypatch.context() as patched:
-            patched.setattr(ImageDataset, "read", lambda *a: reads.append(a) or read(*a))
+            patched.setattr(PatchDataset, "read", lambda *a: reads.append(a) or read(*a))
             found = open_statistics(dataset, tmp_path / "cache", unreadable=UnreadableImages(), workers=2)
         return found, len(reads)
 
@@ -64,21 +64,21 @@ def measured(monkeypatch, tmp_path):
 
 def test_statistics_are_measured_once_for_the_same_images(root, measured, statistics, tmp_path):
     table = read_table(root)
-    first, reads = measured(ImageDataset(table, "train", CROP))
+    first, reads = measured(PatchDataset(table, "train", CROP))
     assert reads == 30
     np.testing.assert_array_equal(first.mean_image, statistics.mean_image)
-    assert measured(ImageDataset(table, "train", CROP))[1] == 0
-    assert measured(ImageDataset(table, "train", replace(CROP, resize=50)))[1] == 30
+    assert measured(PatchDataset(table, "train", CROP))[1] == 0
+    assert measured(PatchDataset(table, "train", replace(CROP, resize=50)))[1] == 30
     truncate(min((tmp_path / "cache").glob("*.npz"), key=lambda file: file.stat().st_size))
-    assert measured(ImageDataset(table, "train", replace(CROP, resize=50)))[1] == 30
-    assert measured(ImageDataset(table, "train", CROP))[1] == 0
+    assert measured(PatchDataset(table, "train", replace(CROP, resize=50)))[1] == 30
+    assert measured(PatchDataset(table, "train", CROP))[1] == 0
     csv = root / "labels.csv"
     csv.write_text(csv.read_text().replace(",train\n", ",test\n", 4))
-    assert measured(ImageDataset(read_table(root), "train", CROP))[1] == 26
+    assert measured(PatchDataset(read_table(root), "train", CROP))[1] == 26
 
 
 def test_statistics_are_measured_again_when_a_picture_changes_under_the_same_csv(root, measured):
-    dataset = ImageDataset(read_table(root), "train", CROP)
+    dataset = PatchDataset(read_table(root), "train", CROP)
     before, _ = measured(dataset)
     Image.new("RGB", (50, 50), (255, 255, 255)).save(dataset.path(3))
     after, reads = measured(dataset)
@@ -86,10 +86,10 @@ def test_statistics_are_measured_again_when_a_picture_changes_under_the_same_csv
 
 
 def test_decoded_patches_give_the_same_and_unreadable_ones_are_left_out(root, tmp_path):
-    truncate(ImageDataset(read_table(root), "train", CROP).path(3))
+    truncate(PatchDataset(read_table(root), "train", CROP).path(3))
     found = []
     for cached in (False, True):
-        dataset = ImageDataset(read_table(root), "train", CROP)
+        dataset = PatchDataset(read_table(root), "train", CROP)
         if cached:
             dataset.decoded = open_cache("ram", dataset, tmp_path, unreadable=UnreadableImages(1), workers=2)
         folder = tmp_path / f"cache{cached}"

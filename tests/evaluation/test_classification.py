@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from paddle_alexnet.evaluation.classification import (
-    answers_of,
     class_figures,
     confident_mistakes,
     confused_pairs,
     confusion_matrix,
     interval_text,
-    join,
+    join_batches,
+    rank_classes,
     wilson_interval,
 )
 
@@ -21,7 +21,7 @@ TRUTH = np.array([0, 2, 1, 1])
 
 
 def test_answers_hold_the_rank_and_the_loss_of_the_truth_and_the_most_probable_classes():
-    answers = answers_of(TRUTH, np.log(PROBABILITIES), top=2)
+    answers = rank_classes(TRUTH, np.log(PROBABILITIES), top=2)
     assert answers.classes.tolist() == [[0, 1], [1, 2], [2, 0], [0, 1]]  # of the two equal ones the first
     assert answers.rank.tolist() == [1, 2, 3, 2]
     np.testing.assert_allclose(np.exp(-answers.loss), [0.7, 0.3, 0.2, 0.06])
@@ -30,14 +30,14 @@ def test_answers_hold_the_rank_and_the_loss_of_the_truth_and_the_most_probable_c
 
 
 def test_batches_joined_are_the_whole():
-    whole = answers_of(TRUTH, np.log(PROBABILITIES))
-    parts = join(answers_of(TRUTH[part], np.log(PROBABILITIES[part])) for part in (slice(3), slice(3, 4)))
+    whole = rank_classes(TRUTH, np.log(PROBABILITIES))
+    parts = join_batches(rank_classes(TRUTH[part], np.log(PROBABILITIES[part])) for part in (slice(3), slice(3, 4)))
     for name in ("truth", "loss", "rank", "classes", "probabilities"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
 def test_mistakes_come_with_the_most_confident_first():
-    answers = answers_of(TRUTH, np.log(PROBABILITIES))
+    answers = rank_classes(TRUTH, np.log(PROBABILITIES))
     assert confident_mistakes(answers, 10).tolist() == [3, 1, 2]
     assert confident_mistakes(answers, 1).tolist() == [3]
 

@@ -12,8 +12,8 @@ from helpers import assert_user_error, run_tool
 from rounding import LOSS
 
 from paddle_alexnet import Predictor, UserError
-from paddle_alexnet.evaluation.classification import answers_of
-from paddle_alexnet.evaluation.evaluate import Predictions, evaluate, figures, open_table, predict_split
+from paddle_alexnet.evaluation.classification import join_batches, rank_classes
+from paddle_alexnet.evaluation.evaluate import evaluate, mean_figures, open_table, predict_split
 from paddle_alexnet.inference.engine import log_softmax
 from paddle_alexnet.inference.predictor import top_classes
 from paddle_alexnet.runs.metadata import to_json
@@ -29,32 +29,29 @@ def test_figures_are_means_over_images_not_batches():
     """Probabilities 1/2, 1/4, 1/8 of the true class, the first of them the most probable."""
     shares = np.array([[1 / 2, 3 / 8, 1 / 8], [1 / 4, 5 / 8, 1 / 8], [1 / 8, 5 / 8, 1 / 4]])
     truth = np.zeros(3, np.int64)
-    batches = [Predictions(np.arange(3)[part], truth[part], np.log(shares[part])) for part in (slice(2), slice(2, 3))]
-    result = figures(batches)
+    predictions = join_batches(rank_classes(truth[part], np.log(shares[part])) for part in (slice(2), slice(2, 3)))
+    result = mean_figures(predictions)
     assert result.images == 3
     assert result.top1 == pytest.approx(1 / 3)
     assert result.loss == pytest.approx(2 * math.log(2))
     assert result.top_k is None
-    assert figures(batches, top_k=2).top_k == pytest.approx(2 / 3)
-    assert figures(batches, top_k=3).top_k == 1
+    assert mean_figures(predictions, top_k=2).top_k == pytest.approx(2 / 3)
+    assert mean_figures(predictions, top_k=3).top_k == 1
 
 
 def test_rank_of_equally_probable_classes_is_by_index_as_in_predict():
     logarithms = np.log(np.full((3, 3), 1 / 3))
-    batch = Predictions(np.arange(3), np.arange(3), logarithms)
-    places = [top_classes(row, 3).tolist().index(truth) for row, truth in zip(logarithms, batch.truth)]
-    assert (answers_of(batch.truth, batch.log_probabilities).rank - 1).tolist() == places == [0, 1, 2]
+    places = [top_classes(row, 3).tolist().index(truth) for row, truth in zip(logarithms, range(3))]
+    assert (rank_classes(np.arange(3), logarithms).rank - 1).tolist() == places == [0, 1, 2]
 
 
 def test_every_image_is_predicted_once_in_order_and_as_the_predictor_does(predictor):
     table = open_table(predictor, None, None)
-    batches = list(predict_split(predictor, table, "test", batch_size=4))
-    assert [len(batch.truth) for batch in batches] == [4, 4, 2]
-    assert np.concatenate([batch.index for batch in batches]).tolist() == list(range(10))
-    logarithms = np.concatenate([batch.log_probabilities for batch in batches])
-    np.testing.assert_allclose(np.exp(logarithms).sum(axis=1), 1)
+    predictions = predict_split(predictor, table, "test", batch_size=4, top=10)
+    assert predictions.truth.tolist() == table.labels[table.rows("test")].tolist()
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1)
     result = evaluate(predictor, split="test", batch_size=3)
-    assert result.loss == pytest.approx(figures(batches).loss, rel=LOSS)
+    assert result.loss == pytest.approx(predictions.loss.mean(), rel=LOSS)
 
 
 def test_log_softmax_of_large_logits():
@@ -71,10 +68,10 @@ def test_checkpoint_and_exported_folder_agree(predictor, finished_run):
 
 def test_predict_gives_the_same_to_the_last_digit(predictor):
     table = open_table(predictor, None, None)
-    logarithms = np.concatenate([batch.log_probabilities for batch in predict_split(predictor, table, "test")])
+    expected = predict_split(predictor, table, "test", top=10)
     images = [table.root / name for name in table.filenames[table.rows("test")]]
-    probabilities = np.stack([found for _, found in predictor.predict(images)])
-    np.testing.assert_array_equal(probabilities, np.exp(logarithms))
+    probabilities = np.stack([found.probabilities for found in predictor.predict(images, top=None)])
+    np.testing.assert_array_equal(probabilities, expected.probabilities)
 
 
 def test_labels_are_the_model_s_classes_in_the_model_s_order(finished_run, demo_set, tmp_path):

@@ -36,7 +36,7 @@ def test_alike_is_what_the_network_takes_for_alike(tmp_path):
     gallery = gather(read_gallery(network, metadata.preprocess, pictures, batch_size=3))
     assert len(gallery.paths) == len(gallery.features) == 8
     asked = tmp_path / "red0.png"
-    features = hidden_features(network, metadata.preprocess.batch(metadata.preprocess(asked)[None]))[0]
+    features = hidden_features(network, metadata.preprocess.batch(metadata.preprocess.pixels(asked)[None]))[0]
     near = gallery.nearest(features, 7, but=asked)
     assert [one.label for one in near] == ["red"] * 3 + ["green"] * 4
     assert asked not in [one.path for one in near]

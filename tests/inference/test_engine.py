@@ -14,7 +14,7 @@ from rounding import LOGITS
 
 from paddle_alexnet import AlexNet, UserError
 from paddle_alexnet.data.classes import ClassList
-from paddle_alexnet.export.exporter import export
+from paddle_alexnet.exporting.exporter import export_network
 from paddle_alexnet.inference.engine import open_engine
 from paddle_alexnet.inference.paddle_inference import PROGRAMS, WEIGHTS, PaddleInference
 from paddle_alexnet.inference.program_check import check_program, check_weights
@@ -84,7 +84,7 @@ def models(tmp_path_factory):
     network = AlexNet("small", 3)
     network.eval()
     save_checkpoint(folder / "checkpoint", network, metadata_of(network))
-    export(network, metadata_of(network), folder / "exported")
+    export_network(network, metadata_of(network), folder / "exported")
     return folder
 
 

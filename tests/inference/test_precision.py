@@ -14,7 +14,7 @@ from rounding import NOISE
 
 from paddle_alexnet import AlexNet, Predictor, UserError
 from paddle_alexnet.data.image_files import find_images
-from paddle_alexnet.export.exporter import export
+from paddle_alexnet.exporting.exporter import export_network
 
 pytestmark = pytest.mark.usefixtures("tiny_preset")  # a preset `tiny`
 
@@ -29,7 +29,7 @@ def exported(finished_run, tmp_path_factory):
 
 def logits(model, images, precision):
     """The logarithms of predicted probabilities, about 0: the logits, but for what all classes of an image share."""
-    logarithms = np.log([answer for _, answer in Predictor(model, precision=precision).predict(images)])
+    logarithms = np.log([found.distribution for found in Predictor(model, precision=precision).predict(images)])
     return logarithms - logarithms.mean(axis=1, keepdims=True)
 
 
@@ -79,7 +79,7 @@ def tiny_network_of_ones(tmp_path_factory):
         inputs = weight.shape[0] if weight.ndim == 2 else np.prod(weight.shape[1:])
         weight.set_value(np.full(weight.shape, 0 if "bias" in name else 1 / inputs, np.float32))
     folder = tmp_path_factory.mktemp("ones") / "model"
-    export(network, metadata_of(network), folder)
+    export_network(network, metadata_of(network), folder)
     return folder
 
 
@@ -87,7 +87,7 @@ def tiny_network_of_ones(tmp_path_factory):
 def test_the_ranges_are_set_by_the_images_of_a_folder(exported, demo_set):
     [image] = find_images([demo_set])[:1]
     answers = [
-        next(Predictor(exported, precision="int8", calibration=folder).predict(image))[1]
+        next(Predictor(exported, precision="int8", calibration=folder).predict(image)).distribution
         for folder in (demo_set / "images" / "rings", demo_set / "images" / "waves", demo_set / "images" / "rings")
     ]
     assert np.array_equal(answers[0], answers[2])
@@ -140,7 +140,7 @@ def test_the_ranges_are_those_of_the_input_that_is_asked_for(exported, demo_set)
     """Set by images that go through another preprocessing they would cut off most of these."""
     model, image = Predictor(exported), find_images([demo_set])[0]
     preprocess = replace(model.metadata.preprocess, std=(0.01, 0.01, 0.01))
-    pixels = preprocess(image)
+    pixels = preprocess.pixels(image)
     exact, found = (
         Predictor(exported, precision=precision, preprocess=preprocess).logits(preprocess.batch(pixels[None]))
         for precision in ("float32", "int8")

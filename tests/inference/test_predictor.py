@@ -65,7 +65,7 @@ def test_a_short_script_without_the_package_reads_the_exported_folder(exported, 
         capture_output=True, text=True, check=True, cwd=tmp_path,
     ).stdout  # fmt: skip
     result = json.loads(printed.splitlines()[-1])
-    _, probabilities = next(Predictor(exported).predict([image]))
+    probabilities = next(Predictor(exported).predict([image])).distribution
     theirs = np.exp(result["logits"]) / np.exp(result["logits"]).sum()
     np.testing.assert_allclose(theirs, probabilities, atol=PROBABILITIES)
 
@@ -102,22 +102,22 @@ def test_predict_with_an_unreadable_image_names_it_and_predicts_the_others(expor
     assert tuple(table.loc[0, ["rank", "label", "probability"]]) == ("", "", "")
     assert (table["error"][1:] == "").all()
     assert (table["rank"][1:] == "1").all()
-    predicted = dict(Predictor(exported).predict(sound))
+    predicted = {each.image: each.probabilities for each in Predictor(exported).predict(sound)}
     for row in table.itertuples():
         if Path(row.image) in predicted:
             assert float(row.probability) == pytest.approx(predicted[Path(row.image)].max(), rel=SIX_DIGITS)
 
 
 def test_predict_interrupted_keeps_the_rows_that_it_has(exported, demo_set, tmp_path, monkeypatch):
-    answers = Predictor.answers
+    predict = Predictor.predict
 
     def interrupted(self, images, **named):
-        for n, answer in enumerate(answers(self, images, **named)):
+        for n, answer in enumerate(predict(self, images, **named)):
             if n == 3:
                 raise KeyboardInterrupt
             yield answer
 
-    monkeypatch.setattr(Predictor, "answers", interrupted)
+    monkeypatch.setattr(Predictor, "predict", interrupted)
     result = run_tool("predict", exported, demo_set / "images" / "rings", "--top", 1, "--csv", tmp_path / "top.csv")
     assert result.returncode == 130
     assert "of the first 3 of 5 images" in result.stdout
@@ -188,7 +188,7 @@ def test_predict_names_what_it_cannot_read(exported, tmp_path):
 def test_paths_may_be_text(exported, demo_set, monkeypatch):
     monkeypatch.chdir(exported.parent)
     image = str(find_images([demo_set])[0])
-    (_, ours), (_, theirs) = (next(Predictor(model).predict([image])) for model in ("model", exported))
+    ours, theirs = (next(Predictor(model).predict([image])).distribution for model in ("model", exported))
     np.testing.assert_array_equal(ours, theirs)
 
 
@@ -196,8 +196,6 @@ def test_the_most_probable_classes_first_and_ties_in_order():
     probabilities = np.array([0.2, 0.1, 0.4, 0.2, 0.1])
     assert top_classes(probabilities, 3).tolist() == [2, 0, 3]
     assert top_classes(probabilities, 9).tolist() == [2, 0, 3, 1, 4]
-    with pytest.raises(UserError, match="top 0: must be 1 or more"):
-        top_classes(probabilities, 0)
 
 
 def test_an_image_is_a_path_bytes_a_picture_an_array_or_a_folder_of_them(exported, demo_set):
@@ -208,22 +206,22 @@ def test_an_image_is_a_path_bytes_a_picture_an_array_or_a_folder_of_them(exporte
         picture.load()
         array = np.asarray(picture)
         sources = [str(paths[0]), paths[0], paths[0].read_bytes(), picture, array]
-        [(_, expected)] = predictor.predict(paths[0])
-        for _, probabilities in predictor.predict(sources, batch_size=1):
-            np.testing.assert_array_equal(probabilities, expected)
+        [expected] = predictor.predict(paths[0])
+        for found in predictor.predict(sources, batch_size=1):
+            np.testing.assert_array_equal(found.distribution, expected.distribution)
         for alone in (*sources, np.stack([array])):
-            [(_, probabilities)] = predictor.predict(alone)
-            np.testing.assert_array_equal(probabilities, expected)
-    assert [image for image, _ in predictor.predict([folder, str(paths[0])])] == [*paths, paths[0]]
+            [found] = predictor.predict(alone)
+            np.testing.assert_array_equal(found.distribution, expected.distribution)
+    assert [found.image for found in predictor.predict([folder, str(paths[0])])] == [*paths, paths[0]]
 
 
 def test_answers_for_unreadable_images_have_a_reason_and_the_others_continue(exported, demo_set):
     path = find_images([demo_set])[0]
     gray = np.zeros((9, 9), np.uint8)
     given = [b"no picture", path, gray, "gone.png", path.read_bytes()[:500]]
-    answers = list(Predictor(exported).answers(given, batch_size=2))
+    answers = list(Predictor(exported).predict(given, batch_size=2, unreadable="keep"))
     assert [answer.image for answer in answers] == [b"no picture", path, gray, Path("gone.png"), given[-1]]
-    assert [answer.probabilities is None for answer in answers] == [True, False, True, True, True]
+    assert [len(answer.labels) for answer in answers] == [0, 5, 0, 0, 0]
     reasons = ("not an image", "", "array is uint8 [9, 9]; pass", "image not found", "runcated")
     for answer, reason in zip(answers, reasons):
         assert reason in answer.error
@@ -235,7 +233,7 @@ def test_answers_for_unreadable_images_have_a_reason_and_the_others_continue(exp
 def test_predictor_with_show_progress_prints_the_count(exported, demo_set, capsys):
     folder = demo_set / "images" / "rings"
     for images, last in (([folder], "5/5"), (iter([folder]), "")):
-        assert len(list(Predictor(exported).answers(images, show_progress=True))) == 5
+        assert len(list(Predictor(exported).predict(images, show_progress=True))) == 5
         assert capsys.readouterr().err.strip().endswith(last)
 
 
@@ -245,20 +243,22 @@ def test_predictor_answers_equal_those_of_evaluation(crops, exported):
     preprocess = replace(predictor.metadata.preprocess, resize=150)
     predictor.metadata = replace(predictor.metadata, preprocess=preprocess)
     table = open_table(predictor, None, None)
-    theirs = list(predict_split(predictor, table, "train", crops=crops))
+    theirs = predict_split(predictor, table, "train", crops=crops)
     images = [table.root / name for name in table.filenames[table.rows("train")]]
-    ours = [probabilities for _, probabilities in predictor.predict(images, crops=crops)]
-    np.testing.assert_array_equal(np.stack(ours), np.exp(np.concatenate([batch.log_probabilities for batch in theirs])))
+    ours = [found.probabilities for found in predictor.predict(images, crops=crops)]
+    np.testing.assert_array_equal(np.stack(ours), theirs.probabilities)
 
 
 def test_ten_crops_of_a_whole_patch_are_refused_at_once(exported):
     with pytest.raises(UserError, match="crops: 10 requires patches larger"):
-        Predictor(exported).answers([], crops=10)
+        Predictor(exported).predict([], crops=10)
+    with pytest.raises(UserError, match="top is 0"):
+        Predictor(exported).predict([], top=0)
 
 
 def test_a_run_may_be_moved(finished_run, demo_set, tmp_path):
     image = find_images([demo_set])[0]
     moved = shutil.copytree(finished_run.output, tmp_path / "moved")
-    (_, ours), (_, theirs) = (next(Predictor(run).predict(image)) for run in (finished_run.output, moved))
+    ours, theirs = (next(Predictor(run).predict(image)).distribution for run in (finished_run.output, moved))
     np.testing.assert_array_equal(ours, theirs)
     assert run_tool("predict", moved, image).returncode == 0

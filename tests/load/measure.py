@@ -24,7 +24,7 @@ from itertools import cycle
 from pathlib import Path
 from paddle_alexnet.service.served_model import open_served
 predictor = open_served(sys.argv[1]).predictor
-answers = predictor.answers(cycle(sorted(Path(sys.argv[2]).iterdir())))
+answers = predictor.predict(cycle(sorted(Path(sys.argv[2]).iterdir())))
 for _ in range(64):
     next(answers)
 done, start = 0, time.perf_counter()

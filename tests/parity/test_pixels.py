@@ -38,7 +38,7 @@ def test_torchvision(size, network, monkeypatch):
     with Image.open(io.BytesIO(photo(*size))) as image:
         expected = theirs(image.convert("RGB")).numpy()  # as datasets.folder.pil_loader
     ours = Preprocess(network, *NORMALIZED, geometry="torchvision", resize=256, orientation="stored", draft=False)
-    pixels = ours(photo(*size))
+    pixels = ours.pixels(photo(*size))
     found = (torch.tensor(pixels.transpose(2, 0, 1)) / 255).numpy() - np.float32(NORMALIZED[0])[:, None, None]
     found /= np.float32(NORMALIZED[1])[:, None, None]
     # A level is 0.017 or more; what is left is float32's rounding of values up to 2.7.
@@ -58,8 +58,8 @@ def test_paddleclas_and_caffe(size, network):
     top, left = ((side - network) // 2 for side in resized.shape[:2])
     common = {"resize": 256, "resample": "opencv", "draft": False}
     ours = Preprocess(network, *NORMALIZED, geometry="paddleclas", orientation="exif", **common)
-    np.testing.assert_array_equal(ours(photo(*size)), resized[top : top + network, left : left + network])
+    np.testing.assert_array_equal(ours.pixels(photo(*size)), resized[top : top + network, left : left + network])
     offset = (256 - network) // 2
     squashed = cv2.resize(stored, (256, 256))[offset : offset + network, offset : offset + network]
     ours = Preprocess(network, *NORMALIZED, geometry="squash", orientation="stored", **common)
-    np.testing.assert_array_equal(ours(photo(*size)), squashed)
+    np.testing.assert_array_equal(ours.pixels(photo(*size)), squashed)

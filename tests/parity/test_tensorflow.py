@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compare import assert_same, converted, image, on_backend, outputs, random_weights
 
-from paddle_alexnet.conversion import convert
+from paddle_alexnet.conversion import convert_weights
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
@@ -145,8 +145,8 @@ def test_keras_model_gives_the_same_logits(save, tf, keras_model, tmp_path):
 
 def test_keras_reads_what_we_write(tf, keras_model, tmp_path):
     before = [np.array(weight) for weight in keras_model.get_weights()]
-    convert(save_weights_h5(tf, keras_model, tmp_path), tmp_path / "ours.pdparams")
-    convert(tmp_path / "ours.pdparams", tmp_path / "back.h5")
+    convert_weights(save_weights_h5(tf, keras_model, tmp_path), tmp_path / "ours.pdparams")
+    convert_weights(tmp_path / "ours.pdparams", tmp_path / "back.h5")
     keras_model.set_weights([np.zeros_like(weight) for weight in before])
     keras_model.load_weights(tmp_path / "back.h5")
     for weight, expected in zip(keras_model.get_weights(), before):

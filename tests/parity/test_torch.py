@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from compare import assert_same, converted, image, on_backend, outputs
 
-from paddle_alexnet.conversion import convert
+from paddle_alexnet.conversion import ConversionOptions, convert_weights
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.system.errors import UserError
 
@@ -231,8 +231,8 @@ def save_safetensors(network, folder):
 @pytest.mark.parametrize("back", ["back.pth", "back.safetensors"])
 def test_round_trip_is_exact(save, back, half, tmp_path):
     key = "model" if save is save_reference else None
-    convert(save(half, tmp_path), tmp_path / "ours.pdparams", key=key)
-    convert(tmp_path / "ours.pdparams", tmp_path / back)
+    convert_weights(save(half, tmp_path), tmp_path / "ours.pdparams", key=key)
+    convert_weights(tmp_path / "ours.pdparams", tmp_path / back)
     if back.endswith(".pth"):
         state = torch.load(tmp_path / back, weights_only=True)
     else:
@@ -257,8 +257,8 @@ def test_half_precision_becomes_float32(half, tmp_path):
 def test_the_moving_average_of_a_checkpoint(half, tmp_path):
     path = save_reference(half, tmp_path)
     with pytest.raises(UserError, match="choose one as key: model, model_ema"):
-        convert(path, tmp_path / "ours")
-    converted = convert(path, tmp_path / "ours", key="model_ema")
+        convert_weights(path, tmp_path / "ours")
+    converted = convert_weights(path, tmp_path / "ours", options=ConversionOptions(key="model_ema"))
     assert "left unread: argparse.Namespace, torch.device" in converted.notes
     found = load_checkpoint(tmp_path / "ours")[0].parameters()
     for ours, theirs in zip(found, half.state_dict().values()):

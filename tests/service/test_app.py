@@ -96,7 +96,7 @@ def metric(service, line):
 def test_predict_request_is_answered_as_by_the_predictor(service, served):
     for name, content in (("red", RED_FILE), ("green", GREEN_FILE)):
         preprocess = served.predictor.metadata.preprocess
-        expected = np.exp(served.predictor.log_probabilities(preprocess.batch(preprocess(content)[None])))[0]
+        expected = np.exp(served.predictor.log_probabilities(preprocess.batch(preprocess.pixels(content)[None])))[0]
         answer = service.send("predict?top=2", content)
         assert answer.status == 200, name
         (prediction,) = answer.json["predictions"]

@@ -64,7 +64,7 @@ def test_decoder_refuses_an_image_that_takes_too_long_and_decodes_the_next():
     for name, refusal in zip(SLOW, found[::2]):
         assert refusal[0] == 422 and "takes more than 0.5 s to decode" in refusal[1], name
     for pixels in found[1::2]:
-        np.testing.assert_array_equal(pixels, PREPROCESS(sound))
+        np.testing.assert_array_equal(pixels, PREPROCESS.pixels(sound))
 
 
 def test_decoder_refuses_an_image_that_takes_too_much_memory_and_decodes_the_next():
@@ -73,7 +73,7 @@ def test_decoder_refuses_an_image_that_takes_too_much_memory_and_decodes_the_nex
     large, sound = stream.getvalue(), file_of("PNG")
     found = answers([large, sound], memory=300, megapixels=100)
     assert found[0][0] == 413 and "more than 300 MB" in found[0][1]
-    np.testing.assert_array_equal(found[1], PREPROCESS(sound))
+    np.testing.assert_array_equal(found[1], PREPROCESS.pixels(sound))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "PPM", "TIFF"])
@@ -81,7 +81,7 @@ def test_decoders_give_the_pixels_and_refusals_of_prediction(form):
     content = file_of(form)
     found = answers([content, base64.b64encode(content).decode(), b"no image", "%%"])
     for pixels in found[:2]:
-        np.testing.assert_array_equal(pixels, PREPROCESS(content))
+        np.testing.assert_array_equal(pixels, PREPROCESS.pixels(content))
     assert [status for status, _ in found[2:]] == [415, 422]
 
 

@@ -37,7 +37,7 @@ def png_that_claims(width, height):
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF"])
 def test_decode_gives_the_pixels_of_prediction(form):
     content = file_of(form)
-    np.testing.assert_array_equal(decode(content, PREPROCESS, megapixels=1), PREPROCESS(content))
+    np.testing.assert_array_equal(decode(content, PREPROCESS, megapixels=1), PREPROCESS.pixels(content))
 
 
 @pytest.mark.parametrize(

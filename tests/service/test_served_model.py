@@ -8,7 +8,7 @@ import pytest
 from planted import red_and_green
 
 from paddle_alexnet import UserError
-from paddle_alexnet.export.exporter import export
+from paddle_alexnet.exporting.exporter import export_network
 from paddle_alexnet.runs.checkpoint import save_checkpoint
 from paddle_alexnet.service.samples import samples
 from paddle_alexnet.service.served_model import open_served
@@ -22,7 +22,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     network, metadata = red_and_green()
     save_checkpoint(folder / "checkpoints" / "best", network, metadata)
-    export(network, metadata, folder / "inference")
+    export_network(network, metadata, folder / "inference")
     return folder
 
 
@@ -63,4 +63,4 @@ def test_samples_are_of_each_class_of_the_val_split_or_drawn(demo_set):
     drawn = samples(replace(metadata, origin=replace(metadata.origin, data_root="/nowhere")), 12)
     assert len(drawn) == 12 and {sample.label for sample in drawn} == set(names.names)
     for sample in (val[0], drawn[0]):
-        assert np.asarray(metadata.preprocess(sample.content)).std() > 5
+        assert np.asarray(metadata.preprocess.pixels(sample.content)).std() > 5

@@ -9,7 +9,7 @@ import paddle
 from paddle import nn
 from rounding import LOGITS
 
-from paddle_alexnet.conversion import convert
+from paddle_alexnet.conversion import convert_weights
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.checkpoint import load_checkpoint
 from paddle_alexnet.runs.metadata import Metadata
@@ -24,7 +24,7 @@ def image(size: int, *, images: int = 2) -> np.ndarray:
 
 def converted(source: Path, folder: Path, preset: str) -> tuple[AlexNet, Metadata]:
     """The checkpoint that a file of weights is converted to; the file is removed, for it is large."""
-    convert(source, folder / "ours", preset=preset)
+    convert_weights(source, folder / "ours", preset=preset)
     loaded = load_checkpoint(folder / "ours")
     shutil.rmtree(folder / "ours")
     source.unlink(missing_ok=True)  # a TensorFlow checkpoint is named by a prefix

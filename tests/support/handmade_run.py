@@ -7,7 +7,7 @@ import numpy as np
 from paddle_alexnet.config.recipe import load_config, save_config
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.evaluation.classification import Answers, answers_of
+from paddle_alexnet.evaluation.classification import SplitPredictions, rank_classes
 from paddle_alexnet.report.validation import write_validation
 from paddle_alexnet.runs.environment import save_environment
 from paddle_alexnet.runs.run_folder import RunFolder
@@ -20,12 +20,12 @@ METRICS = """epoch,train_loss,train_top1,val_loss,val_top1,learning_rate,images_
 """
 
 
-def answers(images: int = 12, classes: int = 3) -> Answers:
-    """Answers drawn from a fixed seed; about half of them are right."""
+def answers(images: int = 12, classes: int = 3) -> SplitPredictions:
+    """Predictions drawn from a fixed seed; about half of them are right."""
     rng = np.random.default_rng(0)
     truth = np.arange(images) % classes
     logits = rng.normal(size=(images, classes)) + 1.2 * np.eye(classes)[truth]
-    return answers_of(truth, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+    return rank_classes(truth, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
 
 def write_run(folder: RunFolder, pictures: Path, *overrides: str, names: tuple[str, ...] = NAMES) -> None:

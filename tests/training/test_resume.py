@@ -23,7 +23,7 @@ from rounding import LOSS
 
 from paddle_alexnet import Predictor, UserError, load_config, train
 from paddle_alexnet.config.recipe import RENAMED_KEYS
-from paddle_alexnet.data.dataset import ImageDataset
+from paddle_alexnet.data.dataset import PatchDataset
 from paddle_alexnet.data.table import read_table
 from paddle_alexnet.evaluation.evaluate import evaluate
 from paddle_alexnet.runs.checkpoint import load_checkpoint
@@ -316,7 +316,7 @@ def test_images_of_unknown_content_are_a_warning(finished, demo_set, tmp_path, c
     table = read_table(data)
     files = table.image_files()
     check_same_sizes(saved, files)
-    unread = ImageDataset(table, "train", saved.metadata.preprocess)
+    unread = PatchDataset(table, "train", saved.metadata.preprocess)
     assert identify_images(saved, files, [unread], workers=1) == files
     assert "modified or copied after" in caplog.text
 

@@ -31,7 +31,7 @@ from paddle_alexnet.datasets.inspect.checks import (
 )
 from paddle_alexnet.datasets.inspect.decoded_file import CHECKS_JPEG, Photo, look_at_all
 from paddle_alexnet.datasets.inspect.duplicates import MOST_WITHIN_SPLIT
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 from paddle_alexnet.system.files import open_csv, write_csv
 from paddle_alexnet.system.output_files import check_output
 from paddle_alexnet.system.progress import progress
@@ -167,7 +167,7 @@ def check_outputs(*, root: Path, csv: Path, sheet: Path, report: Optional[Path],
         if path.suffix.lower() != suffix:
             raise UserError(f"{path}: must have the suffix {suffix}; rename it")
         if not path.parent.is_dir():
-            raise UserError(f"{path}: folder not found; create it first")
+            raise MissingFileError(f"{path}: folder not found; create it first")
         if root.resolve() in path.resolve().parents:
             raise UserError(f"{path}: is inside the data folder {root}, which is never changed; choose another folder")
         if path.resolve() == csv.resolve():

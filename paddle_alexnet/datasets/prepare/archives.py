@@ -98,6 +98,8 @@ def list_tar(archive: Path, *, within: Optional[Span] = None) -> Iterator[tuple[
     try:
         with archive.open("rb") as stream:
             yield from _files(stream, start, start + size)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{archive}: must be a complete, plain tar: {error}") from None
 

@@ -17,7 +17,7 @@ from paddle_alexnet.data.splits import DEFAULT_SPLIT, SPLITS, check_split, draw_
 from paddle_alexnet.data.table import write_tables
 from paddle_alexnet.datasets.prepare.archives import find_archive, from_archive
 from paddle_alexnet.datasets.prepare.sources import Record, find_classes, read_lines
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 from paddle_alexnet.system.files import atomic_folder
 from paddle_alexnet.system.progress import progress
 
@@ -79,7 +79,7 @@ def prepare(
     if "\0" in f"{source}{output}":
         raise UserError(f"{source}, {output}: a path must not have a NUL; choose another")
     if not source.exists():
-        raise UserError(f"{source}: source not found; give a folder, an archive or a .csv")
+        raise MissingFileError(f"{source}: source not found; give a folder, an archive or a .csv")
     if source.is_dir() and source.resolve() in output.resolve().parents:
         raise UserError(f"{output}: is inside the source {source}; choose a folder outside it")
     if seed < 0:
@@ -110,7 +110,7 @@ def parse_classes(text: str) -> ClassList:
     if os.path.isfile(text):
         return ClassList.read(Path(text))
     if "," not in text:
-        raise UserError(f"classes {text}: file not found; give a class list, or two or more classes as a,b")
+        raise MissingFileError(f"classes {text}: file not found; give a class list, or two or more classes as a,b")
     return ClassList.from_lines([part.strip() for part in text.split(",") if part.strip()], "classes")
 
 

@@ -11,7 +11,7 @@ from typing import Optional
 
 from paddle_alexnet.data.classes import MAX_CLASSES, is_wnid
 from paddle_alexnet.data.tree import Tree, as_label, check_inside
-from paddle_alexnet.system.errors import UserError
+from paddle_alexnet.system.errors import MissingFileError, UserError
 from paddle_alexnet.system.files import decode, explain_error, open_csv
 
 _LABEL_COLUMNS = ("label", "noisy_labels_0", "wnid", "class")  # the second is Imagenette's, without noise
@@ -132,6 +132,8 @@ def _from_table(table: Path, *, group: Optional[str], follow_links: bool) -> dic
                 record = Record(name, file, _IS_VALID[valid], path=path, group=row.get(group or ""))
                 found.setdefault(label, []).append(record)
                 check_class_count(found, table)
+    except UserError:
+        raise
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{table}: is unreadable as a table ({explain_error(error)})") from error
     if not found:
@@ -144,7 +146,7 @@ def _file_of(path: str, table: Path, *, where: str, follow_links: bool) -> Path:
         raise UserError(f"{where}: {path!r} leaves the table's folder {table.parent}; move the image into it")
     file = table.parent / path
     if not os.path.isfile(file):
-        raise UserError(f"{where}: file {path!r} not found; give paths relative to the table's folder")
+        raise MissingFileError(f"{where}: file {path!r} not found; give paths relative to the table's folder")
     if not follow_links:
         check_inside(file, table.parent)  # any folder of the path may be a link
     return file

@@ -34,13 +34,13 @@ class SaveModels(Callback):
         if epoch.improved:
             origin = self.metadata.origin
             origin = replace(origin, epoch=epoch.epoch, val_loss=epoch.val_loss, val_top1=epoch.val_top1)
-            from paddle_alexnet.export.exporter import exporting  # loads every engine that runs an export
+            from paddle_alexnet.exporting.exporter import exporting_network  # loads every engine that runs an export
 
             metadata = replace(self.metadata, origin=origin)
             network = in_full_precision(self.network, self.model._optimizer)
             # Checkpoint and export are replaced together or not at all.
             saving = working("saving and exporting the best model so far", after=EVERY)
-            with saving, exporting(network, metadata, self.run.inference, aside=True):
+            with saving, exporting_network(network, metadata, self.run.inference, aside=True):
                 save_checkpoint(self.run.best, network, metadata, aside=True)
 
 

@@ -10,7 +10,7 @@ from paddle import nn
 from rounding import LOGITS
 
 from paddle_alexnet import LRN, PRESETS, AlexNet, UserError
-from paddle_alexnet.export.exporter import export
+from paddle_alexnet.exporting.exporter import export_network
 from paddle_alexnet.inference.paddle_inference import PROGRAMS
 from paddle_alexnet.network.kernels import forward
 from paddle_alexnet.network.presets import LRN as StageLRN
@@ -195,7 +195,7 @@ def test_a_network_with_everything(quirks, monkeypatch):
 @pytest.mark.usefixtures("compiled")
 def test_export_of_a_network_with_compiled_kernels_has_none(tmp_path):
     network = AlexNet("small", 3, "auto", kernels="compiled")
-    export(network, metadata_of(network), tmp_path / "model")
+    export_network(network, metadata_of(network), tmp_path / "model")
     [program] = [path.read_bytes() for path in (tmp_path / "model").iterdir() if path.name in PROGRAMS]
     assert b"conv2d" in program
     assert b"alexnet_first_convolution" not in program

@@ -9,7 +9,7 @@ from helpers import make_epoch
 
 from paddle_alexnet.data.classes import ClassList
 from paddle_alexnet.data.preprocess import Preprocess
-from paddle_alexnet.export import exporter
+from paddle_alexnet.exporting import exporter
 from paddle_alexnet.network.presets import ModelSpec
 from paddle_alexnet.runs.checkpoint import read_pdparams
 from paddle_alexnet.runs.metadata import Metadata, Origin
@@ -25,11 +25,11 @@ def test_best_and_export_are_of_the_epochs_that_improved(tmp_path, monkeypatch):
     exported = []
 
     @contextmanager
-    def exporting(network, metadata, place, *, aside):
+    def exporting_network(network, metadata, place, *, aside):
         yield 0.0
         exported.append((metadata.origin.epoch, place))
 
-    monkeypatch.setattr(exporter, "exporting", exporting)
+    monkeypatch.setattr(exporter, "exporting_network", exporting_network)
     preprocess = Preprocess(227, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
     spec = ModelSpec("half", 2, "none")
     metadata = Metadata(spec, ClassList(("cat", "dog"), (None, None)), preprocess, Origin("photographs"))

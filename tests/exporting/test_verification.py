@@ -9,9 +9,9 @@ from helpers import metadata_of
 from rounding import LOGITS
 
 from paddle_alexnet import AlexNet, UserError
-from paddle_alexnet.export import verification as proof
-from paddle_alexnet.export.exporter import exporting
-from paddle_alexnet.export.verification import Pictures, Unproven, pictures
+from paddle_alexnet.exporting import verification as proof
+from paddle_alexnet.exporting.exporter import exporting_network
+from paddle_alexnet.exporting.verification import Pictures, Unproven, pictures
 from paddle_alexnet.runs.model_folder import read_metadata
 
 
@@ -30,7 +30,7 @@ def shown():
 
 def test_export_records_every_engine_with_its_difference(network, shown, tmp_path, monkeypatch):
     monkeypatch.setattr(proof, "LATENCIES", (1, 2))
-    with exporting(network, metadata_of(network), tmp_path / "model", shown=shown) as told:
+    with exporting_network(network, metadata_of(network), tmp_path / "model", shown=shown) as told:
         pass
     assert read_metadata(tmp_path / "model").proof == told
     assert told.images == "4 of noise"
@@ -55,7 +55,7 @@ def test_export_that_differs_in_one_engine_is_not_kept(network, shown, tmp_path,
 
     original = proof.ways_to_run
     monkeypatch.setattr(proof, "ways_to_run", without_onednn_wrong)
-    export = exporting(network, metadata_of(network), tmp_path / "model", shown=shown)
+    export = exporting_network(network, metadata_of(network), tmp_path / "model", shown=shown)
     with pytest.raises(Unproven, match=r"differs from the network by \d\.\de-0[34]") as error, export:
         pass
     assert error.value.proof.checks[1].difference <= LOGITS
@@ -66,7 +66,7 @@ def test_export_that_differs_in_one_engine_is_not_kept(network, shown, tmp_path,
 def test_export_takes_the_band_lrn_if_the_native_kernel_rounds_too_far(network, shown, tmp_path):
     first = next(iter(network.parameters()))
     first.set_value(first * 1e4)
-    with exporting(network, metadata_of(network), tmp_path / "model", shown=shown) as told:
+    with exporting_network(network, metadata_of(network), tmp_path / "model", shown=shown) as told:
         pass
     assert told.difference <= LOGITS
     assert read_metadata(tmp_path / "model").model.lrn == "band"

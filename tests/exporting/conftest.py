@@ -2,7 +2,7 @@
 
 import pytest
 
-from paddle_alexnet.export import verification as proof
+from paddle_alexnet.exporting import verification as proof
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from paddle.base import core
 from paddle.jit.dy2static import utils
 from paddle.static import InputSpec
 
-from paddle_alexnet.export.convolutions import with_fast_convolutions
+from paddle_alexnet.exporting.convolutions import with_fast_convolutions
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.runs.metadata import Metadata
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Optional
 
-from paddle_alexnet.export.jit import save_program
-from paddle_alexnet.export.onnx import OPSET, onnx_file
-from paddle_alexnet.export.verification import Pictures, Unproven, noise, prove
+from paddle_alexnet.exporting.jit import save_program
+from paddle_alexnet.exporting.onnx import OPSET, onnx_file
+from paddle_alexnet.exporting.verification import Pictures, Unproven, noise, prove
 from paddle_alexnet.inference.onnx_runtime import MODEL
 from paddle_alexnet.network.alexnet import AlexNet
 from paddle_alexnet.network.lrn import choose_backend
@@ -19,26 +19,28 @@ from paddle_alexnet.runs.model_folder import writing_model
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.progress import working
 
+Kind = Literal["inference", "onnx"]
+
 _log = logging.getLogger(__name__)
 
 
-def export(network: AlexNet, metadata: Metadata, place: Path) -> Proof:
+def export_network(network: AlexNet, metadata: Metadata, place: Path) -> Proof:
     """Export a network to Paddle Inference (`model.*`, `metadata.json`), and verify it on two images of noise.
 
     Raises:
         Unproven: The outputs differ from the network's; nothing is written.
     """
-    with exporting(network, metadata, place) as proof:
+    with exporting_network(network, metadata, place) as proof:
         return proof
 
 
 @contextmanager
-def exporting(
+def exporting_network(
     network: AlexNet,
     metadata: Metadata,
     place: Path,
     *,
-    to: Literal["inference", "onnx"] = "inference",
+    to: Kind = "inference",
     shown: Optional[Pictures] = None,
     opset: int = OPSET,
     aside: bool = False,

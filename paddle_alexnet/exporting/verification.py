@@ -62,13 +62,13 @@ def pictures(metadata: Metadata, root: Optional[Path] = None) -> Pictures:
         rows = table.rows("val")
         rows = rows[spread_indices(len(rows), PICTURES)]
         names = progress(table.filenames[rows], what="reading images to compare on", total=len(rows))
-        found = np.stack([preprocess(table.root / name) for name in names])
+        found = np.stack([preprocess.pixels(table.root / name) for name in names])
         words = f"{len(found)} images of the val split of {metadata.origin.data if root is None else table.csv}"
     except UserError as error:
         if root is not None:
             raise
         drawn = [demo_picture(DEMO_CLASSES[n % len(DEMO_CLASSES)], seed=n) for n in range(PICTURES)]
-        found = np.stack([preprocess(picture) for picture in drawn])
+        found = np.stack([preprocess.pixels(picture) for picture in drawn])
         words = f"{len(found)} drawn images, because the val split is not found ({error})"
     return Pictures(preprocess.batch(found), words)
 

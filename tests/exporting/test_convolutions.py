@@ -13,9 +13,9 @@ from helpers import metadata_of
 from rounding import LOGITS, NOISE
 
 from paddle_alexnet import AlexNet
-from paddle_alexnet.export.convolutions import with_fast_convolutions
-from paddle_alexnet.export.exporter import export, with_lrn
-from paddle_alexnet.export.jit import save_program
+from paddle_alexnet.exporting.convolutions import with_fast_convolutions
+from paddle_alexnet.exporting.exporter import export_network, with_lrn
+from paddle_alexnet.exporting.jit import save_program
 from paddle_alexnet.inference.paddle_inference import PaddleInference
 from paddle_alexnet.network.lrn import choose_backend
 from paddle_alexnet.network.presets import PRESETS, Linear
@@ -56,7 +56,7 @@ def features(request):
 def test_no_convolution_falls_to_the_reference_where_the_processor_has_avx2_and_no_more(tmp_path):
     for name in PRESETS:
         with features_of(name) as network:
-            export(network, metadata_of(network), tmp_path / name)
+            export_network(network, metadata_of(network), tmp_path / name)
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ONEDNN_VERBOSE": "1"}
     ran = subprocess.run([sys.executable, "-c", RUN, tmp_path], env=environment, capture_output=True, text=True)
     lines = ran.stdout.splitlines()
@@ -131,7 +131,7 @@ def test_the_network_and_the_random_numbers_to_come_stay_as_they_are(tmp_path):
     paddle.seed(1)
     drawn = paddle.rand([3]).tolist()
     paddle.seed(1)
-    export(network, metadata_of(network), tmp_path / "model")
+    export_network(network, metadata_of(network), tmp_path / "model")
     assert list(map(id, network.sublayers())) == list(map(id, layers))
     assert list(network.state_dict()) == names
     assert paddle.rand([3]).tolist() == drawn

@@ -11,7 +11,7 @@ from helpers import metadata_of
 from rounding import LOGITS, PROBABILITIES
 
 from paddle_alexnet import AlexNet, UserError
-from paddle_alexnet.export.onnx import onnx_file
+from paddle_alexnet.exporting.onnx import onnx_file
 from paddle_alexnet.inference.onnx_runtime import MODEL, OnnxRuntime
 from paddle_alexnet.network.presets import PRESETS
 
