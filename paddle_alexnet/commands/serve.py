@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UserError(f'{error.name}: is not installed; run pip install "paddle-alexnet[serve]"') from None
-    from paddle_alexnet.service.request_limits import Limits
+    from paddle_alexnet.service.limits import Limits
     from paddle_alexnet.service.server import Server, address_of, listen
 
     limits = Limits(

@@ -21,8 +21,9 @@ from paddle_alexnet.plots.drawings import encoded
 from paddle_alexnet.service.batcher import Batcher
 from paddle_alexnet.service.decoders import Content, Decoders
 from paddle_alexnet.service.explanations import insight
+from paddle_alexnet.service.limits import Limits, Refused
 from paddle_alexnet.service.prometheus import Metrics
-from paddle_alexnet.service.request_limits import Limits, Refused, RequestLimits
+from paddle_alexnet.service.request_limits import RequestLimits
 from paddle_alexnet.service.samples import Sample
 from paddle_alexnet.service.served_model import Served
 from paddle_alexnet.service.web_page import CONTENT_SECURITY_POLICY, render_api, render_page

@@ -9,7 +9,7 @@ from typing import Callable, Optional, TypeVar
 
 import numpy as np
 
-from paddle_alexnet.service.request_limits import Limits, Refused
+from paddle_alexnet.service.limits import Limits, Refused
 
 Result = TypeVar("Result")
 

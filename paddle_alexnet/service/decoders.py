@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from paddle_alexnet.data.preprocess import Preprocess, open_image
-from paddle_alexnet.service.request_limits import Limits, Refused
+from paddle_alexnet.service.limits import Limits, Refused
 from paddle_alexnet.system.errors import UserError
 from paddle_alexnet.system.limits import available_cores
 

@@ -5,45 +5,13 @@ import json
 import time
 from collections.abc import Awaitable, MutableMapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from typing import Any, Callable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from paddle_alexnet.service.limits import Limits, Refused, head_too_long
 from paddle_alexnet.service.prometheus import Metrics
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of the service, which refuses requests beyond them."""
-
-    megabytes: int = 20  # per request
-    megapixels: int = 50  # per image, read from its header before decoding
-    images: int = 32  # per request
-    waiting: int = 128  # images in the service at once
-    batch_size: int = 32  # images computed together
-    gather: float = 0.005  # seconds that a batch waits for more images
-    timeout: float = 30.0  # seconds for an upload, for its response, and for a client's pause in reading
-    decoding: float = 10.0  # CPU seconds to decode an image
-    memory: int = 2500  # megabytes per decoding process
-    connections: int = 256  # open at once
-    head: int = 32_768  # bytes of request line and headers
-    head_timeout: float = 10.0  # seconds for the head to arrive
-
-
-class Refused(Exception):
-    """A refused request or image, with the HTTP status and a reason of one line."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status, self.reason = status, reason
-
-
-def head_too_long(limits: Limits) -> str:
-    """Return the reason for refusing a request with long headers."""
-    return f"the headers exceed the limit of {limits.head:,} bytes; send shorter ones"
-
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

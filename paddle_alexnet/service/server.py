@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from paddle_alexnet.service.request_limits import Limits, head_too_long
+from paddle_alexnet.service.limits import Limits, head_too_long
 from paddle_alexnet.system.errors import UserError
 
 _LINGER, _DRAIN = 2.0, 1_000_000  # seconds and bytes for a client that still sends to read its response

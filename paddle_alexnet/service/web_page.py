@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from paddle_alexnet import report
 from paddle_alexnet.runs.metadata import Metadata, input_in_words
-from paddle_alexnet.service.request_limits import Limits
+from paddle_alexnet.service.limits import Limits
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data: blob:; "

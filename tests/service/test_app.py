@@ -25,7 +25,7 @@ from running_service import form, running
 
 from paddle_alexnet import UserError
 from paddle_alexnet.runs.checkpoint import save_checkpoint
-from paddle_alexnet.service.request_limits import Limits
+from paddle_alexnet.service.limits import Limits
 from paddle_alexnet.service.samples import Sample
 from paddle_alexnet.service.served_model import Served, open_served
 from paddle_alexnet.service.server import listen

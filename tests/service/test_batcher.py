@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paddle_alexnet.service.batcher import Batcher, whole_batch
-from paddle_alexnet.service.request_limits import Limits, Refused
+from paddle_alexnet.service.limits import Limits, Refused
 
 
 def picture(value):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.service.decoders import Decoders
-from paddle_alexnet.service.request_limits import Limits, Refused
+from paddle_alexnet.service.limits import Limits, Refused
 
 PREPROCESS = Preprocess(20, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 

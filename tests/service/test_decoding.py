@@ -12,7 +12,7 @@ from PIL import Image
 
 from paddle_alexnet.data.preprocess import Preprocess
 from paddle_alexnet.service.decoders import decode, from_base64
-from paddle_alexnet.service.request_limits import Refused
+from paddle_alexnet.service.limits import Refused
 
 PREPROCESS = Preprocess(20, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 

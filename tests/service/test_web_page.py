@@ -11,7 +11,7 @@ pytest.importorskip("fastapi", reason="the service needs the extra [serve]")
 from running_service import running
 
 from paddle_alexnet.runs.checkpoint import save_checkpoint
-from paddle_alexnet.service.request_limits import Limits
+from paddle_alexnet.service.limits import Limits
 from paddle_alexnet.service.samples import Sample
 from paddle_alexnet.service.served_model import open_served
 

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from paddle_alexnet.service.app import create_app
-from paddle_alexnet.service.request_limits import Limits
+from paddle_alexnet.service.limits import Limits
 from paddle_alexnet.service.samples import Sample
 from paddle_alexnet.service.served_model import Served
 from paddle_alexnet.service.server import Server, address_of, listen
