@@ -231,7 +231,7 @@ def save_safetensors(network, folder):
 @pytest.mark.parametrize("back", ["back.pth", "back.safetensors"])
 def test_round_trip_is_exact(save, back, half, tmp_path):
     key = "model" if save is save_reference else None
-    convert_weights(save(half, tmp_path), tmp_path / "ours.pdparams", key=key)
+    convert_weights(save(half, tmp_path), tmp_path / "ours.pdparams", options=ConversionOptions(key=key))
     convert_weights(tmp_path / "ours.pdparams", tmp_path / back)
     if back.endswith(".pth"):
         state = torch.load(tmp_path / back, weights_only=True)
