@@ -150,7 +150,9 @@ class Preprocess:
         return (size, long) if width <= height else (long, size)
 
     def batch(self, images: np.ndarray) -> np.ndarray:
-        """Normalize uint8 [N, S, S, 3] to the network's input, float32 [N, 3, S, S]."""
+        """Normalize uint8 [N, S, S, 3] to the network's input, float32 [N, 3, S, S]; leave float32 images unchanged."""
+        if images.dtype == np.float32:  # stacked results of a call, which are normalized already
+            return images
         return self.normalize(np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32))
 
     def normalize(self, levels: Any, to_tensor: Callable[[np.ndarray], Any] = np.asarray, mean: Any = None) -> Any:

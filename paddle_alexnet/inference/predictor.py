@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Optional, Union
+from typing import Any, Literal, Optional, Union
 
 import numpy as np
 import paddle
@@ -40,6 +40,10 @@ class Prediction:
     probabilities: np.ndarray  # [K] float64
     distribution: np.ndarray  # [C] float64, the probabilities of all classes in the order of `Predictor.names`
     error: str = ""  # if set, the fields above hold no class
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack to (image, distribution): `for image, probabilities in predictor.predict(images)`."""
+        yield from (self.image, self.distribution)
 
 
 class Predictor:

@@ -262,3 +262,14 @@ def test_a_run_may_be_moved(finished_run, demo_set, tmp_path):
     ours, theirs = (next(Predictor(run).predict(image)).distribution for run in (finished_run.output, moved))
     np.testing.assert_array_equal(ours, theirs)
     assert run_tool("predict", moved, image).returncode == 0
+
+
+def test_prediction_unpacks_and_preprocessed_images_make_a_batch(exported, demo_set):
+    predictor, path = Predictor(exported), next((demo_set / "images").rglob("*.jpg"))
+    [prediction] = predictor.predict([path])
+    image, probabilities = prediction
+    assert image == path
+    assert probabilities is prediction.distribution
+    preprocess = predictor.metadata.preprocess
+    expected = preprocess.batch(preprocess.pixels(path)[None])
+    np.testing.assert_array_equal(preprocess.batch(preprocess(path)[None]), expected)
